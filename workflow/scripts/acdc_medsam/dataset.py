@@ -1,0 +1,41 @@
+"""Facts of the ACDC dataset and of the published layout, each said once.
+
+Source: O. Bernard et al., IEEE TMI 37(11), 2018, and the dataset's own folder structure.
+"""
+
+import re
+
+LABELS = {"RV": 1, "MYO": 2, "LV": 3}
+"""Structure -> label value: right ventricle, myocardium, left ventricle; 0 is background."""
+
+GROUPS = ("DCM", "HCM", "MINF", "NOR", "RV")
+"""Pathology groups: dilated and hypertrophic cardiomyopathy, infarction, normal, abnormal right ventricle."""
+
+PHASES = ("ED", "ES")
+"""End-diastole and end-systole, the two annotated frames of every patient."""
+
+SUBSETS = ("training", "testing")
+"""ACDC's own folders below the raw folder."""
+
+SPLITS = ("train", "val", "test")
+"""Splits of the published dataset; ``testing`` patients become ``test``."""
+
+PATIENT_PATTERN = re.compile(r"patient(\d{3,})")
+
+
+def patient_number(patient: str) -> int:
+    """Number of a patient: ``patient007`` -> 7. Raises ValueError for a name that is not ACDC's."""
+    match = PATIENT_PATTERN.fullmatch(patient)
+    if match is None:
+        raise ValueError(f"{patient!r} is not an ACDC patient name such as 'patient007'")
+    return int(match[1])
+
+
+def volume_name(patient: str, frame: int) -> str:
+    """Stem of a frame's files: ``patient001_frame01``."""
+    return f"{patient}_frame{frame:02d}"
+
+
+def slice_name(patient: str, frame: int, index: int) -> str:
+    """Stem of a slice's files: ``patient001_frame01_slice_0``; ``index`` counts from 0 along z."""
+    return f"{volume_name(patient, frame)}_slice_{index}"
