@@ -1,0 +1,29 @@
+"""ACDC to MedSAM: from raw cardiac MRI to a split, verified dataset with image embeddings."""
+
+from snakemake.utils import min_version
+
+min_version("9.5")
+
+
+configfile: f"{workflow.basedir}/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/normalize.smk"
+include: "workflow/rules/render.smk"
+include: "workflow/rules/embed.smk"
+include: "workflow/rules/split.smk"
+include: "workflow/rules/publish.smk"
+include: "workflow/rules/verify.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.report.input,
+        rules.verify.input,
+
+
+onsuccess:
+    announce()

@@ -1,0 +1,81 @@
+rule embed:
+    input:
+        tables=batch_slices,
+        checkpoint=checkpoint,
+    output:
+        table=EMBEDDINGS,
+    log:
+        out("work/logs/embed/{batch}.log"),
+    benchmark:
+        out("work/benchmarks/embed/{batch}.tsv")
+    threads: 16
+    resources:
+        gpu=1,
+    params:
+        name=ENCODER,
+        sha256=config["encoder"]["sha256"],
+        precision=config["encoder"]["precision"],
+        store=out("work/embeddings/store"),
+        code=script_hash("embed"),
+    message:
+        "embed {wildcards.batch} with {params.name}"
+    script:
+        "../scripts/embed.py"
+
+
+rule positional_encoding:
+    input:
+        checkpoint=checkpoint,
+    output:
+        encoding=ENCODING,
+    log:
+        out("work/logs/positional_encoding.log"),
+    benchmark:
+        out("work/benchmarks/positional_encoding.tsv")
+    params:
+        name=ENCODER,
+        sha256=config["encoder"]["sha256"],
+        code=script_hash("positional_encoding"),
+    message:
+        "write the positional encoding of {params.name}"
+    script:
+        "../scripts/positional_encoding.py"
+
+
+if config["encoder"]["url"]:
+
+    rule download_checkpoint:
+        output:
+            config["encoder"]["checkpoint"],
+        log:
+            out("work/logs/download_checkpoint.log"),
+        benchmark:
+            out("work/benchmarks/download_checkpoint.tsv")
+        params:
+            url=config["encoder"]["url"],
+            sha256=config["encoder"]["sha256"],
+        message:
+            "download {params.url}"
+        script:
+            "../scripts/download_checkpoint.py"
+
+
+rule embeddings:
+    input:
+        of_batches(EMBEDDINGS),
+        [] if ENCODER == "none" else ENCODING,
+
+
+rule prune:
+    input:
+        tables=of_batches(EMBEDDINGS),
+    log:
+        out("work/logs/prune.log"),
+    benchmark:
+        out("work/benchmarks/prune.tsv")
+    params:
+        folder=out("work/embeddings"),
+    message:
+        "remove embeddings that no table names"
+    script:
+        "../scripts/prune.py"

@@ -1,0 +1,31 @@
+rule publish:
+    input:
+        h5=of_patients(H5_INDEX),
+        png=of_patients(PNG_INDEX),
+        slices=of_patients(SLICES),
+        split=SPLIT,
+        embeddings=of_batches(EMBEDDINGS),
+        encoding=[] if ENCODER == "none" else ENCODING,
+    output:
+        manifest=MANIFEST,
+        index=PUBLISHED,
+    log:
+        out("work/logs/publish.log"),
+    benchmark:
+        out("work/benchmarks/publish.tsv")
+    params:
+        output=config["output"],
+        subsets={name: patient.subset for name, patient in PATIENTS.items()},
+        left_out=LEFT_OUT,
+        link=config["publish"]["link"],
+        code=script_hash("publish"),
+    message:
+        "publish the dataset"
+    script:
+        "../scripts/publish.py"
+
+
+rule dataset:
+    input:
+        MANIFEST,
+        PUBLISHED,

@@ -1,0 +1,46 @@
+# Whether the dataset is sound is written down first, so that a report can show what is wrong with it; only then
+# does `accept` make the run fail.
+rule check:
+    input:
+        manifest=MANIFEST,
+        index=PUBLISHED,
+    output:
+        quality=QUALITY,
+        index=VERIFIED,
+    log:
+        out("work/logs/verify.log"),
+    benchmark:
+        out("work/benchmarks/verify.tsv")
+    threads: 16
+    params:
+        **config["images"],
+        output=config["output"],
+        unit=config["split"]["unit"],
+        validation=config["split"]["validation"],
+        stratify=config["split"]["stratify"],
+        embeddings=ENCODER != "none",
+        code=script_hash("verify"),
+    message:
+        "verify every published file"
+    script:
+        "../scripts/verify.py"
+
+
+rule accept:
+    input:
+        quality=QUALITY,
+    output:
+        accepted=ACCEPTED,
+    log:
+        out("work/logs/accept.log"),
+    benchmark:
+        out("work/benchmarks/accept.tsv")
+    message:
+        "accept the dataset if every check passed"
+    script:
+        "../scripts/accept.py"
+
+
+rule verify:
+    input:
+        ACCEPTED,

@@ -1,0 +1,10 @@
+"""Rule accept: fail, naming what is wrong, unless every check of quality.json passed."""
+
+from pathlib import Path
+
+from acdc_medsam.jobs import job_log
+from acdc_medsam.verify import accept_dataset
+
+if __name__ == "__main__" and "snakemake" in globals():
+    with job_log(snakemake.log[0]):
+        accept_dataset(quality=Path(snakemake.input.quality), accepted=Path(snakemake.output.accepted))

@@ -1,0 +1,162 @@
+"""Checks on the content of published files: slices (image, mask, embedding) and H5 volumes."""
+
+import hashlib
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+from acdc_medsam.checks import (
+    EMBEDDING_FINITE,
+    EMBEDDING_OWNER,
+    EMBEDDING_SHAPED,
+    H5_AGREES,
+    MASK_VALUES,
+    NOT_EMPTY,
+    READABLE,
+    SAME_SHAPE,
+    UINT8,
+    Expectations,
+    Finding,
+    size_check,
+)
+from acdc_medsam.dataset import LABELS
+from acdc_medsam.embed import EMBEDDING_SHAPE, embedding_digest, read_gray
+from acdc_medsam.errors import DatasetError
+from acdc_medsam.files import Row
+from acdc_medsam.publish import image_folder
+from acdc_medsam.render import Gray, pixels_sha256, resize_label
+
+MAX_TENSOR_BYTES = 16 * 2**20
+"""Largest .pt file that is read; an embedding or positional encoding takes 4 MiB."""
+
+
+def check_slice(root: Path, row: Row, expected: Expectations) -> list[Finding]:
+    """Look at one slice's image, mask and embedding, read once each."""
+    name = row["slice"]
+    image, findings = _check_image(root, row, expected)
+    if expected.embeddings:
+        findings += _check_embedding(root / row["embedding"], row, image)
+    mask_path = root / row["split"] / "masks" / f"{name}.png"
+    try:
+        mask = read_gray(mask_path)
+    except DatasetError as error:
+        return [*findings, (READABLE, f"masks/{name}.png", str(error))]
+    values = set(np.unique(mask).tolist())
+    strange = values - {0, *LABELS.values()}
+    same = image is None or mask.shape == image.shape
+    findings += [
+        (READABLE, f"masks/{name}.png", None),
+        (SAME_SHAPE, name, None if same else f"mask {mask.shape} beside its image"),
+        (MASK_VALUES, name, f"has {sorted(strange)}" if strange else None),
+    ]
+    if not expected.keep_empty:
+        findings.append((NOT_EMPTY, name, None if values - {0} else "no structure in it"))
+    return findings
+
+
+def _check_image(root: Path, row: Row, expected: Expectations) -> tuple[Gray | None, list[Finding]]:
+    name, size = row["slice"], expected.size
+    try:
+        image = read_gray(root / row["split"] / "images" / f"{name}.png")
+    except DatasetError as error:
+        return None, [
+            (READABLE, f"images/{name}.png", str(error)),
+            (UINT8, name, "not readable as 8-bit grayscale"),
+        ]
+    shape = " x ".join(map(str, image.shape))
+    return image, [
+        (READABLE, f"images/{name}.png", None),
+        (UINT8, name, None if image.dtype == np.uint8 else f"is {image.dtype}"),
+        (size_check(size), name, None if image.shape == (size, size) else f"is {shape}"),
+    ]
+
+
+def read_tensor(path: Path) -> tuple[torch.Tensor, str]:
+    """Read a file that holds one tensor, and its sha256.
+
+    Raises:
+        DatasetError: it is missing, too large, or holds anything but a tensor.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_TENSOR_BYTES:
+            raise DatasetError(f"{size} bytes, more than a tensor of the dataset takes")
+        data = path.read_bytes()
+        tensor = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    except FileNotFoundError as error:
+        raise DatasetError("missing") from error
+    except DatasetError:
+        raise
+    except Exception as error:  # torch.load raises many kinds at a damaged or foreign file
+        raise DatasetError(f"not readable with weights_only=True ({type(error).__name__})") from error
+    if not isinstance(tensor, torch.Tensor):
+        raise DatasetError(f"holds a {type(tensor).__name__}, not a tensor")
+    return tensor, hashlib.sha256(data).hexdigest()
+
+
+def _check_embedding(path: Path, row: Row, image: Gray | None) -> list[Finding]:
+    name = row["slice"]
+    try:
+        tensor, sha256 = read_tensor(path)
+    except DatasetError as error:
+        return [(check, name, str(error)) for check in (EMBEDDING_SHAPED, EMBEDDING_FINITE, EMBEDDING_OWNER)]
+    shape = tuple(tensor.shape)
+    sound = tensor.dtype == torch.float32 and bool(torch.isfinite(tensor).all())
+    owner: str | None
+    if image is None:
+        owner = "its image cannot be read"
+    elif embedding_digest(row["encoder"], pixels_sha256(image)) != row["embedding_digest"]:
+        owner = "was made from another picture or by another encoder"
+    else:
+        owner = None if sha256 == row["embedding_sha256"] else "its bytes are not those that were made"
+    return [
+        (EMBEDDING_SHAPED, name, None if shape == EMBEDDING_SHAPE else f"is {list(shape)}"),
+        (EMBEDDING_FINITE, name, None if sound else f"{tensor.dtype}, or with NaN or infinite values"),
+        (EMBEDDING_OWNER, name, owner),
+    ]
+
+
+def check_volume(output: Path, volume: Path, rows: Mapping[str, Row], expected: Expectations) -> list[Finding]:
+    """Compare an H5 volume with its H5 slices and its PNG masks: number and labels.
+
+    Args:
+        output: root of the published layout.
+        volume: an H5 volume below it.
+        rows: slice -> row of the manifest.
+        expected: the configuration.
+    """
+    name = volume.stem
+    slices = volume.parent.with_name(volume.parent.name.replace("_volumes", "_slices"))
+    try:
+        return [(H5_AGREES, name, reason) for reason in _compare_volume(output, volume, slices, rows, expected)] or [
+            (H5_AGREES, name, None)
+        ]
+    except (OSError, KeyError, DatasetError) as error:
+        return [(H5_AGREES, name, f"cannot be compared: {error}")]
+
+
+def _compare_volume(
+    output: Path, volume: Path, slices: Path, rows: Mapping[str, Row], expected: Expectations
+) -> Iterator[str]:
+    with h5py.File(volume) as file:
+        images, labels = file["image"][:], file["label"][:]
+    there = {path.stem for path in slices.glob(f"{volume.stem}_slice_*.h5")}
+    names = [f"{volume.stem}_slice_{number}" for number in range(len(labels))]
+    if there != set(names):
+        yield f"{len(there)} H5 slices for {len(names)} planes"
+        return
+    for name, image, label in zip(names, images, labels, strict=True):
+        with h5py.File(slices / f"{name}.h5") as file:
+            if not (np.array_equal(file["image"][:], image) and np.array_equal(file["label"][:], label)):
+                yield f"H5 slice {name} differs from its plane of the volume"
+        wanted = expected.keep_empty or bool(label.any())
+        if wanted != (name in rows):
+            yield f"{name} is {'missing from' if wanted else 'empty, yet in'} the manifest"
+        elif wanted:
+            mask = read_gray(output / image_folder(rows[name]["split"], "masks") / f"{name}.png")
+            if not np.array_equal(mask, resize_label(label, expected.size)):
+                yield f"mask of {name} is not the H5 label resized"

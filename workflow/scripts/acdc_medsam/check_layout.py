@@ -1,0 +1,121 @@
+"""Checks on the dataset as a whole: split, folders, partners, and the positional encoding."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from acdc_medsam.check_files import read_tensor
+from acdc_medsam.checks import (
+    APART,
+    BALANCED,
+    COUNTS,
+    ENCODING,
+    FOLDERS,
+    HAS_EMBEDDING,
+    HAS_MASK,
+    ONE_ENCODING,
+    Checks,
+    Expectations,
+)
+from acdc_medsam.embed import EMBEDDING_SHAPE
+from acdc_medsam.errors import DatasetError
+from acdc_medsam.files import Row
+from acdc_medsam.publish import (
+    DATASET,
+    POSITIONAL_ENCODING,
+    expected_folders,
+    image_folder,
+    published_splits,
+)
+
+ROOT_FILES = ("manifest.tsv", "quality.json", "report.html")
+"""Files that stand in ``data/ACDC`` itself."""
+
+SUFFIXES = {"images": ".png", "masks": ".png", "image_embeddings": ".pt"}
+"""Folder of a split -> ending of its files."""
+
+
+def check_split(rows: Sequence[Row], expected: Expectations, checks: Checks) -> None:
+    """Check the share of val, the groups on either side, and that no patient is on both."""
+    training = [row for row in rows if row["split"] != "test"]
+    unit = "patient" if expected.unit == "patient" else "slice"
+    side = {row[unit]: row["split"] for row in training}
+    count = Counter(side.values())["val"]
+    wanted = expected.validation * len(side)
+    close = abs(count - wanted) <= 1
+    balanced = checks[BALANCED]
+    balanced.look("fraction", None if close else f"{count} of {len(side)} {unit}s in val, {wanted:.1f} asked for")
+    if expected.unit == "patient" and expected.stratify:
+        balanced.look("groups", _one_sided_groups({row["patient"]: row for row in training}, count))
+    splits = defaultdict(set)
+    for row in rows:
+        splits[row["patient"]].add(row["split"])
+    apart = checks[APART]
+    if expected.unit == "slice":
+        shared = sum(len(of_patient) > 1 for of_patient in splits.values())
+        apart.skipped = f"split.unit is slice: {shared} of {len(splits)} patients are on both sides, as asked for"
+        return
+    for patient, of_patient in splits.items():
+        apart.look(patient, f"is in {', '.join(sorted(of_patient))}" if len(of_patient) > 1 else None)
+
+
+def _one_sided_groups(patients: Mapping[str, Row], places: int) -> str | None:
+    """Say which groups of two patients or more stand on one side alone, if val has places for more."""
+    sizes = Counter(row["group"] for row in patients.values())
+    sides = {group: {row["split"] for row in patients.values() if row["group"] == group} for group in sizes}
+    can = [group for group in sizes if sizes[group] > 1]
+    both = [group for group in can if len(sides[group]) == 2]
+    if len(both) >= min(places, len(can)):
+        return None
+    return f"on one side only: {', '.join(sorted(set(can) - set(both)))}"
+
+
+def check_folders(output: Path, rows: Sequence[Row], expected: Expectations, checks: Checks) -> None:
+    """Check that the folders hold what the manifest says, each image with its partners, and nothing else."""
+    root, splits = output / DATASET, published_splits(rows)
+    folders = expected_folders(splits, expected.embeddings)
+    parents = {parent for folder in folders for parent in folder.parents}
+    wanted = {root / name for name in ROOT_FILES} | {output / path for path in [*folders, *parents]}
+    wanted |= {output / POSITIONAL_ENCODING} if expected.embeddings else set()
+    kinds = [kind for kind in SUFFIXES if expected.embeddings or kind != "image_embeddings"]
+    for row in rows:
+        for kind in kinds:
+            wanted.add(output / image_folder(row["split"], kind) / f"{row['slice']}{SUFFIXES[kind]}")
+    strict = checks[FOLDERS]
+    for path in sorted(root.rglob("*")):
+        strict.look(str(path.relative_to(root)), None if path in wanted else "does not belong here")
+    for folder in folders:
+        strict.look(str(folder), None if (output / folder).is_dir() else "is missing")
+    for split in splits:
+        stems = {
+            kind: {path.stem for path in (output / image_folder(split, kind)).glob(f"*{SUFFIXES[kind]}")}
+            for kind in kinds
+        }
+        _check_partners(split, stems, {row["slice"] for row in rows if row["split"] == split}, checks)
+
+
+def _check_partners(split: str, stems: Mapping[str, set[str]], listed: set[str], checks: Checks) -> None:
+    names = sorted(listed | stems["images"] | stems["masks"])
+    for name in names:
+        pair = name in stems["images"] and name in stems["masks"]
+        checks[HAS_MASK].look(f"{split}/{name}", None if pair else "image or mask is missing")
+        if "image_embeddings" in stems:
+            there = name in stems["image_embeddings"]
+            checks[HAS_EMBEDDING].look(f"{split}/{name}", None if there else "embedding is missing")
+    counts = {kind: len(found) for kind, found in sorted(stems.items())}
+    uneven = len({*counts.values(), len(listed)}) > 1
+    reason = f"{counts}, and {len(listed)} in the manifest" if uneven else None
+    checks[COUNTS].look(split, reason)
+
+
+def check_positional_encoding(output: Path, checks: Checks) -> None:
+    """Check that there is one positional encoding for the whole dataset, of the shape the decoder takes."""
+    there, shared = checks[ENCODING], checks[ONE_ENCODING]
+    try:
+        tensor, _ = read_tensor(output / POSITIONAL_ENCODING)
+        shape = list(tensor.shape)
+        there.look(POSITIONAL_ENCODING.name, None if shape == [1, *EMBEDDING_SHAPE] else f"is {shape}")
+    except DatasetError as error:
+        there.look(POSITIONAL_ENCODING.name, str(error))
+    found = [path for path in (output / DATASET).rglob("pe*.pt") if path.is_file()]
+    shared.look(POSITIONAL_ENCODING.name, None if len(found) == 1 else f"{len(found)} of them")

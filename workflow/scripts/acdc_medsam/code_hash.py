@@ -1,0 +1,39 @@
+"""A hash of the modules that a script uses, so that an edited module re-runs the rules that use it, and no others."""
+
+import ast
+import hashlib
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+
+def imported_modules(source: Path) -> set[Path]:
+    """Files of this package that a source file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {path for name in names for path in _module_files(name)}
+
+
+def _module_files(name: str) -> list[Path]:
+    parts = name.split(".")
+    if parts[0] != PACKAGE.name:
+        return []
+    path = PACKAGE.joinpath(*parts[1:])
+    return [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
+
+
+def code_hash(script: Path) -> str:
+    """Hex sha256 over every module of this package that a script imports, directly or through another one."""
+    found, waiting = set[Path](), [script]
+    while waiting:
+        new = imported_modules(waiting.pop()) - found
+        found |= new
+        waiting += new
+    digest = hashlib.sha256()
+    for path in sorted(found):
+        digest.update(f"{path.relative_to(PACKAGE)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,61 @@
+"""Check a configuration against its schema and say every mistake in words, with the key's name."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from acdc_medsam.errors import ConfigError
+
+Config = dict[str, Any]
+Schema = Mapping[str, Any]
+
+
+def load_schema(path: Path) -> Schema:
+    """Read a JSON schema written as YAML."""
+    schema: Schema = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return schema
+
+
+def with_defaults(value: Any, schema: Schema) -> Any:
+    """Fill in the schema's defaults for keys that are not there, at every depth; nothing is changed in place."""
+    if not isinstance(value, Mapping):
+        return value
+    defaults = {
+        key: with_defaults(value.get(key, part.get("default", {})), part)
+        for key, part in schema.get("properties", {}).items()
+        if key in value or "default" in part or "properties" in part
+    }
+    return {**value, **defaults}
+
+
+def check_config(config: Mapping[str, Any], schema: Schema) -> Config:
+    """Return the configuration with defaults filled in.
+
+    Raises:
+        ConfigError: one line for each key that is unknown, of the wrong type, or out of range.
+    """
+    complete: Config = with_defaults(config, schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    problems = [line for error in validator.iter_errors(complete) for line in _describe(error)]
+    if problems:
+        raise ConfigError("configuration refused:\n" + "\n".join(f"  {line}" for line in sorted(problems)))
+    return complete
+
+
+def _describe(error: jsonschema.ValidationError) -> Iterator[str]:
+    schema: Any = error.schema
+    value: Any = error.instance
+    key = ".".join(str(part) for part in error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = list(schema["properties"])
+        for name in sorted(set(value) - set(known)):
+            close = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}"
+            yield f"{key}.{name}: unknown key; {hint}".lstrip(".")
+        return
+    expected = schema.get("x-expected") or error.message
+    yield f"{key}: {value!r} given; expected {expected}"

@@ -1,0 +1,158 @@
+"""Whole files or none: atomic writes, checksums, tables, and indexes of what a job has made."""
+
+import csv
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from acdc_medsam.errors import DatasetError
+
+Row = dict[str, str]
+"""One line of a table: column -> text."""
+
+INDEX_COLUMNS = ("file", "bytes", "sha256")
+_LEFT_OUT = "# left out: "
+_NOTE = "# note: "
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of a file's content, read in blocks."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@contextmanager
+def atomic_path(path: Path, read_only: bool = False) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; on success flush it to disk and rename it to ``path``.
+
+    The name ``path`` therefore never stands for half a file, whatever is killed, and a hard link to an older
+    file of that name keeps the older content. The temporary file is removed when the block raises.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=".", suffix=f".{path.name}.tmp", dir=path.parent)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o444 if read_only else 0o644)
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes, read_only: bool = False) -> None:
+    """Write a whole file atomically."""
+    with atomic_path(path, read_only) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_table(
+    path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]], comments: Iterable[str] = ()
+) -> None:
+    """Write a tab-separated table with a header line atomically; ``comments`` are lines that start with #."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
+        handle.writelines(f"{comment}\n" for comment in comments)
+        writer = csv.DictWriter(handle, columns, delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_table(path: Path) -> list[Row]:
+    """Read a tab-separated table with a header line; comment lines are passed over.
+
+    Raises:
+        DatasetError: the table is not there.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            return list(csv.DictReader((line for line in handle if not line.startswith("#")), delimiter="\t"))
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path} is missing: run the workflow again to make it") from error
+
+
+def index_row(file: Path, index: Path, sha256: str | None = None, **extra: object) -> dict[str, object]:
+    """Describe ``file`` as a row of ``index``: path relative to the index's folder, size in bytes, sha256."""
+    return {
+        "file": os.path.relpath(file, index.parent),
+        "bytes": file.stat().st_size,
+        "sha256": sha256 or sha256_file(file),
+        **extra,
+    }
+
+
+def write_index(
+    path: Path,
+    rows: Sequence[Mapping[str, object]],
+    extra_columns: Sequence[str] = (),
+    left_out: Iterable[str] = (),
+    notes: Iterable[str] = (),
+) -> None:
+    """Write the index of what a job has made; it is the job's declared output and is written last.
+
+    Args:
+        path: the index.
+        rows: made by :func:`index_row`, one per file.
+        extra_columns: names of the further columns in ``rows``.
+        left_out: for each patient that is left out of the dataset, why.
+        notes: remarks on the data that the user should see in the end.
+    """
+    marked = ((_NOTE, notes), (_LEFT_OUT, left_out))
+    comments = [mark + " ".join(text.split()) for mark, texts in marked for text in texts]
+    write_table(path, [*INDEX_COLUMNS, *extra_columns], rows, comments)
+
+
+@dataclass(frozen=True)
+class IndexComments:
+    """What an index says besides its files: why patients were left out, and remarks on the data."""
+
+    left_out: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def read_index_comments(path: Path) -> IndexComments:
+    """Read why patients were left out, if any were, and the remarks on the data."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    left_out, notes = (
+        tuple(line.removeprefix(mark) for line in lines if line.startswith(mark)) for mark in (_LEFT_OUT, _NOTE)
+    )
+    return IndexComments(left_out, notes)
+
+
+def index_files(path: Path) -> list[Path]:
+    """List the files that an index names, relative to the folder that the index's own path is relative to."""
+    return [path.parent / row["file"] for row in read_table(path)]
+
+
+def index_is_true(path: Path) -> bool:
+    """Whether every file that the index names is there with the size it was written with."""
+    folders: dict[Path, dict[str, int]] = {}
+    for row in read_table(path):
+        file = Path(os.path.normpath(path.parent / row["file"]))
+        if file.parent not in folders:
+            folders[file.parent] = _sizes(file.parent)
+        if folders[file.parent].get(file.name) != int(row["bytes"]):
+            return False
+    return True
+
+
+def remove_others(folders: Iterable[Path], keep: Iterable[Path]) -> None:
+    """Remove every file in ``folders`` that is not in ``keep``: what an earlier run made and this one does not."""
+    kept = set(keep)
+    for folder in folders:
+        for file in folder.glob("*"):
+            if file not in kept:
+                file.unlink()
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}

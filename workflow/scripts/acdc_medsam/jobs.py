@@ -1,0 +1,37 @@
+"""What every job's script does around its one function: a log, and errors without a traceback."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from acdc_medsam.errors import AcdcError
+
+
+@contextmanager
+def job_log(path: str) -> Iterator[None]:
+    """Send log records to ``path`` and warnings to the screen too; end the job with status 1 on an error.
+
+    Errors that users can mend are shown as their message alone. Any other exception is a defect of the
+    workflow: its traceback goes to the log and to the screen.
+    """
+    screen = logging.StreamHandler(sys.stderr)
+    screen.setLevel(logging.WARNING)
+    screen.setFormatter(logging.Formatter("%(message)s"))
+    file = logging.FileHandler(path, mode="w", encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[screen, file], force=True)
+    logging.captureWarnings(capture=True)
+    warnings.simplefilter("default")
+    try:
+        yield
+    except AcdcError as error:
+        logging.error("%s", error)
+        sys.exit(1)
+    except OSError as error:
+        logging.error("%s: %s", error.filename or "input or output", error.strerror or error)
+        sys.exit(1)
+    except Exception:
+        logging.exception("This is a defect of the workflow, not of your data; please report it with this log:")
+        sys.exit(1)

@@ -1,0 +1,228 @@
+"""Stage normalize: a patient's NIfTI frames -> normalized H5 volumes and slices.
+
+In: ACDC's raw folder of one patient. Out: ``volumes/`` and ``slices/`` with an index of both.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from nibabel.affines import voxel_sizes
+from nibabel.filebasedimages import ImageFileError
+from skimage.exposure import cumulative_distribution
+
+from acdc_medsam import __version__
+from acdc_medsam.cohort import Frame, Patient, read_patient
+from acdc_medsam.dataset import LABELS, slice_name, volume_name
+from acdc_medsam.errors import VolumeError
+from acdc_medsam.files import atomic_path, index_row, remove_others, sha256_file, write_index
+
+logger = logging.getLogger(__name__)
+
+Array = npt.NDArray[np.generic]
+FloatImage = npt.NDArray[np.float32]
+LabelImage = npt.NDArray[np.uint8]
+
+MAX_INTEGER_RANGE = 2**24
+"""Widest intensity range of an integer volume; one histogram bin per integer needs memory for each."""
+
+SPACING_TOLERANCE = 0.01
+"""Relative difference between pixdim and affine from which the header is said to contradict itself."""
+
+
+@dataclass(frozen=True)
+class Normalized:
+    """A normalized image (any shape, [0, 1]) and the raw intensities that it was scaled with."""
+
+    image: FloatImage
+    clip_level: float
+    raw_min: float
+    raw_max: float
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A frame as read: image (Z, H, W) in the file's own dtype, label (Z, H, W) in {0, 1, 2, 3}."""
+
+    image: Array
+    label: LabelImage
+    spacing: tuple[float, float, float]
+    affine: npt.NDArray[np.float64]
+    notes: tuple[str, ...]
+
+
+def normalize_intensities(volume: Array, percentile: float = 99.0) -> Normalized:
+    """Clip a volume at a percentile of its histogram and scale it to [0, 1].
+
+    The threshold is the first bin centre at which ``skimage.exposure.cumulative_distribution`` reaches the
+    percentile, as the published dataset has it (HiLab-git/WSL4MIS, ``acdc_data_processing.py``): one bin per
+    integer for integer volumes, 256 bins for floating point. The dtype therefore decides the numbers.
+
+    Args:
+        volume: any shape, integer or floating point, finite.
+        percentile: in (0, 100].
+
+    Raises:
+        VolumeError: the volume has no range left to scale: it is constant, or nearly all one value.
+    """
+    cdf, centers = cumulative_distribution(volume)
+    threshold = float(centers[np.argmax(cdf >= percentile / 100)])
+    raw_min, raw_max = float(volume.min()), float(volume.max())
+    if threshold <= raw_min:
+        raise VolumeError(
+            f"intensities have no range to scale: minimum {raw_min:g}, percentile {percentile:g} at {threshold:g}, "
+            f"maximum {raw_max:g}; the image is constant or nearly empty"
+        )
+    # float64, so that neither the difference of two int16 overflows nor float32 rounds before the division.
+    scaled = (np.clip(volume.astype(np.float64), raw_min, threshold) - raw_min) / (threshold - raw_min)
+    return Normalized(scaled.astype(np.float32), threshold, raw_min, raw_max)
+
+
+def read_frame(frame: Frame) -> Volume:
+    """Read a frame's image and label in SimpleITK's axis order (Z, H, W), and check one against the other.
+
+    Raises:
+        VolumeError: what is wrong, with the file's name.
+    """
+    image, label = _load(frame.image), _load(frame.label)
+    voxels = _voxels(image, frame.image)
+    if image.shape != label.shape:
+        raise VolumeError(
+            f"{frame.label.name}: shape {label.shape} differs from its image's {image.shape}; "
+            "restore both files from the original dataset"
+        )
+    if not np.allclose(image.affine, label.affine, rtol=1e-3, atol=1e-2):
+        raise VolumeError(
+            f"{frame.label.name}: position or spacing (affine) differs from its image's; "
+            "restore both files from the original dataset"
+        )
+    spacing = tuple(float(size) for size in image.header.get_zooms()[::-1])
+    notes = _spacing_notes(frame.image.name, spacing, image.affine)
+    return Volume(voxels, _labels(label, frame.label), spacing, image.affine, notes)  # type: ignore[arg-type]
+
+
+def _load(path: Path) -> nib.Nifti1Image:
+    try:
+        image = nib.load(path)
+    except (ImageFileError, OSError, EOFError, ValueError) as error:
+        raise VolumeError(f"{path.name}: not a readable NIfTI file ({error}); restore it from the dataset") from error
+    if len(image.shape) != 3:
+        raise VolumeError(f"{path.name}: {len(image.shape)}-dimensional; a frame must have 3 dimensions (x, y, z)")
+    return image
+
+
+def _voxels(image: nib.Nifti1Image, path: Path) -> Array:
+    """Voxels (Z, H, W) in the file's own dtype (float64 where the header scales), native byte order."""
+    try:
+        voxels: Array = np.asanyarray(image.dataobj)
+    except (OSError, EOFError, ValueError, ImageFileError) as error:
+        raise VolumeError(f"{path.name}: voxels cannot be read ({error}); restore it from the dataset") from error
+    if voxels.dtype.kind not in "iuf":
+        raise VolumeError(f"{path.name}: voxels are {voxels.dtype}; integers or floating point are needed")
+    if not np.isfinite(voxels).all():
+        raise VolumeError(f"{path.name}: contains NaN or infinite voxels; restore it from the dataset")
+    if voxels.dtype.kind in "iu" and int(voxels.max()) - int(voxels.min()) > MAX_INTEGER_RANGE:
+        raise VolumeError(f"{path.name}: intensities span more than {MAX_INTEGER_RANGE}; this is not an MR image")
+    # nibabel's (X, Y, Z) transposed: x is the image column and y its row, as SimpleITK and the users have it.
+    return np.ascontiguousarray(voxels.transpose(2, 1, 0).astype(voxels.dtype.newbyteorder("="), copy=False))
+
+
+def _labels(label: nib.Nifti1Image, path: Path) -> LabelImage:
+    voxels = _voxels(label, path)
+    strange = sorted({float(value) for value in np.unique(voxels)} - {0.0, *map(float, LABELS.values())})
+    if strange:
+        shown = ", ".join(f"{value:g}" for value in strange[:5])
+        raise VolumeError(f"{path.name}: label value {shown}; only 0 to 3 are known: 1 RV, 2 MYO, 3 LV")
+    return voxels.astype(np.uint8)
+
+
+def _spacing_notes(name: str, spacing: tuple[float, ...], affine: npt.NDArray[np.float64]) -> tuple[str, ...]:
+    of_affine = voxel_sizes(affine)[::-1]
+    if np.allclose(spacing, of_affine, rtol=SPACING_TOLERANCE):
+        return ()
+    shown = [" x ".join(f"{size:g}" for size in sizes) for sizes in (spacing, of_affine)]
+    return (f"{name}: spacing (z, y, x) is {shown[0]} mm by pixdim, which is used, and {shown[1]} mm by the affine",)
+
+
+def normalize_patient(source: Path, index: Path, percentile: float, on_invalid: str) -> None:
+    """Write a patient's H5 files to ``volumes/`` and ``slices/`` beside the index that lists them.
+
+    What an earlier run left in the two folders is removed.
+
+    Args:
+        source: the patient's raw folder.
+        index: the declared output, written last.
+        percentile: see :func:`normalize_intensities`.
+        on_invalid: ``stop`` raises at a defect; ``exclude`` writes an empty index that says why.
+
+    Raises:
+        CohortError, VolumeError: what is wrong, with patient and file.
+    """
+    patient = read_patient(source)
+    kinds = (index.parent / "volumes", index.parent / "slices")
+    files, notes = list[Path](), list[str]()
+    try:
+        for frame in patient.frames:
+            volume = read_frame(frame)
+            notes.extend(f"{patient.name}: {note}" for note in volume.notes)
+            files.extend(_write_frame(patient, frame, volume, index.parent, percentile))
+    except VolumeError as error:
+        message = f"{patient.name}: {error}"
+        if on_invalid != "exclude":
+            raise VolumeError(f"{message}. Or leave the patient out: 'on_invalid: exclude' in config.yaml") from error
+        logger.warning("left out: %s", message)
+        remove_others(kinds, keep=[])
+        write_index(index, [], left_out=[message], notes=notes)
+        return
+    for note in notes:
+        logger.warning("%s", note)
+    remove_others(kinds, keep=files)
+    write_index(index, [index_row(file, index) for file in files], notes=notes)
+    logger.info("%s: %d files", patient.name, len(files))
+
+
+def _write_frame(patient: Patient, frame: Frame, volume: Volume, folder: Path, percentile: float) -> list[Path]:
+    try:
+        normalized = normalize_intensities(volume.image, percentile)
+    except VolumeError as error:
+        raise VolumeError(f"{frame.image.name}: {error}") from error
+    attributes: dict[str, object] = {
+        "patient": patient.name,
+        "subset": patient.subset,
+        "group": patient.group,
+        "height": patient.height,
+        "weight": patient.weight,
+        "phase": frame.phase,
+        "frame": frame.number,
+        "spacing": volume.spacing,
+        "affine": volume.affine,
+        "clip_level": normalized.clip_level,
+        "raw_min": normalized.raw_min,
+        "raw_max": normalized.raw_max,
+        "image_sha256": sha256_file(frame.image),
+        "label_sha256": sha256_file(frame.label),
+        "software": f"acdc-medsam {__version__}",
+    }
+    path = folder / "volumes" / f"{volume_name(patient.name, frame.number)}.h5"
+    # One chunk per slice: readers take whole slices.
+    write_h5(path, normalized.image, volume.label, attributes, chunks=(1, *volume.label.shape[1:]))
+    files = [path]
+    for number, (image, label) in enumerate(zip(normalized.image, volume.label, strict=True)):
+        path = folder / "slices" / f"{slice_name(patient.name, frame.number, number)}.h5"
+        write_h5(path, image, label, attributes | {"slice_index": number}, chunks=label.shape)
+        files.append(path)
+    return files
+
+
+def write_h5(
+    path: Path, image: FloatImage, label: LabelImage, attributes: dict[str, object], chunks: tuple[int, ...]
+) -> None:
+    """Write ``image`` float32 and ``label`` uint8 of one shape, gzip-compressed; same input, same bytes."""
+    with atomic_path(path, read_only=True) as temporary, h5py.File(temporary, "w") as file:
+        file.create_dataset("image", data=image, chunks=chunks, compression="gzip")
+        file.create_dataset("label", data=label, chunks=chunks, compression="gzip")
+        file.attrs.update(attributes)

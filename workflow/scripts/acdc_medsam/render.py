@@ -1,0 +1,134 @@
+"""Stage render: a patient's H5 volumes -> 8-bit PNG images and masks of one size.
+
+In: the index that stage normalize wrote. Out: ``images/`` and ``masks/``, their index, and a table with one
+row per slice that every later stage reads.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from acdc_medsam.dataset import LABELS, slice_name
+from acdc_medsam.files import (
+    Row,
+    atomic_path,
+    index_files,
+    index_row,
+    read_index_comments,
+    remove_others,
+    sha256_file,
+    write_index,
+    write_table,
+)
+
+logger = logging.getLogger(__name__)
+
+Gray = npt.NDArray[np.uint8]
+
+PIXEL_COLUMNS = {structure: f"{structure.lower()}_pixels" for structure in LABELS}
+"""Structure -> column with its pixels in the H5 slice, before resizing."""
+
+SLICE_COLUMNS = (
+    "slice",
+    "patient",
+    "subset",
+    "group",
+    "phase",
+    "frame",
+    "slice_index",
+    "height",
+    "width",
+    "spacing",
+    *PIXEL_COLUMNS.values(),
+    "image_sha256",
+    "pixels_sha256",
+)
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice as stored: name, its row of facts, image (H, W) float32 in [0, 1] and label (H, W) uint8."""
+
+    name: str
+    facts: Row
+    image: npt.NDArray[np.float32]
+    label: Gray
+
+
+def resize_image(image: npt.NDArray[np.float32], size: int) -> Gray:
+    """Turn an image (H, W) in [0, 1] into (size, size) in 0..255: rounded to 8 bits first, then bilinear.
+
+    Order and interpolation are those of the notebooks that existing MedSAM datasets of ACDC were made with.
+    """
+    gray = np.rint(image * np.float32(255)).astype(np.uint8)
+    return np.asarray(Image.fromarray(gray).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def resize_label(label: Gray, size: int) -> Gray:
+    """Turn a label (H, W) into (size, size) by nearest neighbour; values stay labels."""
+    return np.asarray(Image.fromarray(label).resize((size, size), Image.Resampling.NEAREST))
+
+
+def pixels_sha256(pixels: Gray) -> str:
+    """Hex sha256 of an image's shape and pixels, whatever file it is stored in."""
+    height, width = pixels.shape
+    return hashlib.sha256(b"%d x %d " % (height, width) + pixels.tobytes()).hexdigest()
+
+
+def write_png(path: Path, pixels: Gray) -> None:
+    """Write (H, W) uint8 as an 8-bit grayscale PNG.
+
+    zlib level 1 with the run-length strategy (3) is 4.7 times as fast as Pillow's default on these
+    interpolated images, for files 10 % larger.
+    """
+    with atomic_path(path, read_only=True) as temporary:
+        Image.fromarray(pixels).save(temporary, format="png", compress_level=1, compress_type=3)
+
+
+def read_slices(volume: Path) -> Iterator[Slice]:
+    """Read every slice of an H5 volume with what later stages need to know of it."""
+    with h5py.File(volume) as file:
+        images, labels, attributes = file["image"][:], file["label"][:], dict(file.attrs)
+    facts = {key: str(attributes[key]) for key in ("patient", "subset", "group", "phase", "frame")}
+    facts["spacing"] = " ".join(f"{size:g}" for size in attributes["spacing"])
+    facts["height"], facts["width"] = map(str, labels.shape[1:])
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        name = slice_name(facts["patient"], int(facts["frame"]), number)
+        pixels = {PIXEL_COLUMNS[key]: str(np.count_nonzero(label == value)) for key, value in LABELS.items()}
+        yield Slice(name, {"slice": name, "slice_index": str(number), **facts, **pixels}, image, label)
+
+
+def render_patient(volumes: Path, index: Path, table: Path, size: int, keep_empty: bool) -> None:
+    """Write a patient's PNGs to ``images/`` and ``masks/`` beside their index, and the table of slices.
+
+    What an earlier run left in the two folders is removed.
+
+    Args:
+        volumes: the patient's index of H5 files.
+        index: declared output, written last.
+        table: declared output with the columns SLICE_COLUMNS.
+        size: height and width of the PNGs in pixels.
+        keep_empty: whether slices without any structure are kept.
+    """
+    folder, rows, files = index.parent, list[Row](), list[Path]()
+    for volume in (file for file in index_files(volumes) if file.parent.name == "volumes"):
+        for item in read_slices(volume):
+            if keep_empty or item.label.any():
+                image, mask = (folder / kind / f"{item.name}.png" for kind in ("images", "masks"))
+                pixels = resize_image(item.image, size)
+                write_png(image, pixels)
+                write_png(mask, resize_label(item.label, size))
+                files += [image, mask]
+                rows.append(item.facts | {"image_sha256": sha256_file(image), "pixels_sha256": pixels_sha256(pixels)})
+    remove_others((folder / "images", folder / "masks"), keep=files)
+    write_table(table, SLICE_COLUMNS, rows)
+    comments = read_index_comments(volumes)
+    write_index(index, [index_row(file, index) for file in files], (), comments.left_out, comments.notes)
+    logger.info("%s: %d slices", folder.name, len(rows))

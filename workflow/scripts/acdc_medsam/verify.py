@@ -1,0 +1,109 @@
+"""Stage verify: look at every published file and write down, check by check, what holds and what does not.
+
+In: ``data/ACDC``, the published H5 folders and the index of what was published. Out: ``quality.json``. Every
+problem is listed, not the first alone.
+"""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from acdc_medsam import __version__
+from acdc_medsam.check_files import check_slice, check_volume
+from acdc_medsam.check_layout import check_folders, check_positional_encoding, check_split
+from acdc_medsam.checks import H5_AGREES, NOT_EMPTY, OF_EMBEDDINGS, Checks, Expectations, Finding
+from acdc_medsam.dataset import SUBSETS, volume_name
+from acdc_medsam.errors import DatasetError
+from acdc_medsam.files import index_row, read_index_comments, read_table, write_bytes, write_index
+from acdc_medsam.publish import DATASET, h5_folder
+
+logger = logging.getLogger(__name__)
+
+SHOWN_FAILURES = 5
+"""Failed items of a check that an error message names; quality.json has them all."""
+
+
+def run_checks(output: Path, expected: Expectations, threads: int) -> Checks:
+    """Run every check on a published dataset; its files are read by ``threads`` threads."""
+    root = output / DATASET
+    rows = read_table(root / "manifest.tsv")
+    by_name = {row["slice"]: row for row in rows}
+    folders = [output / h5_folder(subset, "volumes") for subset in SUBSETS]
+    volumes = [path for folder in folders for path in sorted(folder.glob("*.h5"))]
+    checks = Checks(expected)
+    with ThreadPoolExecutor(threads) as pool:
+        _record(checks, pool.map(lambda row: check_slice(root, row, expected), rows))
+        _record(checks, pool.map(lambda path: check_volume(output, path, by_name, expected), volumes))
+    frames = {volume_name(row["patient"], int(row["frame"])) for row in rows}
+    for frame in sorted(frames - {path.stem for path in volumes}):
+        checks[H5_AGREES].look(frame, "its H5 volume is missing")
+    check_split(rows, expected, checks)
+    check_folders(output, rows, expected, checks)
+    if expected.embeddings:
+        check_positional_encoding(output, checks)
+    else:
+        for name in OF_EMBEDDINGS:
+            checks[name].skipped = "the dataset was made without embeddings (encoder.name: none)"
+    if expected.keep_empty:
+        checks[NOT_EMPTY].skipped = "slices without structures are kept, as asked for (images.keep_empty)"
+    return checks
+
+
+def _record(checks: Checks, findings: Iterable[list[Finding]]) -> None:
+    for found in findings:
+        for name, item, reason in found:
+            checks[name].look(item, reason)
+
+
+def verify_dataset(
+    output: Path, published: Path, quality: Path, index: Path, expected: Expectations, threads: int
+) -> None:
+    """Write ``quality.json``; whether the dataset passed is in it, and :func:`accept_dataset` acts on it.
+
+    Args:
+        output: root of the published layout.
+        published: the index of published files, for the patients left out and the remarks on the data.
+        quality: declared output.
+        index: declared output, the index of ``quality``.
+        expected: what the configuration asked for.
+        threads: number of reading threads.
+    """
+    checks = run_checks(output, expected, threads)
+    comments = read_index_comments(published)
+    splits = Counter(row["split"] for row in read_table(output / DATASET / "manifest.tsv"))
+    result: dict[str, Any] = {
+        "passed": checks.passed,
+        "software": f"acdc-medsam {__version__}",
+        "slices": dict(sorted(splits.items())),
+        "checks": {name: {"passed": not check.failed, **asdict(check)} for name, check in checks.items()},
+        "left_out": comments.left_out,
+        "notes": comments.notes,
+    }
+    write_bytes(quality, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
+    write_index(index, [index_row(quality, index)])
+    logger.info("%d checks, %s", len(checks), "all passed" if checks.passed else "some failed")
+
+
+def accept_dataset(quality: Path, accepted: Path) -> None:
+    """Write ``accepted`` if every check passed.
+
+    Raises:
+        DatasetError: which checks failed, on which items, and why.
+    """
+    result = json.loads(quality.read_text(encoding="utf-8"))
+    lines = []
+    for name, check in result["checks"].items():
+        failed = check["failed"]
+        if failed:
+            lines.append(f"{name}: {len(failed)} of {check['items']} failed")
+            lines += [f"    {one['item']}: {one['reason']}" for one in failed[:SHOWN_FAILURES]]
+        if len(failed) > SHOWN_FAILURES:
+            lines.append(f"    and {len(failed) - SHOWN_FAILURES} more, all in {quality}")
+    if lines:
+        raise DatasetError("the dataset did not pass:\n" + "\n".join(lines))
+    write_bytes(accepted, f"{len(result['checks'])} checks passed\n".encode())

@@ -1,0 +1,23 @@
+"""Rule embed: PNG images of a batch of patients -> embeddings in the store, and the batch's table."""
+
+from pathlib import Path
+
+from acdc_medsam.embed import EncoderOptions, embed_batch
+from acdc_medsam.jobs import job_log
+
+
+def options(snakemake) -> EncoderOptions:  # type: ignore[no-untyped-def]
+    """Gather the encoder's options; keys that change speed but no result come from the configuration."""
+    runtime = {key: snakemake.config["encoder"][key] for key in ("batch_size", "device")}
+    result = {key: snakemake.params[key] for key in ("name", "sha256", "precision")}
+    return EncoderOptions(checkpoint=Path(snakemake.input.checkpoint), threads=snakemake.threads, **runtime, **result)
+
+
+if __name__ == "__main__" and "snakemake" in globals():
+    with job_log(snakemake.log[0]):
+        embed_batch(
+            tables=[Path(path) for path in snakemake.input.tables],
+            table=Path(snakemake.output.table),
+            store=Path(snakemake.params.store),
+            options=options(snakemake),
+        )

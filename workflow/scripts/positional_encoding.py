@@ -1,0 +1,15 @@
+"""Rule positional_encoding: the encoder's weights -> pe.pt."""
+
+from pathlib import Path
+
+from acdc_medsam.jobs import job_log
+from acdc_medsam.positional_encoding import write_positional_encoding
+
+if __name__ == "__main__" and "snakemake" in globals():
+    with job_log(snakemake.log[0]):
+        write_positional_encoding(
+            name=snakemake.params.name,
+            checkpoint=Path(snakemake.input.checkpoint),
+            sha256=snakemake.params.sha256,
+            path=Path(snakemake.output.encoding),
+        )

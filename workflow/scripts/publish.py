@@ -1,0 +1,25 @@
+"""Rule publish: link everything into the layout that training code reads."""
+
+from pathlib import Path
+
+from acdc_medsam.jobs import job_log
+from acdc_medsam.publish import Sources, publish_dataset
+
+
+def sources(given) -> Sources:  # type: ignore[no-untyped-def]
+    """Gather the rule's inputs; ``encoding`` is empty for a dataset without embeddings."""
+    lists = {key: [Path(path) for path in given[key]] for key in ("h5", "png", "slices", "embeddings")}
+    return Sources(**lists, split=Path(given.split), encoding=Path(given.encoding) if given.encoding else None)
+
+
+if __name__ == "__main__" and "snakemake" in globals():
+    with job_log(snakemake.log[0]):
+        publish_dataset(
+            sources=sources(snakemake.input),
+            subsets=snakemake.params.subsets,
+            left_out=snakemake.params.left_out,
+            output=Path(snakemake.params.output),
+            manifest=Path(snakemake.output.manifest),
+            index=Path(snakemake.output.index),
+            link=snakemake.params.link,
+        )

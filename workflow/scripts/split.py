@@ -1,0 +1,17 @@
+"""Rule split: tables of slices -> which slice goes to train, val or test."""
+
+from pathlib import Path
+
+from acdc_medsam.jobs import job_log
+from acdc_medsam.split import split_dataset
+
+if __name__ == "__main__" and "snakemake" in globals():
+    with job_log(snakemake.log[0]):
+        split_dataset(
+            tables=[Path(path) for path in snakemake.input.tables],
+            table=Path(snakemake.output.table),
+            unit=snakemake.params.unit,
+            validation=snakemake.params.validation,
+            seed=snakemake.params.seed,
+            stratify=snakemake.params.stratify,
+        )

@@ -1,0 +1,20 @@
+"""Rule check: look at every published file and write quality.json."""
+
+from pathlib import Path
+
+from acdc_medsam.checks import Expectations
+from acdc_medsam.jobs import job_log
+from acdc_medsam.verify import verify_dataset
+
+EXPECTED = ("size", "keep_empty", "unit", "validation", "stratify", "embeddings")
+
+if __name__ == "__main__" and "snakemake" in globals():
+    with job_log(snakemake.log[0]):
+        verify_dataset(
+            output=Path(snakemake.params.output),
+            published=Path(snakemake.input.index),
+            quality=Path(snakemake.output.quality),
+            index=Path(snakemake.output.index),
+            expected=Expectations(**{key: snakemake.params[key] for key in EXPECTED}),
+            threads=snakemake.threads,
+        )
