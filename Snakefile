@@ -22,7 +22,6 @@ rule all:
     default_target: True
     input:
         rules.report.input,
-        rules.verify.input,
 
 
 onsuccess:

@@ -115,7 +115,8 @@ def checkpoint(wildcards):
 def forget_untrue_indexes():
     """Remove each index that names a file which has gone or changed its size, so that it is made again.
 
-    Snakemake looks at the index alone, not at the files that it lists.
+    Snakemake looks at the index alone, not at the files that it lists. Every target asks for the indexes of all
+    stages before it, because Snakemake makes a missing file again only if a target or a job asks for it.
     """
     left_out = config["on_invalid"] == "exclude"
     indexes = of_patients(H5_INDEX) + of_patients(PNG_INDEX) + of_batches(EMBEDDINGS) + [PUBLISHED, VERIFIED]

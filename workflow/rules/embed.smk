@@ -8,6 +8,8 @@ rule embed:
         out("work/logs/embed/{batch}.log"),
     benchmark:
         out("work/benchmarks/embed/{batch}.tsv")
+    conda:
+        "../../envs/acdc-medsam.yaml"
     threads: 16
     resources:
         gpu=1,
@@ -32,6 +34,8 @@ rule positional_encoding:
         out("work/logs/positional_encoding.log"),
     benchmark:
         out("work/benchmarks/positional_encoding.tsv")
+    conda:
+        "../../envs/acdc-medsam.yaml"
     params:
         name=ENCODER,
         sha256=config["encoder"]["sha256"],
@@ -51,6 +55,8 @@ if config["encoder"]["url"]:
             out("work/logs/download_checkpoint.log"),
         benchmark:
             out("work/benchmarks/download_checkpoint.tsv")
+        conda:
+            "../../envs/acdc-medsam.yaml"
         params:
             url=config["encoder"]["url"],
             sha256=config["encoder"]["sha256"],
@@ -62,6 +68,7 @@ if config["encoder"]["url"]:
 
 rule embeddings:
     input:
+        rules.images.input,
         of_batches(EMBEDDINGS),
         [] if ENCODER == "none" else ENCODING,
 
@@ -73,6 +80,8 @@ rule prune:
         out("work/logs/prune.log"),
     benchmark:
         out("work/benchmarks/prune.tsv")
+    conda:
+        "../../envs/acdc-medsam.yaml"
     params:
         folder=out("work/embeddings"),
     message:

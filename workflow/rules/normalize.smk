@@ -7,6 +7,8 @@ rule normalize:
         out("work/logs/normalize/{patient}.log"),
     benchmark:
         out("work/benchmarks/normalize/{patient}.tsv")
+    conda:
+        "../../envs/acdc-medsam.yaml"
     params:
         percentile=config["normalize"]["percentile"],
         code=script_hash("normalize"),
@@ -23,4 +25,4 @@ rule volumes:
 
 rule slices:
     input:
-        of_patients(H5_INDEX),
+        rules.volumes.input,

@@ -13,6 +13,8 @@ rule publish:
         out("work/logs/publish.log"),
     benchmark:
         out("work/benchmarks/publish.tsv")
+    conda:
+        "../../envs/acdc-medsam.yaml"
     params:
         output=config["output"],
         subsets={name: patient.subset for name, patient in PATIENTS.items()},
@@ -27,5 +29,6 @@ rule publish:
 
 rule dataset:
     input:
+        rules.embeddings.input,
         MANIFEST,
         PUBLISHED,

@@ -8,6 +8,8 @@ rule render:
         out("work/logs/render/{patient}.log"),
     benchmark:
         out("work/benchmarks/render/{patient}.tsv")
+    conda:
+        "../../envs/acdc-medsam.yaml"
     params:
         size=config["images"]["size"],
         keep_empty=config["images"]["keep_empty"],
@@ -20,4 +22,6 @@ rule render:
 
 rule images:
     input:
+        rules.slices.input,
         of_patients(PNG_INDEX),
+        of_patients(SLICES),

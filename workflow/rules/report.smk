@@ -11,6 +11,8 @@ rule write_report:
         out("work/benchmarks/report.tsv")
     # Drawn before `accept` may stop the run, so that a dataset that failed has its report.
     priority: 1
+    conda:
+        "../../envs/acdc-medsam.yaml"
     params:
         settings={
             "encoder": ENCODER,
@@ -26,4 +28,5 @@ rule write_report:
 
 rule report:
     input:
+        rules.verify.input,
         REPORT,

@@ -7,6 +7,8 @@ rule split:
         out("work/logs/split.log"),
     benchmark:
         out("work/benchmarks/split.tsv")
+    conda:
+        "../../envs/acdc-medsam.yaml"
     params:
         **config["split"],
         code=script_hash("split"),

@@ -11,6 +11,8 @@ rule check:
         out("work/logs/verify.log"),
     benchmark:
         out("work/benchmarks/verify.tsv")
+    conda:
+        "../../envs/acdc-medsam.yaml"
     threads: 16
     params:
         **config["images"],
@@ -35,6 +37,8 @@ rule accept:
         out("work/logs/accept.log"),
     benchmark:
         out("work/benchmarks/accept.tsv")
+    conda:
+        "../../envs/acdc-medsam.yaml"
     message:
         "accept the dataset if every check passed"
     script:
@@ -43,4 +47,7 @@ rule accept:
 
 rule verify:
     input:
+        rules.dataset.input,
+        QUALITY,
+        VERIFIED,
         ACCEPTED,

@@ -130,9 +130,12 @@ def index_files(path: Path) -> list[Path]:
 
 
 def index_is_true(path: Path) -> bool:
-    """Whether every file that the index names is there with the size it was written with."""
+    """Whether the index is whole and every file that it names is there with the size it was written with."""
     folders: dict[Path, dict[str, int]] = {}
-    for row in read_table(path):
+    rows = read_table(path)
+    if not rows and not read_index_comments(path).left_out:
+        return False
+    for row in rows:
         file = Path(os.path.normpath(path.parent / row["file"]))
         if file.parent not in folders:
             folders[file.parent] = _sizes(file.parent)
