@@ -24,6 +24,12 @@ wildcard_constraints:
     batch=r"p\d+-\d+",
 
 
+def refuse(*lines):
+    """Stop before anything runs, with a message alone: a WorkflowError would show lines of this file with it."""
+    logger.error("\n".join(lines))
+    sys.exit(1)
+
+
 def load_config():
     """Validate the configuration, fill in its defaults, and find the cohort, or stop with one clear message."""
     schema = load_schema(Path(workflow.basedir, "workflow/schemas/config.schema.yaml"))
@@ -31,13 +37,13 @@ def load_config():
         config.update(check_config(config, schema))
         cohort = find_cohort(Path(config["raw"]), config["exclude"])
     except AcdcError as error:
-        raise WorkflowError(str(error)) from None
+        refuse(str(error))
     problems = [line for lines in cohort.problems.values() for line in lines]
     if problems and config["on_invalid"] == "stop":
-        raise WorkflowError(
-            "these patients cannot be used; mend them, list them under 'exclude', or set 'on_invalid: exclude':",
-            *problems,
-        )
+        advice = "Mend these patients, list them under 'exclude', or set 'on_invalid: exclude' in config.yaml:"
+        refuse(advice, *problems)
+    if not cohort.patients:
+        refuse(f"no patient in {config['raw']} can be used:", *problems)
     return {patient.name: patient for patient in cohort.patients}, problems
 
 

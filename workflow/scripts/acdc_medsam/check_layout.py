@@ -59,13 +59,13 @@ def check_split(rows: Sequence[Row], expected: Expectations, checks: Checks) -> 
         apart.look(patient, f"is in {', '.join(sorted(of_patient))}" if len(of_patient) > 1 else None)
 
 
-def _one_sided_groups(patients: Mapping[str, Row], places: int) -> str | None:
-    """Say which groups of two patients or more stand on one side alone, if val has places for more."""
+def _one_sided_groups(patients: Mapping[str, Row], in_val: int) -> str | None:
+    """Say which groups of two patients or more stand on one side alone, if train and val have room for more."""
     sizes = Counter(row["group"] for row in patients.values())
     sides = {group: {row["split"] for row in patients.values() if row["group"] == group} for group in sizes}
     can = [group for group in sizes if sizes[group] > 1]
     both = [group for group in can if len(sides[group]) == 2]
-    if len(both) >= min(places, len(can)):
+    if len(both) >= min(in_val, len(patients) - in_val, len(can)):
         return None
     return f"on one side only: {', '.join(sorted(set(can) - set(both)))}"
 

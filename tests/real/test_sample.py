@@ -1,0 +1,104 @@
+"""Six real patients: equal to the published dataset, and embeddings that are worth something."""
+
+import shutil
+from collections import defaultdict
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from acdc_medsam.dataset import LABELS
+from acdc_medsam.encoders import load_model
+from acdc_medsam.files import read_table
+from decode import PlainDataset, box_of, decode, dice
+from workflow_run import Run, Workflow
+
+
+@pytest.fixture(scope="module")
+def real(sample: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, Run]:
+    """A complete run on the sample with LiteMedSAM."""
+    workflow = Workflow(tmp_path_factory.mktemp("real"))
+    (workflow.raw).mkdir()
+    shutil.copytree(sample / "training", workflow.raw / "training")
+    workflow.configure(encoder={"name": "lite_medsam", "checkpoint": str(checkpoint)})
+    return workflow, workflow.run()
+
+
+def test_every_volume_equals_the_published_one(real: tuple[Workflow, Run], sample: Path) -> None:
+    published = sorted((sample / "published/ACDC_training_volumes").glob("*.h5"))
+    ours = real[0].folder / "ACDC_training_volumes"
+    assert len(published) == len(list(ours.iterdir())) == 12
+    for path in published:
+        with h5py.File(path) as theirs, h5py.File(ours / path.name) as own:
+            assert own["image"].dtype == np.float32 and own["label"].dtype == np.uint8
+            assert np.abs(own["image"][:] - theirs["image"][:]).max() <= 1e-5
+            np.testing.assert_array_equal(own["label"][:], theirs["label"][:])
+
+
+def test_every_slice_equals_its_plane(real: tuple[Workflow, Run], sample: Path) -> None:
+    slices = real[0].folder / "ACDC_training_slices"
+    seen = 0
+    for path in (sample / "published/ACDC_training_volumes").glob("*.h5"):
+        with h5py.File(path) as volume:
+            for number, (image, label) in enumerate(zip(volume["image"][:], volume["label"][:], strict=True)):
+                with h5py.File(slices / f"{path.stem}_slice_{number}.h5") as plane:
+                    assert np.abs(plane["image"][:] - image).max() <= 1e-5
+                    np.testing.assert_array_equal(plane["label"][:], label)
+                seen += 1
+    assert seen == len(list(slices.iterdir())) == 132
+
+
+def test_every_check_passed(real: tuple[Workflow, Run]) -> None:
+    workflow, _ = real
+    assert (workflow.folder / "work/accepted.txt").read_text() == "18 checks passed\n"
+    assert len(read_table(workflow.data / "manifest.tsv")) == 127
+
+
+def test_the_dataset_loads_as_notebooks_load_it(real: tuple[Workflow, Run]) -> None:
+    loaders = [
+        torch.utils.data.DataLoader(PlainDataset(real[0].data / split), batch_size=4) for split in ("train", "val")
+    ]
+    assert sum(len(loader.dataset) for loader in loaders) == 127  # type: ignore[arg-type]
+    embedding, image, mask, names = next(iter(loaders[0]))
+    assert embedding.shape == (4, 256, 64, 64) and embedding.dtype == torch.float32
+    assert image.shape == mask.shape == (4, 1024, 1024) and image.dtype == mask.dtype == torch.uint8
+    assert len(set(names)) == 4
+
+
+def test_boxes_and_embeddings_give_the_ventricles_back(
+    real: tuple[Workflow, Run], checkpoint: Path, record_property: pytest.RecordProperty
+) -> None:
+    model = load_model("lite_medsam", checkpoint, None)
+    encoding = torch.load(real[0].data / "positional_encoding/pe.pt", weights_only=True)
+    found = defaultdict(list)
+    for split in ("train", "val"):
+        for embedding, _, mask, _ in PlainDataset(real[0].data / split):  # type: ignore[attr-defined]
+            for structure, value in LABELS.items():
+                truth = mask == value
+                if truth.any():
+                    predicted = decode(model, embedding, encoding, box_of(truth), mask.shape[0])
+                    found[structure].append(dice(predicted, truth))
+    mean = {structure: float(np.mean(values)) for structure, values in found.items()}
+    print("mean Dice with boxes:", {key: round(value, 4) for key, value in mean.items()})
+    assert mean["LV"] >= 0.93
+    assert mean["RV"] >= 0.88
+
+
+def test_one_patient_of_six_changed(real: tuple[Workflow, Run], tmp_path: Path) -> None:
+    import nibabel as nib
+
+    workflow = real[0].copy(tmp_path / "run")
+    path = workflow.raw / "training/patient025/patient025_frame09.nii.gz"
+    image = nib.load(path)
+    voxels = np.asanyarray(image.dataobj).copy()
+    voxels[100, 100, 4] = voxels.min()
+    path.chmod(0o644)
+    nib.save(nib.Nifti1Image(voxels, image.affine, image.header), path)
+    before = workflow.stored()
+    run = workflow.run()
+    assert run.of("normalize", "render") == ["normalize patient025", "render patient025"]
+    encoded = len(workflow.stored()) - len(before)
+    print("jobs after changing one patient of six:", len(run.jobs), run.jobs, "slices encoded:", encoded)
+    assert encoded == 1, "one voxel below the clip level changes one slice alone"

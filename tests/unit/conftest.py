@@ -1,0 +1,25 @@
+"""A small published dataset for unit tests to look at and to harm."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from small_dataset import SmallDataset
+
+
+@pytest.fixture(scope="session")
+def made(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work folder of the small dataset; never written to."""
+    dataset = SmallDataset(tmp_path_factory.mktemp("made"))
+    dataset.make(raw)
+    return dataset.output
+
+
+@pytest.fixture
+def small(made: Path, tmp_path: Path) -> SmallDataset:
+    """A published small dataset of the test's own."""
+    shutil.copytree(made, tmp_path / "set")
+    dataset = SmallDataset(tmp_path / "set")
+    dataset.publish()
+    return dataset

@@ -1,0 +1,193 @@
+import gzip
+import shutil
+from pathlib import Path
+
+import h5py
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from acdc_medsam.cohort import Frame, read_patient
+from acdc_medsam.errors import VolumeError
+from acdc_medsam.files import index_files, index_is_true, read_index_comments
+from acdc_medsam.normalize import normalize_intensities, normalize_patient, read_frame
+
+
+def test_integers_get_one_bin_each() -> None:
+    # 0..199 once each: the cumulative distribution reaches 0.99 at the 198th value, which is 197.
+    volume = np.arange(200, dtype=np.int16).reshape(2, 10, 10)
+    result = normalize_intensities(volume, 99)
+    assert result.clip_level == 197
+    assert (result.raw_min, result.raw_max) == (0, 199)
+    np.testing.assert_allclose(result.image.ravel(), np.minimum(np.arange(200), 197) / 197, rtol=1e-6)
+
+
+def test_floats_get_256_bins() -> None:
+    # 256 bins over [0, 199]: the 198th value, 197, lies in bin floor(197 / (199 / 256)) = 253 with centre 197.06.
+    volume = np.arange(200, dtype=np.float64).reshape(2, 10, 10)
+    assert normalize_intensities(volume, 99).clip_level == pytest.approx(253.5 * 199 / 256)
+
+
+def test_the_difference_of_two_int16_does_not_overflow() -> None:
+    volume = np.array([-30000, 30000] * 50, dtype=np.int16)
+    assert set(normalize_intensities(volume, 99).image.tolist()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("rare", [0, 1])
+def test_no_range_to_scale_is_an_error(dtype: type, rare: int) -> None:
+    volume = np.full((10, 10, 10), 7, dtype)
+    volume.flat[:rare] = 100  # 0.1 %: the percentile still equals the minimum
+    with pytest.raises(VolumeError, match=r"no range to scale: minimum 7, percentile 99 at 7"):
+        normalize_intensities(volume)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    hnp.arrays(np.int16, hnp.array_shapes(min_dims=3, max_dims=3, min_side=2, max_side=8))
+    | hnp.arrays(np.float32, (2, 6, 6), elements=st.floats(-1e6, 1e6, width=32))
+)
+def test_any_volume_gives_an_image_within_0_and_1_or_an_error(volume: np.ndarray) -> None:
+    try:
+        image = normalize_intensities(volume).image
+    except VolumeError:
+        return
+    assert image.dtype == np.float32 and image.shape == volume.shape
+    assert image.min() == 0 and image.max() == 1
+
+
+@pytest.fixture
+def patient(raw: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(raw / "training/patient001", tmp_path / "training/patient001")
+
+
+def first_frame(patient: Path) -> Frame:
+    return read_patient(patient).frames[0]
+
+
+def rewrite(path: Path, data: np.ndarray, affine: np.ndarray | None = None) -> None:
+    old = nib.load(path)
+    nib.save(nib.Nifti1Image(data, old.affine if affine is None else affine), path)
+
+
+def test_axis_order_and_spacing_are_those_of_simpleitk(patient: Path) -> None:
+    frame = first_frame(patient)
+    volume, reference = read_frame(frame), sitk.ReadImage(str(frame.image))
+    np.testing.assert_array_equal(volume.image, sitk.GetArrayFromImage(reference))
+    np.testing.assert_array_equal(volume.label, sitk.GetArrayFromImage(sitk.ReadImage(str(frame.label))))
+    np.testing.assert_allclose(volume.spacing, reference.GetSpacing()[::-1], rtol=1e-6)
+    assert volume.notes == ()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64, ">i2", ">f4"])
+def test_the_file_s_own_dtype_is_kept(patient: Path, dtype: str) -> None:
+    frame = first_frame(patient)
+    data = np.random.default_rng(0).integers(0, 200, nib.load(frame.image).shape).astype(dtype)
+    rewrite(frame.image, data)
+    image = read_frame(frame).image
+    assert image.dtype == np.dtype(dtype).newbyteorder("=")
+    np.testing.assert_array_equal(image, data.transpose(2, 1, 0))
+
+
+def test_a_header_that_contradicts_itself_is_noted(patient: Path) -> None:
+    frame = first_frame(patient)
+    image = nib.load(frame.image)
+    data, zooms = np.asanyarray(image.dataobj), image.header.get_zooms()
+    for path, array in ((frame.image, data), (frame.label, np.asanyarray(nib.load(frame.label).dataobj))):
+        changed = nib.Nifti1Image(array, None)
+        changed.header.set_zooms(zooms)
+        changed.set_sform(np.diag([1.0, 1.0, 1.0, 1.0]), code=1)
+        changed.header["pixdim"][1:4] = zooms
+        nib.save(changed, path)
+    volume = read_frame(frame)
+    assert volume.spacing == pytest.approx(zooms[::-1])
+    assert "mm by pixdim, which is used, and 1 x 1 x 1 mm by the affine" in volume.notes[0]
+
+
+def label_of(patient: Path) -> tuple[Path, np.ndarray]:
+    frame = first_frame(patient)
+    return frame.label, np.asanyarray(nib.load(frame.label).dataobj).copy()
+
+
+def harm(patient: Path, kind: str) -> None:
+    frame = first_frame(patient)
+    image = np.asanyarray(nib.load(frame.image).dataobj)
+    label, labels = label_of(patient)
+    if kind == "label of another shape":
+        rewrite(label, labels[:, :, :-1])
+    elif kind == "label elsewhere":
+        rewrite(label, labels, nib.load(label).affine + np.eye(4)[:, [3, 3, 3, 0]] * 5)
+    elif kind == "label 4":
+        labels[0, 0, 0] = 4
+        rewrite(label, labels)
+    elif kind == "fractional label":
+        rewrite(label, labels.astype(np.float32) * 0.5)
+    elif kind == "NaN":
+        image = image.astype(np.float32)
+        image[0, 0, 0] = np.nan
+        rewrite(frame.image, image)
+    elif kind == "4D":
+        rewrite(frame.image, image[..., None].repeat(2, 3))
+    elif kind == "constant":
+        rewrite(frame.image, np.full_like(image, 3))
+    elif kind == "truncated":
+        frame.image.write_bytes(frame.image.read_bytes()[:1500])
+    elif kind == "not NIfTI":
+        frame.image.write_bytes(gzip.compress(b"something else " * 100))
+
+
+DEFECTS = {
+    "label of another shape": r"frame01_gt\.nii\.gz: shape .* differs from its image's",
+    "label elsewhere": r"frame01_gt\.nii\.gz: position or spacing \(affine\) differs",
+    "label 4": r"frame01_gt\.nii\.gz: label value 4; only 0 to 3 are known",
+    "fractional label": r"frame01_gt\.nii\.gz: label value 0\.5",
+    "NaN": r"frame01\.nii\.gz: contains NaN or infinite voxels",
+    "4D": r"frame01\.nii\.gz: 4-dimensional",
+    "constant": r"frame01\.nii\.gz: intensities have no range to scale",
+    "truncated": r"frame01\.nii\.gz: voxels cannot be read",
+    "not NIfTI": r"frame01\.nii\.gz: not a readable NIfTI file",
+}
+
+
+@pytest.mark.parametrize("kind", DEFECTS)
+def test_a_defect_is_named_with_patient_and_file(patient: Path, tmp_path: Path, kind: str) -> None:
+    harm(patient, kind)
+    index = tmp_path / "h5" / "index.tsv"
+    with pytest.raises(VolumeError, match=rf"^patient001: patient001_{DEFECTS[kind]}"):
+        normalize_patient(patient, index, 99, on_invalid="stop")
+    assert not index.exists()
+    normalize_patient(patient, index, 99, on_invalid="exclude")
+    assert index_files(index) == []
+    assert read_index_comments(index).left_out[0].startswith("patient001: patient001_frame01")
+
+
+def test_volumes_slices_and_attributes(patient: Path, tmp_path: Path) -> None:
+    index = tmp_path / "h5" / "index.tsv"
+    (index.parent / "slices").mkdir(parents=True)
+    (index.parent / "slices" / "patient001_frame99_slice_0.h5").touch()
+    normalize_patient(patient, index, 99, on_invalid="stop")
+    files = index_files(index)
+    assert len(files) == 2 * (1 + 4) == len(list(index.parent.glob("*/*.h5")))
+    assert index_is_true(index)
+    with h5py.File(index.parent / "volumes/patient001_frame01.h5") as volume:
+        assert volume["image"].dtype == np.float32 and volume["label"].dtype == np.uint8
+        assert volume["image"].shape == volume["label"].shape == (4, 40, 48)  # (Z, H, W) of a 48 x 40 x 4 file
+        assert volume["image"].compression == "gzip"
+        assert {"patient", "frame", "phase", "group", "height", "weight", "spacing", "affine"} < set(volume.attrs)
+        for z in range(4):
+            with h5py.File(index.parent / f"slices/patient001_frame01_slice_{z}.h5") as plane:
+                np.testing.assert_array_equal(plane["image"][:], volume["image"][z])
+                np.testing.assert_array_equal(plane["label"][:], volume["label"][z])
+                assert plane.attrs["slice_index"] == z
+                assert plane.attrs["image_sha256"] == volume.attrs["image_sha256"]
+
+
+def test_the_same_input_gives_the_same_bytes(patient: Path, tmp_path: Path) -> None:
+    indexes = [tmp_path / run / "index.tsv" for run in "ab"]
+    for index in indexes:
+        normalize_patient(patient, index, 99, on_invalid="stop")
+    assert indexes[0].read_bytes() == indexes[1].read_bytes()  # it holds the sha256 of each file

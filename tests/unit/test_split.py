@@ -1,0 +1,135 @@
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from acdc_medsam.dataset import GROUPS
+from acdc_medsam.split import (
+    FOLDS,
+    assign_folds,
+    assign_splits,
+    rank,
+    share_by_group,
+    validation_count,
+    validation_patients,
+)
+
+cohorts = st.dictionaries(
+    st.integers(1, 300).map(lambda n: f"patient{n:03d}"), st.sampled_from(GROUPS), min_size=1, max_size=60
+)
+fractions = st.floats(0, 0.95)
+seeds = st.integers(0, 10_000)
+
+
+def acdc() -> dict[str, str]:
+    return {f"patient{n:03d}": GROUPS[(n - 1) // 20] for n in range(1, 101)}
+
+
+def slices_of(groups: dict[str, str], each: int = 4, subset: str = "training") -> list[dict[str, str]]:
+    return [
+        {"slice": f"{name}_{n}", "patient": name, "subset": subset, "group": group}
+        for name, group in groups.items()
+        for n in range(each)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("items", "fraction", "expected"),
+    [(100, 0.2, 20), (6, 0.2, 1), (7, 0.5, 4), (2, 0.01, 1), (2, 0.99, 1), (1, 0.5, 0), (0, 0.5, 0), (9, 0, 0)],
+)
+def test_validation_count(items: int, fraction: float, expected: int) -> None:
+    assert validation_count(items, fraction) == expected
+
+
+@pytest.mark.parametrize(
+    ("sizes", "total", "expected"),
+    [
+        ({"A": 20, "B": 20}, 8, {"A": 4, "B": 4}),
+        ({"A": 50, "B": 3, "C": 3}, 6, {"A": 4, "B": 1, "C": 1}),  # 5.4, 0.3, 0.3 by proportion alone
+        ({"A": 2, "B": 1, "C": 1}, 1, {"A": 1}),
+        ({"A": 1, "B": 1}, 1, {"B": 1}),
+    ],
+)
+def test_share_by_group(sizes: dict[str, int], total: int, expected: dict[str, int]) -> None:
+    assert share_by_group(sizes, total) == expected
+
+
+def test_acdc_gives_four_patients_of_each_group_to_validation() -> None:
+    groups = acdc()
+    chosen = validation_patients(groups, 0.2, 2026, stratify=True)
+    assert Counter(groups[name] for name in chosen) == dict.fromkeys(GROUPS, 4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(cohorts, fractions, seeds, st.booleans())
+def test_the_share_is_within_one_patient_and_no_patient_is_on_both_sides(
+    groups: dict[str, str], fraction: float, seed: int, stratify: bool
+) -> None:
+    rows = assign_splits(slices_of(groups), "patient", fraction, seed, stratify)
+    sides: dict[str, set[str]] = {}
+    for row in rows:
+        sides.setdefault(row["slice"].rsplit("_", 1)[0], set()).add(row["split"])
+    assert all(len(side) == 1 for side in sides.values())
+    chosen = {name for name, side in sides.items() if side == {"val"}}
+    assert abs(len(chosen) - fraction * len(groups)) <= 1
+    sizes = Counter(groups.values())
+    can = [group for group in sizes if sizes[group] > 1]
+    if stratify:
+        both = [g for g in can if 0 < sum(groups[name] == g for name in chosen) < sizes[g]]
+        assert len(both) >= min(len(chosen), len(groups) - len(chosen), len(can))
+
+
+@settings(max_examples=50, deadline=None)
+@given(cohorts, seeds, st.randoms())
+def test_the_order_of_patients_does_not_matter(groups: dict[str, str], seed: int, random: st.DataObject) -> None:
+    shuffled = list(groups.items())
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    for stratify in (True, False):
+        first, second = (validation_patients(g, 0.3, seed, stratify) for g in (groups, dict(shuffled)))
+        assert first == second
+
+
+@settings(max_examples=100, deadline=None)
+@given(cohorts, seeds)
+def test_one_patient_more_moves_at_most_the_few_at_the_border(groups: dict[str, str], seed: int) -> None:
+    before = validation_patients(groups, 0.2, seed, stratify=False)
+    after = validation_patients({**groups, "patient999": "NOR"}, 0.2, seed, stratify=False)
+    assert len(before ^ after) <= 2
+
+
+def test_another_seed_gives_another_split() -> None:
+    chosen = {frozenset(validation_patients(acdc(), 0.2, seed, stratify=True)) for seed in range(5)}
+    assert len(chosen) == 5
+
+
+def test_slices_as_unit_are_shuffled_over_patients() -> None:
+    rows = assign_splits(slices_of(acdc()), "slice", 0.2, 2026, stratify=True)
+    assert Counter(row["split"] for row in rows) == {"train": 320, "val": 80}
+    in_val = {row["slice"].rsplit("_", 1)[0] for row in rows if row["split"] == "val"}
+    in_train = {row["slice"].rsplit("_", 1)[0] for row in rows if row["split"] == "train"}
+    assert in_val & in_train
+
+
+def test_testing_patients_go_to_test_and_have_no_fold() -> None:
+    slices = slices_of(acdc()) + slices_of({"patient101": "NOR"}, subset="testing")
+    rows = assign_splits(slices, "patient", 0.2, 2026, stratify=True)
+    assert {(row["split"], row["fold"]) for row in rows[-4:]} == {("test", "")}
+    assert {row["split"] for row in rows[:-4]} == {"train", "val"}
+
+
+def test_folds_are_by_patient_and_stratified() -> None:
+    groups = acdc()
+    folds = assign_folds(groups, 2026)
+    per_fold = Counter((folds[name], group) for name, group in groups.items())
+    assert set(per_fold.values()) == {4} and len(per_fold) == FOLDS * len(GROUPS)
+
+
+def test_rank_is_fixed() -> None:
+    # The split of a published dataset must never change by itself; worked out with sha256sum.
+    assert rank(["patient001", "patient002", "patient003", "patient004"], 2026) == [
+        "patient002",
+        "patient001",
+        "patient004",
+        "patient003",
+    ]

@@ -1,0 +1,213 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from acdc_medsam import checks as names
+from acdc_medsam.errors import DatasetError
+from acdc_medsam.files import read_table
+from acdc_medsam.verify import accept_dataset, run_checks, verify_dataset
+from small_dataset import SIZE, SmallDataset
+
+Defect = Callable[[SmallDataset, dict[str, str]], None]
+
+
+def png(small: SmallDataset, row: dict[str, str], kind: str) -> Path:
+    return small.data / row["split"] / kind / f"{row['slice']}.png"
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    path.unlink()  # the file is a hard link into work/, which must stay as it is
+    Image.fromarray(pixels).save(path)
+
+
+def write_pt(small: SmallDataset, row: dict[str, str], tensor: object) -> None:
+    path = small.data / row["embedding"]
+    path.unlink()
+    torch.save(tensor, path)
+
+
+def read_png(path: Path) -> np.ndarray:
+    return np.array(Image.open(path))
+
+
+def swap_embeddings(small: SmallDataset, row: dict[str, str]) -> None:
+    other = next(r for r in read_table(small.data / "manifest.tsv") if r["slice"] != row["slice"])
+    first, second = (small.data / r["embedding"] for r in (row, other))
+    spare = small.output / "spare"
+    first.rename(spare)
+    second.rename(first)
+    spare.rename(second)
+
+
+def change_pixel(small: SmallDataset, row: dict[str, str]) -> None:
+    pixels = read_png(png(small, row, "images"))
+    pixels[0, 0] ^= 1
+    write_png(png(small, row, "images"), pixels)
+
+
+def change_label(small: SmallDataset, row: dict[str, str], value: int, where: int) -> None:
+    mask = read_png(png(small, row, "masks"))
+    mask[mask == where] = value
+    write_png(png(small, row, "masks"), mask)
+
+
+def change_h5(small: SmallDataset, row: dict[str, str]) -> None:
+    path = small.output / f"ACDC_training_slices/{row['slice']}.h5"
+    path.chmod(0o644)
+    with h5py.File(path, "r+") as file:
+        file["label"][0, 0] = 3
+
+
+def edit_manifest(small: SmallDataset, row: dict[str, str], **changes: str) -> None:
+    path = small.data / "manifest.tsv"
+    lines = path.read_text().splitlines()
+    header = lines[0].split("\t")
+    for number, line in enumerate(lines):
+        cells = line.split("\t")
+        if cells[0] == row["slice"]:
+            for column, value in changes.items():
+                cells[header.index(column)] = value
+            lines[number] = "\t".join(cells)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def finite_but(value: float) -> torch.Tensor:
+    tensor = torch.zeros(256, 64, 64)
+    tensor[0, 0, 0] = value
+    return tensor
+
+
+DEFECTS: dict[str, tuple[Defect, str]] = {
+    "image of another size": (
+        lambda s, r: write_png(png(s, r, "images"), np.zeros((32, 32), np.uint8)),
+        names.size_check(SIZE),
+    ),
+    "colour image": (
+        lambda s, r: write_png(png(s, r, "images"), np.zeros((SIZE, SIZE, 3), np.uint8)),
+        names.UINT8,
+    ),
+    "mask of another shape": (
+        lambda s, r: write_png(png(s, r, "masks"), np.ones((32, 32), np.uint8)),
+        names.SAME_SHAPE,
+    ),
+    "label 4": (lambda s, r: change_label(s, r, 4, where=3), names.MASK_VALUES),
+    "empty mask": (lambda s, r: write_png(png(s, r, "masks"), np.zeros((SIZE, SIZE), np.uint8)), names.NOT_EMPTY),
+    "truncated PNG": (
+        lambda s, r: write_png_bytes(png(s, r, "masks"), png(s, r, "masks").read_bytes()[:60]),
+        names.READABLE,
+    ),
+    "embedding of another shape": (lambda s, r: write_pt(s, r, torch.zeros(1, 256, 64, 64)), names.EMBEDDING_SHAPED),
+    "float16 embedding": (lambda s, r: write_pt(s, r, torch.zeros(256, 64, 64).half()), names.EMBEDDING_FINITE),
+    "NaN in an embedding": (lambda s, r: write_pt(s, r, finite_but(float("nan"))), names.EMBEDDING_FINITE),
+    "another embedding": (lambda s, r: write_pt(s, r, finite_but(1)), names.EMBEDDING_OWNER),
+    "not a tensor": (lambda s, r: write_pt(s, r, {"a": 1}), names.EMBEDDING_SHAPED),
+    "swapped embeddings": (swap_embeddings, names.EMBEDDING_OWNER),
+    "changed pixel": (change_pixel, names.EMBEDDING_OWNER),
+    "one patient on both sides": (
+        lambda s, r: edit_manifest(s, r, split="val" if r["split"] == "train" else "train"),
+        names.APART,
+    ),
+    "no positional encoding": (lambda s, r: (s.data / "positional_encoding/pe.pt").unlink(), names.ENCODING),
+    "two positional encodings": (lambda s, r: (s.data / "train/pe.pt").touch(), names.ONE_ENCODING),
+    "no mask": (lambda s, r: png(s, r, "masks").unlink(), names.HAS_MASK),
+    "no embedding": (lambda s, r: (s.data / r["embedding"]).unlink(), names.HAS_EMBEDDING),
+    "one image more": (
+        lambda s, r: (s.data / "train/images/patient099_frame01_slice_0.png").touch(),
+        names.COUNTS,
+    ),
+    "a stray file": (lambda s, r: (s.data / "train/.DS_Store").touch(), names.FOLDERS),
+    "a stray folder": (lambda s, r: (s.data / "extra").mkdir(), names.FOLDERS),
+    "another label in the H5 slice": (change_h5, names.H5_AGREES),
+    "another label in the mask": (lambda s, r: change_label(s, r, 2, where=3), names.H5_AGREES),
+    "H5 slice missing": (
+        lambda s, r: (s.output / f"ACDC_training_slices/{r['slice']}.h5").unlink(),
+        names.H5_AGREES,
+    ),
+    "H5 volume missing": (
+        lambda s, r: next(s.output.glob(f"ACDC_training_volumes/{r['patient']}*")).unlink(),
+        names.H5_AGREES,
+    ),
+}
+
+
+def write_png_bytes(path: Path, data: bytes) -> None:
+    path.unlink()
+    path.write_bytes(data)
+
+
+def test_a_sound_dataset_passes_every_check(small: SmallDataset) -> None:
+    checks = run_checks(small.output, small.expectations(), threads=2)
+    assert {name: check.failed for name, check in checks.items() if check.failed} == {}
+    assert all(check.items and not check.skipped for check in checks.values())
+    slices = len(read_table(small.data / "manifest.tsv"))
+    assert checks[names.READABLE].items == 2 * slices
+    assert checks[names.EMBEDDING_OWNER].items == checks[names.HAS_MASK].items == slices
+
+
+@pytest.mark.parametrize("kind", DEFECTS)
+def test_a_planted_defect_is_found_by_its_check(small: SmallDataset, kind: str) -> None:
+    plant, check = DEFECTS[kind]
+    row = next(row for row in read_table(small.data / "manifest.tsv") if int(row["lv_pixels"]))
+    plant(small, row)
+    checks = run_checks(small.output, small.expectations(), threads=2)
+    assert checks[check].failed, f"only {[name for name, one in checks.items() if one.failed]} noticed"
+
+
+def test_every_check_has_a_planted_defect_or_a_test_of_its_own(small: SmallDataset) -> None:
+    found_by = {check for _, check in DEFECTS.values()}
+    assert set(small.expectations().check_names) - found_by == {names.BALANCED}
+
+
+@pytest.mark.parametrize("changes", [{"validation": 0.9}, {"validation": 0.0, "unit": "slice"}])
+def test_a_split_that_is_not_what_was_asked_for(small: SmallDataset, changes: dict[str, object]) -> None:
+    checks = run_checks(small.output, small.expectations(**changes), threads=1)
+    assert checks[names.BALANCED].failed
+
+
+def test_slices_as_unit_say_how_many_patients_are_shared(small: SmallDataset) -> None:
+    small.publish(unit="slice")
+    checks = run_checks(small.output, small.expectations(unit="slice"), threads=1)
+    assert checks.passed
+    assert "patients are on both sides, as asked for" in str(checks[names.APART].skipped)
+    # The same dataset taken for one that is split by patient does not pass.
+    assert run_checks(small.output, small.expectations(), threads=1)[names.APART].failed
+
+
+def test_a_dataset_without_embeddings_passes_and_says_so(small: SmallDataset) -> None:
+    small.publish(embeddings=False)
+    checks = run_checks(small.output, small.expectations(embeddings=False), threads=1)
+    assert checks.passed
+    assert all(checks[name].skipped for name in names.OF_EMBEDDINGS)
+
+
+def verify(small: SmallDataset) -> Path:
+    quality = small.data / "quality.json"
+    verify_dataset(small.output, small.index, quality, small.work / "verified.tsv", small.expectations(), threads=1)
+    return quality
+
+
+def test_quality_json_lists_checks_and_acceptance_follows_it(small: SmallDataset, tmp_path: Path) -> None:
+    result = json.loads(verify(small).read_text())
+    assert result["passed"] and list(result["checks"]) == list(small.expectations().check_names)
+    accept_dataset(small.data / "quality.json", tmp_path / "accepted.txt")
+    assert (tmp_path / "accepted.txt").read_text() == f"{len(result['checks'])} checks passed\n"
+
+
+def test_every_failed_item_is_written_down_and_the_error_names_them(small: SmallDataset, tmp_path: Path) -> None:
+    rows = read_table(small.data / "manifest.tsv")
+    for row in rows:
+        png(small, row, "masks").unlink()
+    result = json.loads(verify(small).read_text())
+    assert len(result["checks"][names.HAS_MASK]["failed"]) == len(rows)
+    with pytest.raises(DatasetError) as caught:
+        accept_dataset(small.data / "quality.json", tmp_path / "accepted.txt")
+    message = str(caught.value)
+    assert f"each image has its mask: {len(rows)} of {len(rows)} failed" in message
+    assert f"and {len(rows) - 5} more, all in" in message
+    assert not (tmp_path / "accepted.txt").exists()

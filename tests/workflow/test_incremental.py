@@ -1,0 +1,190 @@
+"""Only what changed is computed again."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from acdc_medsam.phantom import write_cohort
+
+from acdc_medsam.files import read_table
+from workflow_run import Run, Workflow
+
+PATIENTS = ["patient001", "patient002", "patient003", "patient004"]
+EXPENSIVE = ("normalize", "render", "embed")
+AFTER_SPLIT = {"split", "publish", "verify", "accept", "write"}
+
+
+def rows_of(workflow: Workflow, patient: str) -> list[dict[str, str]]:
+    return [row for row in read_table(workflow.data / "manifest.tsv") if row["patient"] == patient]
+
+
+def test_the_first_run_makes_everything(finished_once: tuple[Workflow, Run, Any]) -> None:
+    workflow, run, _ = finished_once
+    assert run.of("normalize") == [f"normalize {name}" for name in PATIENTS]
+    assert run.of("render") == [f"render {name}" for name in PATIENTS]
+    assert run.of("embed") == ["embed p001-002 with lite_medsam", "embed p003-004 with lite_medsam"]
+    assert "ACDC to MedSAM: 4 patients, 8 volumes, 32 slices; at most" in run.output
+    rows = read_table(workflow.data / "manifest.tsv")
+    assert f"{len(rows)} slices in data/ACDC; report: data/ACDC/report.html" in run.output
+    assert len(workflow.stored()) == len({row["embedding_digest"] for row in rows}) == len(rows)
+
+
+def test_a_second_run_does_nothing(finished: Workflow) -> None:
+    assert "Nothing to be done" in finished.run().output
+
+
+def test_touching_files_does_nothing(finished: Workflow) -> None:
+    for path in finished.raw.rglob("*"):
+        path.touch()
+    for path in (finished.folder / "work").rglob("*.tsv"):
+        path.touch()
+    assert finished.run().jobs == []
+
+
+def test_one_voxel_re_runs_its_patient_alone_and_encodes_its_slices_alone(finished: Workflow) -> None:
+    before, path = finished.stored(), finished.raw / "training/patient002/patient002_frame01.nii.gz"
+    image = nib.load(path)
+    voxels = np.asanyarray(image.dataobj).copy()
+    voxels[20, 20, 1] = voxels.min()
+    nib.save(nib.Nifti1Image(voxels, image.affine, image.header), path)
+    run = finished.run()
+    assert run.of(*EXPENSIVE) == ["embed p001-002 with lite_medsam", "normalize patient002", "render patient002"]
+    after = finished.stored()
+    new = {name.removesuffix(".pt") for name in set(after) - set(before)}
+    own = {row["embedding_digest"] for row in rows_of(finished, "patient002")}
+    assert new and new <= own
+    assert all(after[name] == time for name, time in before.items())
+
+
+def test_a_patient_added_and_removed_again(finished: Workflow, tmp_path: Path) -> None:
+    before = finished.stored()
+    write_cohort(tmp_path / "more", patients=1, first=5, in_plane=(48, 40), depth=4)
+    added = finished.raw / "training/patient005"
+    shutil.copytree(tmp_path / "more/training/patient005", added)
+    run = finished.run()
+    assert run.of(*EXPENSIVE) == ["embed p005-006 with lite_medsam", "normalize patient005", "render patient005"]
+    assert len(finished.stored()) == len(before) + len(rows_of(finished, "patient005"))
+    shutil.rmtree(added)
+    run = finished.run()
+    assert run.of(*EXPENSIVE) == []
+    assert rows_of(finished, "patient005") == []
+    assert not list(finished.data.rglob("patient005*"))
+    assert not list(finished.folder.glob("ACDC_*/patient005*"))
+    finished.run("prune")
+    assert finished.stored() == before
+
+
+@pytest.mark.parametrize("split", [{"seed": 7}, {"validation": 0.5}, {"unit": "slice"}])
+def test_another_split_recomputes_nothing_else(finished: Workflow, encoder: Any, split: dict[str, Any]) -> None:
+    before = finished.stored()
+    finished.configure(encoder=encoder, split=split)
+    run = finished.run()
+    assert {job.split()[0] for job in run.jobs} == AFTER_SPLIT
+    assert finished.stored() == before
+
+
+def test_another_percentile_recomputes_everything(finished: Workflow, encoder: Any) -> None:
+    finished.configure(encoder=encoder, normalize={"percentile": 95})
+    run = finished.run()
+    assert len(run.of("normalize")) == len(run.of("render")) == 4
+    assert len(run.of("embed")) == 2
+
+
+LOST = {
+    "an H5 slice": ("work/h5/patient001/slices/*", ["normalize patient001", "render patient001"]),
+    "an H5 volume": ("work/h5/patient001/volumes/*", ["normalize patient001", "render patient001"]),
+    "a PNG image": ("work/png/patient001/images/*", ["render patient001"]),
+    "a PNG mask": ("work/png/patient001/masks/*", ["render patient001"]),
+    "an index": ("work/png/patient001/index.tsv", ["render patient001"]),
+    "a published image": ("data/ACDC/*/images/patient001*", []),
+    "a published embedding": ("data/ACDC/*/image_embeddings/patient001*", []),
+    "the positional encoding": ("data/ACDC/positional_encoding/pe.pt", []),
+    "a published H5 slice": ("ACDC_training_slices/patient001*", []),
+    "quality.json": ("data/ACDC/quality.json", []),
+    "the report": ("data/ACDC/report.html", []),
+}
+
+
+@pytest.mark.parametrize("kind", LOST)
+def test_a_deleted_file_is_noticed_and_made_again(finished: Workflow, kind: str) -> None:
+    pattern, jobs = LOST[kind]
+    lost = sorted(finished.folder.glob(pattern))[0]
+    content, before = lost.read_bytes(), finished.stored()
+    lost.unlink()
+    run = finished.run()
+    assert lost.exists() and (lost.read_bytes() == content or lost.name == "report.html")
+    assert run.of("normalize", "render") == jobs
+    assert finished.stored() == before
+    assert finished.run().jobs == []
+
+
+def test_a_deleted_embedding_alone_is_encoded_again(finished: Workflow) -> None:
+    before = finished.stored()
+    lost = sorted(finished.store.glob("*/*.pt"))[0]
+    content = lost.read_bytes()
+    lost.unlink()
+    run = finished.run()
+    assert len(run.of("embed")) == 1 and not run.of("normalize", "render")
+    assert lost.read_bytes() == content
+    after = finished.stored()
+    assert {name for name in after if after[name] != before[name]} == {lost.name}
+
+
+def test_batches_of_another_width_encode_nothing(finished: Workflow, encoder: Any) -> None:
+    before = finished.stored()
+    for width, jobs in ((1, 4), (16, 1)):
+        finished.configure(encoder={**encoder, "patients_per_job": width})
+        assert len(finished.run().of("embed")) == jobs
+        assert finished.stored() == before
+
+
+def test_batches_of_another_width_give_the_same_bytes(finished: Workflow, encoder: Any) -> None:
+    content = {path.name: path.read_bytes() for path in finished.store.glob("*/*.pt")}
+    for width in (1, 16):
+        shutil.rmtree(finished.store)
+        finished.configure(encoder={**encoder, "patients_per_job": width})
+        finished.run()
+        assert {path.name: path.read_bytes() for path in finished.store.glob("*/*.pt")} == content
+
+
+def test_a_killed_job_keeps_what_it_had_encoded(finished: Workflow, encoder: Any) -> None:
+    shutil.rmtree(finished.store)
+    finished.configure(encoder={**encoder, "patients_per_job": 16})
+    process = subprocess.Popen(
+        finished.command(), cwd=finished.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while len(finished.stored()) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for job in embedding_jobs(finished.folder):
+        os.kill(job, signal.SIGKILL)
+    assert process.wait() == 1
+    kept = finished.stored()
+    slices = len(read_table(finished.data / "manifest.tsv"))
+    assert 3 <= len(kept) < slices, "the job was killed midway"
+    run = finished.run()
+    after = finished.stored()
+    assert len(after) == slices and all(after[name] == kept[name] for name in kept)
+    log = (finished.folder / "work/logs/embed/p001-016.log").read_text()
+    assert f"encoded {slices - len(kept)}, kept {len(kept)}" in log
+    assert run.of("normalize", "render") == []
+
+
+def embedding_jobs(folder: Path) -> list[int]:
+    """Process numbers of embedding scripts that run in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if any(word.endswith(b"embed.py") for word in words) and (process / "cwd").resolve() == folder:
+                found.append(int(process.name))
+        except (FileNotFoundError, PermissionError, ProcessLookupError):
+            continue
+    return found

@@ -1,0 +1,132 @@
+"""Whatever is wrong is said before any job runs, or by the job that finds it, in words and without a traceback."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from workflow_run import Workflow
+
+
+def refused(workflow: Workflow, *arguments: str) -> str:
+    run = workflow.run(*arguments, expect=1)
+    assert "Traceback" not in run.output
+    return run.output
+
+
+def test_unknown_and_impossible_keys_are_named(workflow: Workflow) -> None:
+    workflow.configure(encoder={"name": "none", "precision": "fp8"}, splitt={"seed": 1})
+    output = refused(workflow)
+    assert "encoder.precision: 'fp8' given; expected one of float32, tf32, bfloat16, float16" in output
+    assert "splitt: unknown key; did you mean 'split'?" in output
+
+
+def test_no_raw_data(workflow: Workflow) -> None:
+    shutil.rmtree(workflow.raw)
+    output = refused(workflow)
+    assert "looked for raw/training and raw/testing" in output
+    assert "'make demo' runs the whole workflow without it" in output
+
+
+def test_everything_wrong_with_the_cohort_is_said_at_once(workflow: Workflow) -> None:
+    (workflow.raw / "training/patient001/Info.cfg").unlink()
+    (workflow.raw / "training/patient002/patient002_frame01_gt.nii.gz").unlink()
+    output = refused(workflow)
+    assert "patient001: Info.cfg is missing" in output
+    assert "patient002: patient002_frame01_gt.nii.gz is missing" in output
+    assert "Job stats" not in output
+
+
+def test_unusable_patients_can_be_left_out(workflow: Workflow) -> None:
+    (workflow.raw / "training/patient001/Info.cfg").unlink()
+    image = workflow.raw / "training/patient002/patient002_frame01.nii.gz"
+    header = nib.load(image)
+    nib.save(nib.Nifti1Image(np.full(header.shape, 5, np.int16), header.affine), image)
+    output = refused(workflow, "--config", "exclude=[patient001]", "--keep-going")
+    assert "patient002: patient002_frame01.nii.gz: intensities have no range to scale" in output
+    assert "'on_invalid: exclude'" in output
+    workflow.configure(encoder={"name": "none"}, on_invalid="exclude")
+    run = workflow.run()
+    assert run.of("normalize") == ["normalize patient002"], "the others are kept"
+    quality = (workflow.data / "quality.json").read_text()
+    assert "patient001: Info.cfg is missing" in quality
+    assert "patient002: patient002_frame01.nii.gz: intensities have no range" in quality
+    assert not list(workflow.folder.glob("data/ACDC/*/*/patient00[12]*"))
+    workflow.configure(encoder={"name": "none"}, exclude=["patient001"])
+    assert "no range to scale" in refused(workflow), "the patient is not taken for made once it may not be left out"
+
+
+def test_no_checkpoint_is_said_before_any_job(workflow: Workflow) -> None:
+    workflow.configure()
+    output = refused(workflow)
+    assert "no checkpoint for medsam_vit_b: looked for checkpoints/medsam_vit_b.pth" in output
+    assert "zenodo.org/records/10689643" in output
+    assert "The targets 'images' and 'slices' need no checkpoint" in output
+    assert "normalize patient" not in output
+    assert len(workflow.run("images").of("render")) == 4
+
+
+def test_a_whole_dataset_without_embeddings(workflow: Workflow) -> None:
+    workflow.run()
+    assert not list(workflow.data.rglob("*.pt"))
+    assert len(list(workflow.data.glob("train/images/*.png"))) == len(list(workflow.data.glob("train/masks/*.png"))) > 0
+    assert (workflow.folder / "work/accepted.txt").exists()
+
+
+def test_a_dataset_that_fails_its_checks_fails_the_run_and_keeps_its_reports(workflow: Workflow) -> None:
+    workflow.run("dataset")
+    stray = workflow.data / "train/images/notes.txt"
+    stray.touch()
+    output = refused(workflow)
+    assert "directories as specified and nothing else in them: 1 of" in output
+    assert "train/images/notes.txt: does not belong here" in output
+    assert '"passed": false' in (workflow.data / "quality.json").read_text()
+    assert "does not belong here" in (workflow.data / "report.html").read_text()
+    refused(workflow)
+    stray.unlink()
+    run = workflow.run()
+    assert {job.split()[0] for job in run.jobs} == {"verify", "accept", "write"}
+    assert workflow.run().jobs == []
+
+
+@pytest.mark.parametrize(
+    ("target", "made", "not_made"),
+    [
+        ("slices", "work/h5/patient001/slices", "work/png"),
+        ("volumes", "work/h5/patient001/volumes", "work/png"),
+        ("images", "work/png/patient001/images", "work/split.tsv"),
+        ("dataset", "data/ACDC/manifest.tsv", "data/ACDC/quality.json"),
+        ("verify", "data/ACDC/quality.json", "data/ACDC/report.html"),
+    ],
+)
+def test_each_target_goes_as_far_as_its_name(workflow: Workflow, target: str, made: str, not_made: str) -> None:
+    workflow.run(target)
+    assert (workflow.folder / made).exists()
+    assert not (workflow.folder / not_made).exists()
+
+
+def test_a_checkpoint_is_downloaded_and_checked(workflow: Workflow, checkpoint: Path) -> None:
+    served = subprocess.Popen(
+        ["python3", "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"],
+        cwd=checkpoint.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert served.stdout is not None
+        port = served.stdout.readline().split("port ")[1].split()[0]
+        url = f"http://127.0.0.1:{port}/{checkpoint.name}"
+        encoder = {"name": "lite_medsam", "checkpoint": "weights/lite.pth", "url": url}
+        workflow.configure(encoder={**encoder, "sha256": "0" * 64})
+        assert "could not be downloaded" in refused(workflow, "weights/lite.pth")
+        assert not list((workflow.folder / "weights").glob("*.pth"))
+        workflow.configure(encoder=encoder)
+        workflow.run("weights/lite.pth")
+        assert (workflow.folder / "weights/lite.pth").read_bytes() == checkpoint.read_bytes()
+    finally:
+        served.kill()
+        served.wait()
