@@ -67,15 +67,20 @@ def normalize_intensities(volume: Array, percentile: float = 99.0) -> Normalized
         percentile: in (0, 100].
 
     Raises:
-        VolumeError: the volume has no range left to scale: it is constant, or nearly all one value.
+        VolumeError: the volume has no range to scale: as much as the percentile is one value, or all of it.
     """
-    cdf, centers = cumulative_distribution(volume)
+    try:
+        # Flattened, or a volume of fewer than four columns is taken for a colour image, with a warning.
+        cdf, centers = cumulative_distribution(volume.ravel())
+    except ValueError as error:  # the range is narrower than 256 steps of the dtype, or wider than it can hold
+        raise VolumeError(f"intensities cannot be put into a histogram ({error})") from error
     threshold = float(centers[np.argmax(cdf >= percentile / 100)])
     raw_min, raw_max = float(volume.min()), float(volume.max())
-    if threshold <= raw_min:
+    in_one_bin = float(np.diff(cdf, prepend=0).max())
+    if in_one_bin >= percentile / 100:
         raise VolumeError(
-            f"intensities have no range to scale: minimum {raw_min:g}, percentile {percentile:g} at {threshold:g}, "
-            f"maximum {raw_max:g}; the image is constant or nearly empty"
+            f"intensities have no range to scale: {in_one_bin:.1%} of the voxels are one value "
+            f"(minimum {raw_min:g}, maximum {raw_max:g}); the image is constant or nearly empty"
         )
     # float64, so that neither the difference of two int16 overflows nor float32 rounds before the division.
     scaled = (np.clip(volume.astype(np.float64), raw_min, threshold) - raw_min) / (threshold - raw_min)

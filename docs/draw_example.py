@@ -1,0 +1,26 @@
+"""Draw the picture of the README: a slice of a synthetic patient, and the same with the outlines of its mask."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from acdc_medsam.files import index_files
+from acdc_medsam.normalize import normalize_patient
+from acdc_medsam.phantom import write_patient
+from acdc_medsam.render import read_slices, resize_image, resize_label
+from acdc_medsam.report import draw_contours
+
+NORMAL = 4
+"""Number of a patient of the group NOR."""
+
+with tempfile.TemporaryDirectory() as folder:
+    index = Path(folder, "h5", "index.tsv")
+    patient = write_patient(Path(folder), NORMAL, seed=2026, in_plane=None, depth=None)
+    normalize_patient(patient, index, percentile=99, on_invalid="stop")
+    shown = list(read_slices(index_files(index)[0]))[3]
+    image, mask = resize_image(shown.image, 1024), resize_label(shown.label, 1024)
+    pair = np.concatenate([np.repeat(image[:, :, None], 3, axis=2), draw_contours(image, mask)], axis=1)
+    picture = Image.fromarray(pair).resize((1024, 512), Image.Resampling.LANCZOS)
+    picture.quantize(128).save(Path(__file__).with_name("example.png"), optimize=True)

@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+
+from acdc_medsam import code_hash
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "acdc_medsam"
+    (folder / "encoders").mkdir(parents=True)
+    for name, text in {
+        "__init__.py": "",
+        "files.py": "import os",
+        "embed.py": "def f():\n    from acdc_medsam.encoders.vit import g",
+        "report.py": "from acdc_medsam import files",
+        "encoders/__init__.py": "",
+        "encoders/vit.py": "import acdc_medsam.files",
+    }.items():
+        (folder / name).write_text(text)
+    (tmp_path / "embed.py").write_text("from acdc_medsam.embed import f")
+    (tmp_path / "report.py").write_text("from acdc_medsam.report import r")
+    monkeypatch.setattr(code_hash, "PACKAGE", folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("edited", "changes"),
+    [("report.py", {"report"}), ("encoders/vit.py", {"embed"}), ("files.py", {"embed", "report"}), ("new.py", set())],
+)
+def test_an_edited_module_changes_the_hash_of_the_scripts_that_use_it(
+    package: Path, edited: str, changes: set[str]
+) -> None:
+    scripts = {name: package.parent / f"{name}.py" for name in ("embed", "report")}
+    before = {name: code_hash.code_hash(script) for name, script in scripts.items()}
+    (package / edited).write_text("edited = True")
+    after = {name: code_hash.code_hash(script) for name, script in scripts.items()}
+    assert {name for name in scripts if before[name] != after[name]} == changes
+
+
+def test_a_changed_report_never_embeds_again_and_a_changed_normalization_does_what_it_must() -> None:
+    scripts = Path(code_hash.__file__).parents[1]
+    used = {}
+    for stage in ("normalize", "render", "embed", "split", "publish", "verify", "report"):
+        found, waiting = set[Path](), [scripts / f"{stage}.py"]
+        while waiting:
+            new = code_hash.imported_modules(waiting.pop()) - found
+            found |= new
+            waiting += new
+        used[stage] = {path.stem for path in found}
+    assert [stage for stage in used if "report" in used[stage]] == ["report"]
+    assert [stage for stage in used if "normalize" in used[stage]] == ["normalize"]
+    assert {"embed", "registry", "vit", "tiny_vit"} <= used["embed"]

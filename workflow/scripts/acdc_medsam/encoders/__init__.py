@@ -1,0 +1,21 @@
+"""Image encoders: from 8-bit gray images to image embeddings.
+
+``registry`` needs no torch. The functions given here are those of ``checkpoint`` and ``model``,
+which import torch when one of them is first asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from acdc_medsam.encoders.checkpoint import load_model
+    from acdc_medsam.encoders.model import encode_images, positional_encoding, prepare_images
+
+__all__ = ["encode_images", "load_model", "positional_encoding", "prepare_images"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from acdc_medsam.encoders import checkpoint, model
+
+    return getattr(checkpoint if name == "load_model" else model, name)

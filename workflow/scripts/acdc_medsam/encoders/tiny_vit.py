@@ -1,0 +1,247 @@
+"""TinyViT as LiteMedSAM uses it, for inference: the image encoder of the weights ``lite_medsam``.
+
+Sources: K. Wu et al., "TinyViT: Fast Pretraining Distillation for Small Vision Transformers", ECCV 2022, for the
+architecture; MedSAM's branch LiteMedSAM for its changes: patches of one pixel at 256 x 256, and a last merging that
+keeps the resolution, so that the embedding has SAM's 64 x 64. Parameters carry the names of the published weights.
+
+Features are (B, H, W, C) float32 throughout: a 1 x 1 convolution is then a matrix product, which unlike torch's
+convolution is the same computation for any number of threads.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from acdc_medsam.encoders.vit import LayerNorm2d, PointwiseConv2d, modeling
+
+INPUT_SIZE = 256
+EMBEDDING_CHANNELS = 256
+STRIP_ROWS = 16
+"""Rows of an image whose widened features are held at once on a CPU: at most 5 MB, which stay in cache."""
+
+
+def strips(x: Tensor) -> list[tuple[int, int]]:
+    """First and last row (exclusive) of each strip that (B, H, W, C) is worked on in."""
+    height = x.shape[1]
+    rows = STRIP_ROWS if x.device.type == "cpu" else height
+    return [(start, min(start + rows, height)) for start in range(0, height, rows)]
+
+
+class ConvNorm(nn.Module):
+    """Convolution without bias, then batch normalization by its stored statistics, done as one convolution."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
+        super().__init__()
+        self.c = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.bn = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, inputs) -> (B, H / stride, W / stride, outputs)."""
+        weight, bias = self.folded()
+        if self.c.kernel_size == (1, 1):
+            return F.linear(x, weight.flatten(1), bias)
+        maps = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, self.c.stride, self.c.padding, groups=self.c.groups)
+        return maps.permute(0, 2, 3, 1)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the one convolution, from weights that keep their published names and values."""
+        mean, variance = self.bn.running_mean, self.bn.running_var
+        assert mean is not None and variance is not None  # noqa: S101
+        scale = self.bn.weight / torch.sqrt(variance + self.bn.eps)
+        return self.c.weight * scale[:, None, None, None], self.bn.bias - mean * scale
+
+
+class PatchEmbed(nn.Module):
+    """RGB -> the first stage's features, pixel by pixel."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.seq = nn.Sequential(ConvNorm(3, width // 2), nn.GELU(), ConvNorm(width // 2, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, 3) -> (B, H, W, width)."""
+        features: Tensor = self.seq(x)
+        return features
+
+
+class MBConv(nn.Module):
+    """Inverted bottleneck: widen, filter each channel by itself, narrow, add the input."""
+
+    def __init__(self, width: int, expansion: int = 4) -> None:
+        super().__init__()
+        hidden = width * expansion
+        self.conv1 = ConvNorm(width, hidden)
+        self.conv2 = ConvNorm(hidden, hidden, kernel=3, groups=hidden)
+        self.conv3 = ConvNorm(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, width) -> the same shape; the last activation follows the sum."""
+        return torch.cat([self.strip(x, start, stop) for start, stop in strips(x)], dim=1)
+
+    def strip(self, x: Tensor, start: int, stop: int) -> Tensor:
+        """(B, H, W, width) -> rows ``start`` to ``stop`` of the result, which need a row more on either side."""
+        above, below = min(start, 1), min(x.shape[1] - stop, 1)
+        hidden = F.gelu(self.conv1(x[:, start - above : stop + below]))
+        hidden = F.gelu(self.conv2(hidden)[:, above : above + stop - start])
+        return F.gelu(self.conv3(hidden) + x[:, start:stop])
+
+
+class PatchMerging(nn.Module):
+    """What joins two stages: change of width, and of resolution where ``stride`` is 2."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = ConvNorm(inputs, outputs)
+        self.conv2 = ConvNorm(outputs, outputs, kernel=3, stride=stride, groups=outputs)
+        self.conv3 = ConvNorm(outputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, inputs) -> (B, H / stride, W / stride, outputs)."""
+        merged: Tensor = self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x)))))
+        return merged
+
+
+class Attention(nn.Module):
+    """Attention among the tokens of a square window, with one learned bias per head and offset."""
+
+    def __init__(self, width: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.window = window
+        self.norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+        self.attention_biases = nn.Parameter(torch.zeros(heads, window * window))
+
+    def bias(self) -> Tensor:
+        """(heads, N, N) with N = window * window: the bias of a pair of tokens, by |dy| * window + |dx|."""
+        steps = torch.arange(self.window, device=self.attention_biases.device)
+        distance = (steps[:, None] - steps).abs()
+        offset = distance[:, None, :, None] * self.window + distance[None, :, None, :]
+        tokens = self.window * self.window
+        return self.attention_biases[:, offset.view(tokens, tokens)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(windows, N, width) -> the same shape."""
+        windows, tokens, width = x.shape
+        qkv = self.qkv(self.norm(x)).view(windows, tokens, self.heads, 3, width // self.heads)
+        q, k, v = qkv.permute(3, 0, 2, 1, 4).unbind()
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=self.bias().to(q.dtype)[None])
+        projected: Tensor = self.proj(mixed.transpose(1, 2).reshape(windows, tokens, width))
+        return projected
+
+
+class Mlp(nn.Module):
+    """Normalization and two linear layers."""
+
+    def __init__(self, width: int, expansion: int = 4) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.fc1 = nn.Linear(width, width * expansion)
+        self.fc2 = nn.Linear(width * expansion, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, width) -> the same shape."""
+        rows = [self.fc2(F.gelu(self.fc1(self.norm(x[:, start:stop])))) for start, stop in strips(x)]
+        return torch.cat(rows, dim=1)
+
+
+class TransformerBlock(nn.Module):
+    """Attention within windows, a 3 x 3 convolution of each channel, and an MLP."""
+
+    def __init__(self, width: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.window = window
+        self.attn = Attention(width, heads, window)
+        self.mlp = Mlp(width)
+        self.local_conv = ConvNorm(width, width, kernel=3, groups=width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, H, W, width) -> the same shape."""
+        tokens = self.local_conv(tokens + self.attend(tokens))
+        output: Tensor = tokens + self.mlp(tokens)
+        return output
+
+    def attend(self, tokens: Tensor) -> Tensor:
+        """(B, H, W, width) -> the same shape. Windows that stick out are filled with zeros, which take part."""
+        batch, height, width, channels = tokens.shape
+        side = self.window
+        tokens = F.pad(tokens, (0, 0, 0, -width % side, 0, -height % side))
+        rows, columns = tokens.shape[1] // side, tokens.shape[2] // side
+        windows = tokens.view(batch, rows, side, columns, side, channels).transpose(2, 3)
+        mixed: Tensor = self.attn(windows.reshape(-1, side * side, channels))
+        mixed = mixed.view(batch, rows, columns, side, side, channels).transpose(2, 3)
+        mixed = mixed.reshape(batch, rows * side, columns * side, channels)
+        return mixed[:, :height, :width]
+
+
+class Stage(nn.Module):
+    """Blocks of one width and resolution, and what leads to the next stage."""
+
+    def __init__(self, blocks: Sequence[nn.Module], downsample: nn.Module) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*blocks)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, width) -> (B, H / stride, W / stride, next width)."""
+        output: Tensor = self.downsample(self.blocks(x))
+        return output
+
+
+class TinyViT(nn.Module):
+    """LiteMedSAM's image encoder: (B, 3, 256, 256) -> (B, 256, 64, 64)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch_embed = PatchEmbed(64)
+        self.layers = nn.Sequential(
+            Stage([MBConv(64) for _ in range(2)], PatchMerging(64, 128, stride=2)),
+            Stage([TransformerBlock(128, 4, 7) for _ in range(2)], PatchMerging(128, 160, stride=2)),
+            Stage([TransformerBlock(160, 5, 14) for _ in range(6)], PatchMerging(160, 320, stride=1)),
+            Stage([TransformerBlock(320, 10, 7) for _ in range(2)], nn.Identity()),
+        )
+        self.neck = nn.Sequential(
+            PointwiseConv2d(320, EMBEDDING_CHANNELS),
+            LayerNorm2d(EMBEDDING_CHANNELS),
+            nn.Conv2d(EMBEDDING_CHANNELS, EMBEDDING_CHANNELS, 3, padding=1, bias=False),
+            LayerNorm2d(EMBEDDING_CHANNELS),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode (B, 3, 256, 256) float32 in [0, 1] as (B, 256, 64, 64)."""
+        features: Tensor = self.layers(self.patch_embed(images.permute(0, 2, 3, 1)))
+        embedding: Tensor = self.neck(features.permute(0, 3, 1, 2))
+        return embedding
+
+
+class LiteMedSAM(nn.Module):
+    """TinyViT with SAM's prompt encoder and mask decoder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        grid = (INPUT_SIZE // 4, INPUT_SIZE // 4)
+        self.image_encoder = TinyViT()
+        self.prompt_encoder = modeling.PromptEncoder(
+            embed_dim=EMBEDDING_CHANNELS,
+            image_embedding_size=grid,
+            input_image_size=(INPUT_SIZE, INPUT_SIZE),
+            mask_in_chans=16,
+        )
+        self.mask_decoder = modeling.MaskDecoder(
+            transformer=modeling.TwoWayTransformer(
+                depth=2, embedding_dim=EMBEDDING_CHANNELS, num_heads=8, mlp_dim=2048
+            ),
+            transformer_dim=EMBEDDING_CHANNELS,
+            num_multimask_outputs=3,
+            iou_head_depth=3,
+            iou_head_hidden_dim=256,
+        )
+
+
+def build_lite_medsam() -> LiteMedSAM:
+    """Build LiteMedSAM on the meta device, to be filled by ``load_state_dict(..., assign=True)``."""
+    with torch.device("meta"):
+        return LiteMedSAM()
