@@ -21,6 +21,7 @@ with tempfile.TemporaryDirectory() as folder:
     normalize_patient(patient, index, percentile=99, on_invalid="stop")
     shown = list(read_slices(index_files(index)[0]))[3]
     image, mask = resize_image(shown.image, 1024), resize_label(shown.label, 1024)
-    pair = np.concatenate([np.repeat(image[:, :, None], 3, axis=2), draw_contours(image, mask)], axis=1)
-    picture = Image.fromarray(pair).resize((1024, 512), Image.Resampling.LANCZOS)
-    picture.quantize(128).save(Path(__file__).with_name("example.png"), optimize=True)
+    pair = Image.new("RGB", (1024, 512))
+    for left, labels in ((0, np.zeros_like(mask)), (512, mask)):
+        pair.paste(draw_contours(image, labels, size=512).convert("RGB"), (left, 0))
+    pair.save(Path(__file__).with_name("example.png"), optimize=True)

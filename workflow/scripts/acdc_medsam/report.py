@@ -38,27 +38,33 @@ class Picture:
     address: str
 
 
-def draw_contours(image: Gray, mask: Gray) -> Gray:
-    """Draw the outline of each structure onto a gray image (H, W); returns RGB (H, W, 3) uint8."""
-    picture = np.repeat(image[:, :, None], 3, axis=2)
-    for structure, value in LABELS.items():
-        inside = mask == value
+def draw_contours(image: Gray, mask: Gray, size: int = PICTURE_SIZE) -> Image.Image:
+    """Draw the outline of each structure onto a gray image, both (H, W); returns a picture of ``size`` pixels.
+
+    The lines are drawn two pixels wide after resizing, in a palette of gray levels and the three colours, which keeps
+    them bright and the file as small as a gray one.
+    """
+    gray = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))
+    label = np.asarray(Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST))
+    levels = 256 - len(COLOURS)
+    indexed = (gray.astype(np.uint16) * (levels - 1) // 255).astype(np.uint8)
+    for number, structure in enumerate(COLOURS):
+        inside = np.pad(label == LABELS[structure], 2)
         eroded = inside.copy()
-        for axis in (0, 1):
-            # Three pixels wide, so that the line survives being shown at a third of the size.
-            for shift in (-3, 3):
-                eroded &= np.roll(inside, shift, axis)
-        picture[inside & ~eroded] = COLOURS[structure]
+        for axis, shift in ((0, -2), (0, 2), (1, -2), (1, 2)):
+            eroded &= np.roll(inside, shift, axis)
+        indexed[(inside & ~eroded)[2:-2, 2:-2]] = levels + number
+    picture = Image.fromarray(indexed).convert("P")
+    grays = [channel for level in range(levels) for channel in [round(level * 255 / (levels - 1))] * 3]
+    picture.putpalette(grays + [channel for colour in COLOURS.values() for channel in colour])
     return picture
 
 
 def picture_address(root: Path, row: Row) -> str:
     """Draw a published slice with its contours as a PNG inside a ``data:`` address."""
     folder, name = root / row["split"], f"{row['slice']}.png"
-    picture = draw_contours(read_gray(folder / "images" / name), read_gray(folder / "masks" / name))
     buffer = io.BytesIO()
-    small = Image.fromarray(picture).resize((PICTURE_SIZE, PICTURE_SIZE), Image.Resampling.LANCZOS)
-    small.quantize(256).save(buffer, "png", optimize=True)
+    draw_contours(read_gray(folder / "images" / name), read_gray(folder / "masks" / name)).save(buffer, "png")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
