@@ -8,6 +8,9 @@ min_version("9.5")
 configfile: f"{workflow.basedir}/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/normalize.smk"
 include: "workflow/rules/render.smk"
