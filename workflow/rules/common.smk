@@ -2,7 +2,6 @@ import json
 import os
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 # Rules find the package without its being installed, as the scripts do.
@@ -97,7 +96,7 @@ def of_batches(pattern):
 def patient_sources(wildcards):
     """Info.cfg, then images and labels of the two frames."""
     if wildcards.patient not in PATIENTS:
-        raise WorkflowError(f"{wildcards.patient} is not in {config['raw']}, or is left out")
+        refuse(f"{wildcards.patient} is not in {config['raw']}, or is left out")
     return [str(path) for path in PATIENTS[wildcards.patient].sources]
 
 
@@ -109,8 +108,8 @@ def checkpoint(wildcards):
     """The encoder's weights, or an error before any job runs that says where they are to be had."""
     path = config["encoder"]["checkpoint"]
     if not Path(path).is_file() and not config["encoder"]["url"]:
-        raise WorkflowError(
-            f"no checkpoint for {ENCODER}: looked for {path}. {ENCODERS[ENCODER].published_at}",
+        refuse(
+            f"no checkpoint for {ENCODER}: looked for {path}. Get it from {ENCODERS[ENCODER].published_at}.",
             "Put it there, or set encoder.checkpoint or encoder.url in config.yaml.",
             "The targets 'images' and 'slices' need no checkpoint, and 'encoder: {name: none}' makes the whole "
             "dataset without embeddings.",
