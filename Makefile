@@ -22,7 +22,7 @@ $(CHECKPOINT): | .venv/.ready
 	mv $@.part $@
 
 demo: .venv/.ready $(CHECKPOINT)
-	$(BIN)/python -m acdc_medsam.phantom --out demo/raw
+	$(BIN)/python -m acdc_medsam.phantom --out demo/raw --patients 6
 	$(BIN)/snakemake --configfile demo/config.yaml
 	@echo "dataset: $(DEMO), $$(($$(wc -l < $(DEMO)/manifest.tsv) - 1)) slices"
 	@echo "report:  $(DEMO)/report.html"
@@ -35,7 +35,7 @@ lint: .venv/.ready
 	$(BIN)/ruff format --check
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy --strict workflow/scripts/acdc_medsam
-	$(BIN)/python -m acdc_medsam.phantom --out demo/raw
+	$(BIN)/python -m acdc_medsam.phantom --out demo/raw --patients 6
 	$(BIN)/snakemake --configfile demo/config.yaml --lint
 
 clean:

@@ -77,7 +77,7 @@ def read_weights(checkpoint: Path, spec: EncoderSpec) -> dict[str, Tensor]:
 
     Nothing in the file is run: only tensors and plain containers are accepted.
     """
-    content = _readable(checkpoint, partial(_load, spec=spec))
+    content = _load(checkpoint, spec)
     for key in ("model", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -125,15 +125,15 @@ def misfits(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
 
 
 def _load(checkpoint: Path, spec: EncoderSpec) -> Any:
-    mapped = zipfile.is_zipfile(checkpoint)  # torch's format before 1.6 is none, and cannot be mapped
+    zipped = _readable(checkpoint, _starts_as_zip)
+    whole = zipfile.is_zipfile(checkpoint)
     try:
-        return torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=mapped)
-    except OSError:
-        raise
+        # torch's format before 1.6 is no zip file and cannot be mapped.
+        return torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=whole)
     except Exception as error:  # of any kind: what is no checkpoint makes the reader stumble anywhere
         if isinstance(error, pickle.UnpicklingError) and (name := re.search(r"GLOBAL ([\w.]+)", str(error))):
             cause = f"holds more than weights ({name[1]}), which could run any code, and was not loaded"
-        elif not mapped and _starts_as_zip(checkpoint):
+        elif zipped and not whole:
             cause = f"is cut short: only {checkpoint.stat().st_size} bytes are there"
         else:
             cause = "is not a checkpoint, or a damaged one"
@@ -143,16 +143,16 @@ def _load(checkpoint: Path, spec: EncoderSpec) -> Any:
         ) from error
 
 
+def _starts_as_zip(path: Path) -> bool:
+    with path.open("rb") as handle:
+        return handle.read(4) == b"PK\x03\x04"
+
+
 def _readable(checkpoint: Path, read: Callable[[Path], T]) -> T:
     try:
         return read(checkpoint)
     except OSError as error:
         raise CheckpointError(f"{checkpoint} cannot be read: {error.strerror or error}; mend that first") from error
-
-
-def _starts_as_zip(path: Path) -> bool:
-    with path.open("rb") as handle:
-        return handle.read(4) == b"PK\x03\x04"
 
 
 def _kind(tensor: Tensor) -> tuple[torch.Size, bool]:

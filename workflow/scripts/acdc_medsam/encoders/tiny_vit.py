@@ -83,8 +83,9 @@ class MBConv(nn.Module):
     def strip(self, x: Tensor, start: int, stop: int) -> Tensor:
         """(B, H, W, width) -> rows ``start`` to ``stop`` of the result, which need a row more on either side."""
         above, below = min(start, 1), min(x.shape[1] - stop, 1)
-        hidden = F.gelu(self.conv1(x[:, start - above : stop + below]))
-        hidden = F.gelu(self.conv2(hidden)[:, above : above + stop - start])
+        # Contiguous, because torch has other kernels, which round otherwise, for what is not.
+        hidden = F.gelu(self.conv1(x[:, start - above : stop + below].contiguous()))
+        hidden = F.gelu(self.conv2(hidden)[:, above : above + stop - start].contiguous())
         return F.gelu(self.conv3(hidden) + x[:, start:stop])
 
 

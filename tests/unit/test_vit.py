@@ -1,0 +1,117 @@
+"""The ViT encoders against segment_anything's own, with random weights."""
+
+import sys
+from functools import partial
+from types import ModuleType
+from typing import cast
+
+import pytest
+import torch
+from torch import nn
+
+from acdc_medsam.encoders import vit
+
+
+def random_weights(encoder: nn.Module) -> nn.Module:
+    """Fill in what segment_anything leaves at zero, or a wrong bias would not be seen."""
+    for name, parameter in encoder.named_parameters():
+        if "rel_pos" in name or "pos_embed" in name:
+            nn.init.normal_(parameter, std=0.5)
+    return encoder.eval().requires_grad_(False)
+
+
+def small_encoder(size: int, window: int, width: int = 96) -> nn.Module:
+    """Build two blocks, one with windows and one without, on (size, size) tokens, of segment_anything's own."""
+    torch.manual_seed(0)
+    encoder = vit.modeling.ImageEncoderViT(
+        img_size=16 * size,
+        embed_dim=width,
+        depth=2,
+        num_heads=2,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        use_rel_pos=True,
+        window_size=window,
+        global_attn_indexes=(1,),
+    )
+    return random_weights(encoder)
+
+
+def relative_difference(actual: torch.Tensor, expected: torch.Tensor) -> float:
+    return ((actual - expected).abs().max() / expected.abs().max()).item()
+
+
+@pytest.mark.parametrize("attention", [vit.blocked_attention, vit.folded_attention])
+@pytest.mark.parametrize(
+    ("size", "window", "width"),
+    [
+        pytest.param(16, 14, 96, id="one block of queries, windows that stick out"),
+        pytest.param(24, 14, 96, id="a whole and a partial block of queries"),
+        pytest.param(32, 8, 96, id="windows that fit"),
+        pytest.param(24, 7, 160, id="heads of 80, as in ViT-H"),
+    ],
+)
+def test_a_small_encoder_agrees_with_segment_anything(
+    size: int, window: int, width: int, attention: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, ours = small_encoder(size, window, width), small_encoder(size, window, width)
+    vit.replace_layers(ours)
+    ours.load_state_dict(original.state_dict(), strict=True)
+    monkeypatch.setattr(vit, "blocked_attention", attention)
+    images = torch.randn(2, 3, 16 * size, 16 * size)
+    with torch.inference_mode():
+        assert relative_difference(ours(images), original(images)) < 5e-6
+
+
+def test_both_attentions_allow_bfloat16() -> None:
+    encoder = small_encoder(24, 14)
+    images = torch.randn(1, 3, 384, 384)
+    with torch.inference_mode():
+        expected = encoder(images)
+        ours = small_encoder(24, 14)
+        vit.replace_layers(ours)
+        ours.load_state_dict(encoder.state_dict())
+        for attention in (vit.blocked_attention, vit.folded_attention):
+            with pytest.MonkeyPatch.context() as patch, torch.autocast("cpu", torch.bfloat16):
+                patch.setattr(vit, "blocked_attention", attention)
+                assert relative_difference(ours.eval()(images).float(), expected) < 0.05
+
+
+def test_vit_b_agrees_with_segment_anything() -> None:
+    torch.manual_seed(0)
+    original = vit._build_sam.sam_model_registry["vit_b"]()
+    random_weights(original.image_encoder)
+    ours = vit.build_sam("vit_b")
+    ours.load_state_dict(original.state_dict(), strict=True, assign=True)
+    images = torch.rand(1, 1, 1024, 1024).expand(-1, 3, -1, -1)
+    with torch.inference_mode():
+        actual = cast(nn.Module, ours.eval().image_encoder)(images)
+        expected = original.image_encoder(images)
+    assert actual.shape == (1, 256, 64, 64)
+    assert relative_difference(actual, expected) < 5e-6
+
+
+@pytest.mark.parametrize("size", ["vit_b", "vit_l", "vit_h"])
+def test_weights_have_the_names_and_shapes_of_segment_anything(size: str) -> None:
+    with torch.device("meta"):
+        original = vit._build_sam.sam_model_registry[size]()
+    ours = vit.build_sam(size)
+    shapes = {name: tensor.shape for name, tensor in ours.state_dict().items()}
+    assert shapes == {name: tensor.shape for name, tensor in original.state_dict().items()}
+    assert all(tensor.is_meta for tensor in ours.state_dict().values())
+
+
+def test_relative_table_is_indexed_by_distance() -> None:
+    table = vit.relative_table(torch.arange(5.0)[:, None], 3)[..., 0]
+    assert table.tolist() == [[2, 1, 0], [3, 2, 1], [4, 3, 2]]
+
+
+def test_full_bias_goes_through_rows_first() -> None:
+    bias = vit.full_bias(torch.tensor([[10.0, 20.0]]), torch.tensor([[1.0, 2.0, 3.0]]))
+    assert bias.tolist() == [[11, 12, 13, 21, 22, 23]]
+
+
+def test_a_package_that_is_imported_already_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = ModuleType("segment_anything")
+    monkeypatch.setitem(sys.modules, "segment_anything", package)
+    assert vit._import_parts() == (vit._build_sam, vit.modeling)
+    assert sys.modules["segment_anything"] is package
