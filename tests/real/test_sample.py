@@ -67,9 +67,7 @@ def test_the_dataset_loads_as_notebooks_load_it(real: tuple[Workflow, Run]) -> N
     assert len(set(names)) == 4
 
 
-def test_boxes_and_embeddings_give_the_ventricles_back(
-    real: tuple[Workflow, Run], checkpoint: Path, record_property: pytest.RecordProperty
-) -> None:
+def test_boxes_and_embeddings_give_the_ventricles_back(real: tuple[Workflow, Run], checkpoint: Path) -> None:
     model = load_model("lite_medsam", checkpoint, None)
     encoding = torch.load(real[0].data / "positional_encoding/pe.pt", weights_only=True)
     found = defaultdict(list)

@@ -48,7 +48,7 @@ def test_validation_count(items: int, fraction: float, expected: int) -> None:
         ({"A": 20, "B": 20}, 8, {"A": 4, "B": 4}),
         ({"A": 50, "B": 3, "C": 3}, 6, {"A": 4, "B": 1, "C": 1}),  # 5.4, 0.3, 0.3 by proportion alone
         ({"A": 2, "B": 1, "C": 1}, 1, {"A": 1}),
-        ({"A": 1, "B": 1}, 1, {"B": 1}),
+        ({"A": 1, "B": 1}, 1, {"A": 1}),
     ],
 )
 def test_share_by_group(sizes: dict[str, int], total: int, expected: dict[str, int]) -> None:
@@ -101,6 +101,11 @@ def test_one_patient_more_moves_at_most_the_few_at_the_border(groups: dict[str, 
 def test_another_seed_gives_another_split() -> None:
     chosen = {frozenset(validation_patients(acdc(), 0.2, seed, stratify=True)) for seed in range(5)}
     assert len(chosen) == 5
+
+
+def test_another_seed_chooses_among_groups_of_one_patient() -> None:
+    groups = dict(zip(("patient001", "patient002", "patient003"), GROUPS, strict=False))
+    assert len({next(iter(validation_patients(groups, 0.2, seed, stratify=True))) for seed in range(20)}) == 3
 
 
 def test_slices_as_unit_are_shuffled_over_patients() -> None:

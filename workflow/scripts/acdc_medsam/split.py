@@ -38,8 +38,8 @@ def share_by_group(sizes: Mapping[str, int], total: int) -> Counter[str]:
     """Share ``total`` validation places among groups of the given sizes, proportionally.
 
     A group that has two patients or more gets its first place before any group gets more than its quota, so
-    that as many groups as possible stand on both sides; then the largest remainder decides. No group gives
-    all of its patients unless nothing else is left.
+    that as many groups as possible stand on both sides; then the largest remainder decides, and among equals
+    the order of ``sizes``. No group gives all of its patients unless nothing else is left.
     """
     quota = {group: size * total / max(sum(sizes.values()), 1) for group, size in sizes.items()}
     places: Counter[str] = Counter()
@@ -47,7 +47,7 @@ def share_by_group(sizes: Mapping[str, int], total: int) -> Counter[str]:
         open_groups = [group for group in sizes if places[group] < sizes[group] - 1] or [
             group for group in sizes if places[group] < sizes[group]
         ]
-        places[max(open_groups, key=lambda g: (places[g] == 0, quota[g] - places[g], sizes[g], g))] += 1
+        places[max(open_groups, key=lambda g: (places[g] == 0, quota[g] - places[g], sizes[g]))] += 1
     return places
 
 
@@ -66,7 +66,7 @@ def validation_patients(groups: Mapping[str, str], fraction: float, seed: int, s
     members = defaultdict(list)
     for patient, group in groups.items():
         members[group].append(patient)
-    places = share_by_group({group: len(names) for group, names in members.items()}, total)
+    places = share_by_group({group: len(members[group]) for group in rank(members, seed)}, total)
     return {name for group, names in members.items() for name in rank(names, seed)[: places[group]]}
 
 
