@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from acdc_medsam.encoders import checkpoint, load_model
+from acdc_medsam.encoders import checkpoint_file, load_model
 from acdc_medsam.encoders.checkpoint import ARCHITECTURES, check_fit
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import CheckpointError
@@ -96,7 +96,7 @@ def test_a_file_that_cannot_be_read(file: Path, monkeypatch: pytest.MonkeyPatch)
         raise PermissionError(13, "Permission denied")
 
     file.touch()
-    monkeypatch.setattr(checkpoint, "sha256_file", denied)
+    monkeypatch.setattr(checkpoint_file, "sha256_file", denied)
     assert "cannot be read: Permission denied" in refusal(file, expected_sha256="0" * 64)
 
 

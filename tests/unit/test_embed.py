@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from acdc_medsam.embed import (
     save_tensor,
     store_path,
 )
-from acdc_medsam.errors import DatasetError
+from acdc_medsam.errors import CheckpointError, DatasetError
 from acdc_medsam.files import index_files, index_is_true, read_table
 from acdc_medsam.normalize import normalize_patient
 from acdc_medsam.render import render_patient
@@ -87,14 +88,21 @@ def test_only_what_the_store_lacks_is_encoded(work: Work) -> None:
     assert not lost.stat().st_mode & 0o222
 
 
+def test_another_checkpoint_than_configured_is_refused_even_if_nothing_is_left_to_encode(work: Work) -> None:
+    table = work.embed("p001-016.tsv", work.tables)
+    other = replace(work.options, sha256="0" * 64)
+    with pytest.raises(CheckpointError, match=r"is not the file that is configured"):
+        embed_batch(work.tables, table, work.store, other)
+
+
 def test_prune_removes_what_no_table_names(work: Work) -> None:
     first = work.embed("p001-001.tsv", work.tables[:1])
-    work.embed("p002-002.tsv", work.tables[1:])
-    named = {file.name for file in index_files(first)}
-    assert prune_store([first], work.folder / "embeddings") == len(set(work.stored()) | named) - len(named) + len(
-        read_table(work.tables[1])
-    )
+    stale = work.embed("p002-002.tsv", work.tables[1:])
+    of_both, named = set(work.stored()), {file.name for file in index_files(first)}
+    assert named < of_both
+    assert prune_store([first], work.folder / "embeddings") == len(of_both - named)
     assert set(work.stored()) == named
+    assert not stale.exists()
 
 
 def test_store_folders_stay_small() -> None:

@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from acdc_medsam.encoders.registry import fingerprint
+from acdc_medsam.encoders.checkpoint_file import checked_sha256
+from acdc_medsam.encoders.registry import ENCODERS, fingerprint
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import index_row, read_table, sha256_file, write_bytes, write_index
+from acdc_medsam.files import index_row, read_table, write_bytes, write_index
 
 if TYPE_CHECKING:
     import torch
@@ -94,7 +95,8 @@ def embed_batch(tables: Sequence[Path], table: Path, store: Path, options: Encod
     Raises:
         CheckpointError, DatasetError: what is wrong, with the file's name.
     """
-    encoder = fingerprint(options.name, sha256_file(options.checkpoint), options.precision)
+    weights = checked_sha256(options.checkpoint, ENCODERS[options.name], options.sha256)
+    encoder = fingerprint(options.name, weights, options.precision)
     images, digests = dict[str, Path](), dict[str, str]()
     for path in tables:
         for row in read_table(path):
@@ -127,11 +129,10 @@ def encode_missing(images: Mapping[str, Path], store: Path, options: EncoderOpti
     import torch
 
     from acdc_medsam.encoders import encode_images, load_model
-    from acdc_medsam.encoders.registry import ENCODERS
 
     torch.set_num_threads(options.threads)
     device = select_device(options.device)
-    model = load_model(options.name, options.checkpoint, options.sha256).to(device)
+    model = load_model(options.name, options.checkpoint).to(device)
     size = choose_batch_size(options.batch_size, device)
     sums = {}
     for digests in _chunks(list(images), size):

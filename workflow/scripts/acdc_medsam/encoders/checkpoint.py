@@ -6,18 +6,16 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from acdc_medsam.encoders.checkpoint_file import checked_sha256, reading, require_file
 from acdc_medsam.encoders.registry import ENCODERS, EncoderSpec
 from acdc_medsam.encoders.tiny_vit import build_lite_medsam
 from acdc_medsam.encoders.vit import build_sam
 from acdc_medsam.errors import CheckpointError
-from acdc_medsam.files import sha256_file
-
-T = TypeVar("T")
 
 ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
     "medsam_vit_b": partial(build_sam, "vit_b"),
@@ -46,30 +44,14 @@ def load_model(name: str, checkpoint: Path, sha256: str | None = None) -> nn.Mod
             weights, or the weights are not exactly those of this encoder.
     """
     spec = ENCODERS[name]
-    check_file(checkpoint, spec, sha256)
+    require_file(checkpoint, spec)
+    if sha256 is not None:
+        checked_sha256(checkpoint, spec, sha256)
     weights = read_weights(checkpoint, spec)
     model = ARCHITECTURES[name]()
     check_fit(model, weights, checkpoint, spec)
     model.load_state_dict(weights, strict=True, assign=True)
     return model.eval().requires_grad_(False)
-
-
-def check_file(checkpoint: Path, spec: EncoderSpec, sha256: str | None) -> None:
-    """Refuse a file that is not there or, where ``sha256`` is given, is another one."""
-    if not checkpoint.is_file():
-        what = "is not a file" if checkpoint.exists() else "is missing"
-        raise CheckpointError(
-            f"{checkpoint} {what}: the weights of {spec.name} are published at {spec.published_at}; "
-            "put them there, or set encoder.checkpoint to where they are"
-        )
-    if sha256 is None:
-        return
-    actual = _readable(checkpoint, sha256_file)
-    if actual != sha256.lower():
-        raise CheckpointError(
-            f"{checkpoint} is not the file that is configured: its sha256 is {actual}, encoder.sha256 says {sha256}; "
-            f"get the file again ({spec.published_at}), or correct encoder.sha256"
-        )
 
 
 def read_weights(checkpoint: Path, spec: EncoderSpec) -> dict[str, Tensor]:
@@ -125,7 +107,7 @@ def misfits(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
 
 
 def _load(checkpoint: Path, spec: EncoderSpec) -> Any:
-    zipped = _readable(checkpoint, _starts_as_zip)
+    zipped = reading(checkpoint, _starts_as_zip)
     whole = zipfile.is_zipfile(checkpoint)
     try:
         # torch's format before 1.6 is no zip file and cannot be mapped.
@@ -146,13 +128,6 @@ def _load(checkpoint: Path, spec: EncoderSpec) -> Any:
 def _starts_as_zip(path: Path) -> bool:
     with path.open("rb") as handle:
         return handle.read(4) == b"PK\x03\x04"
-
-
-def _readable(checkpoint: Path, read: Callable[[Path], T]) -> T:
-    try:
-        return read(checkpoint)
-    except OSError as error:
-        raise CheckpointError(f"{checkpoint} cannot be read: {error.strerror or error}; mend that first") from error
 
 
 def _kind(tensor: Tensor) -> tuple[torch.Size, bool]:

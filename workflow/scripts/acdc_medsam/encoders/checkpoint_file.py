@@ -1,0 +1,45 @@
+"""A checkpoint as a file: that it is there, can be read, and is the one that is configured. Needs no torch."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from acdc_medsam.encoders.registry import EncoderSpec
+from acdc_medsam.errors import CheckpointError
+from acdc_medsam.files import sha256_file
+
+T = TypeVar("T")
+
+
+def require_file(checkpoint: Path, spec: EncoderSpec) -> None:
+    """Raise CheckpointError, saying where the weights are to be had, if there is no such file."""
+    if not checkpoint.is_file():
+        what = "is not a file" if checkpoint.exists() else "is missing"
+        raise CheckpointError(
+            f"{checkpoint} {what}: the weights of {spec.name} are published at {spec.published_at}; "
+            "put them there, or set encoder.checkpoint to where they are"
+        )
+
+
+def checked_sha256(checkpoint: Path, spec: EncoderSpec, expected: str | None) -> str:
+    """Hex sha256 of a checkpoint.
+
+    Raises:
+        CheckpointError: the file is missing or unreadable, or ``expected`` is given and is another sha256.
+    """
+    require_file(checkpoint, spec)
+    actual = reading(checkpoint, sha256_file)
+    if expected is not None and actual != expected.lower():
+        raise CheckpointError(
+            f"{checkpoint} is not the file that is configured: its sha256 is {actual}, encoder.sha256 says {expected}; "
+            f"get the file again ({spec.published_at}), or correct encoder.sha256"
+        )
+    return actual
+
+
+def reading(checkpoint: Path, read: Callable[[Path], T]) -> T:
+    """Return ``read(checkpoint)``; an OSError becomes a CheckpointError that names the file."""
+    try:
+        return read(checkpoint)
+    except OSError as error:
+        raise CheckpointError(f"{checkpoint} cannot be read: {error.strerror or error}; mend that first") from error
