@@ -12,6 +12,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/start_and_end.smk"
 include: "workflow/rules/normalize.smk"
 include: "workflow/rules/render.smk"
 include: "workflow/rules/embed.smk"

@@ -78,6 +78,10 @@ class Item:
     bytes: str
     sha256: str
 
+    def index_row(self, target: Path, index: Path) -> Row:
+        """Describe the published file as a row of ``index``, without reading it again."""
+        return {"file": os.path.relpath(target, index.parent), "bytes": self.bytes, "sha256": self.sha256}
+
 
 def h5_folder(subset: str, kind: str) -> Path:
     """``training``, ``slices`` -> ``ACDC_training_slices``."""
@@ -256,14 +260,7 @@ def publish_dataset(
     comments = [read_index_comments(path) for path in sources.png]
     write_index(
         index,
-        [
-            {
-                "file": os.path.relpath(output / target, index.parent),
-                "bytes": item.bytes,
-                "sha256": item.sha256,
-            }
-            for target, item in plan.items()
-        ],
+        [item.index_row(output / target, index) for target, item in plan.items()],
         left_out=[*left_out, *(text for comment in comments for text in comment.left_out)],
         notes=[text for comment in comments for text in comment.notes],
     )

@@ -1,0 +1,49 @@
+# What a run does before its first job and after its last.
+import json
+
+from acdc_medsam.cohort import count_slices
+from acdc_medsam.files import index_is_true, read_index_comments
+
+EMBEDDING_MIB = 4
+
+
+def forget_untrue_indexes():
+    """Remove each index that names a file which has gone or changed its size, so that it is made again.
+
+    Snakemake looks at the index alone, not at the files that it lists. Every target asks for the indexes of all
+    stages before it, because Snakemake makes a missing file again only if a target or a job asks for it.
+    """
+    left_out = config["on_invalid"] == "exclude"
+    indexes = of_patients(H5_INDEX) + of_patients(PNG_INDEX) + of_batches(EMBEDDINGS) + [PUBLISHED, VERIFIED]
+    for index in filter(os.path.exists, indexes):
+        if not index_is_true(Path(index)) or (not left_out and read_index_comments(Path(index)).left_out):
+            logger.warning(f"{index}: files that it lists have gone or changed; they are made again")
+            os.remove(index)
+    if os.path.exists(VERIFIED) and not json.loads(Path(QUALITY).read_text())["passed"]:
+        os.remove(VERIFIED)
+
+
+def introduce():
+    """Say in one line what is about to be made."""
+    slices = count_slices(PATIENTS.values())
+    jobs = 2 * len(PATIENTS) + len(of_batches(EMBEDDINGS)) + 6
+    disk = f"up to {slices * EMBEDDING_MIB / 1024:.1f} GiB of embeddings by {ENCODER}"
+    logger.info(
+        f"ACDC to MedSAM: {len(PATIENTS)} patients, {2 * len(PATIENTS)} volumes, {slices} slices; "
+        f"at most {jobs} jobs; {'no embeddings' if ENCODER == 'none' else disk}"
+    )
+    for problem in LEFT_OUT:
+        logger.warning(f"left out: {problem}")
+
+
+def announce():
+    """Say where the dataset is, once it is there."""
+    if all(map(os.path.exists, (MANIFEST, REPORT))):
+        slices = len(Path(MANIFEST).read_text().splitlines()) - 1
+        logger.info(f"{slices} slices in {os.path.dirname(MANIFEST)}; report: {REPORT}")
+
+
+# A job of a cluster reads this file too, while others are at work.
+if workflow.is_main_process:
+    forget_untrue_indexes()
+    introduce()
