@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from acdc_medsam.phantom import write_cohort
 
 ROOT = Path(__file__).parents[1]
