@@ -100,7 +100,7 @@ def test_prune_removes_what_no_table_names(work: Work) -> None:
     stale = work.embed("p002-002.tsv", work.tables[1:])
     of_both, named = set(work.stored()), {file.name for file in index_files(first)}
     assert named < of_both
-    assert prune_store([first], work.folder / "embeddings") == len(of_both - named)
+    assert prune_store([first]) == len(of_both - named)
     assert set(work.stored()) == named
     assert not stale.exists()
 

@@ -17,7 +17,6 @@ rule embed:
         name=ENCODER,
         sha256=config["encoder"]["sha256"],
         precision=config["encoder"]["precision"],
-        store=out("work/embeddings/store"),
         code=script_hash("embed"),
     message:
         "embed {wildcards.batch} with {params.name}"
@@ -82,8 +81,6 @@ rule prune:
         out("work/benchmarks/prune.tsv")
     conda:
         "../../envs/acdc-medsam.yaml"
-    params:
-        folder=out("work/embeddings"),
     message:
         "remove embeddings that no table names"
     script:

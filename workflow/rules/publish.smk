@@ -16,7 +16,6 @@ rule publish:
     conda:
         "../../envs/acdc-medsam.yaml"
     params:
-        output=config["output"],
         subsets={name: patient.subset for name, patient in PATIENTS.items()},
         left_out=LEFT_OUT,
         link=config["publish"]["link"],

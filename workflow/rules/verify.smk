@@ -16,7 +16,6 @@ rule check:
     threads: 16
     params:
         **config["images"],
-        output=config["output"],
         unit=config["split"]["unit"],
         validation=config["split"]["validation"],
         stratify=config["split"]["stratify"],

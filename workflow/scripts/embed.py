@@ -15,9 +15,10 @@ def options(snakemake) -> EncoderOptions:  # type: ignore[no-untyped-def]
 
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
+        table = Path(snakemake.output.table)
         embed_batch(
             tables=[Path(path) for path in snakemake.input.tables],
-            table=Path(snakemake.output.table),
-            store=Path(snakemake.params.store),
+            table=table,
+            store=table.parents[1] / "store",
             options=options(snakemake),
         )

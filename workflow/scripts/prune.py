@@ -7,4 +7,4 @@ from acdc_medsam.jobs import job_log
 
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
-        prune_store([Path(path) for path in snakemake.input.tables], Path(snakemake.params.folder))
+        prune_store([Path(path) for path in snakemake.input.tables])

@@ -18,7 +18,7 @@ if __name__ == "__main__" and "snakemake" in globals():
             sources=sources(snakemake.input),
             subsets=snakemake.params.subsets,
             left_out=snakemake.params.left_out,
-            output=Path(snakemake.params.output),
+            output=Path(snakemake.output.manifest).parents[2],
             manifest=Path(snakemake.output.manifest),
             index=Path(snakemake.output.index),
             link=snakemake.params.link,

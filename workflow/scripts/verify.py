@@ -11,7 +11,7 @@ EXPECTED = ("size", "keep_empty", "unit", "validation", "stratify", "embeddings"
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
         verify_dataset(
-            output=Path(snakemake.params.output),
+            output=Path(snakemake.input.manifest).parents[2],
             published=Path(snakemake.input.index),
             quality=Path(snakemake.output.quality),
             index=Path(snakemake.output.index),

@@ -165,21 +165,24 @@ def _chunks(items: list[str], size: int) -> Iterator[list[str]]:
         yield items[start : start + size]
 
 
-def prune_store(tables: Sequence[Path], folder: Path) -> int:
-    """Remove embeddings that no table names, and tables of this encoder that are no longer in use.
+def prune_store(tables: Sequence[Path]) -> int:
+    """Remove embeddings that no table names, and tables of the same encoder that are no longer in use.
 
     Args:
-        tables: the tables in use, all of one encoder.
-        folder: the folder that holds ``store/`` and one folder of tables per encoder.
+        tables: the tables in use, all of one encoder; ``store/`` lies beside their folder.
 
     Returns:
         Number of embeddings removed.
     """
-    for stale in {path for table in tables for path in table.parent.glob("*.tsv")} - set(tables):
+    tables_of_encoder = {table.parent for table in tables}
+    for stale in {path for folder in tables_of_encoder for path in folder.glob("*.tsv")} - set(tables):
         stale.unlink()
-    named = {Path(row["file"]).name for table in folder.glob("*/*.tsv") for row in read_table(table)}
-    unnamed = [file for file in folder.glob("store/*/*") if file.name not in named]
-    for file in unnamed:
-        file.unlink()
-    logger.warning("removed %d embeddings that no table names", len(unnamed))
-    return len(unnamed)
+    removed = 0
+    for folder in {folder.parent for folder in tables_of_encoder}:
+        named = {Path(row["file"]).name for table in folder.glob("*/*.tsv") for row in read_table(table)}
+        for file in folder.glob("store/*/*"):
+            if file.name not in named:
+                file.unlink()
+                removed += 1
+    logger.warning("removed %d embeddings that no table names", removed)
+    return removed
