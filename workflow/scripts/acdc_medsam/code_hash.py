@@ -2,11 +2,13 @@
 
 import ast
 import hashlib
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 
 
+@cache  # the stages share most of their modules
 def imported_modules(source: Path) -> set[Path]:
     """Files of this package that a source file imports, anywhere in it."""
     names = set()
@@ -26,14 +28,19 @@ def _module_files(name: str) -> list[Path]:
     return [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
 
 
-def code_hash(script: Path) -> str:
-    """Hex sha256 over every module of this package that a script imports, directly or through another one."""
+def used_modules(script: Path) -> set[Path]:
+    """Files of this package that a script imports, directly or through another one."""
     found, waiting = set[Path](), [script]
     while waiting:
         new = imported_modules(waiting.pop()) - found
         found |= new
         waiting += new
+    return found
+
+
+def code_hash(script: Path) -> str:
+    """Hex sha256 over the names and contents of :func:`used_modules`."""
     digest = hashlib.sha256()
-    for path in sorted(found):
+    for path in sorted(used_modules(script)):
         digest.update(f"{path.relative_to(PACKAGE)}\n".encode() + path.read_bytes())
     return digest.hexdigest()

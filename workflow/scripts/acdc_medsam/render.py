@@ -23,7 +23,6 @@ from acdc_medsam.files import (
     index_row,
     read_index_comments,
     remove_others,
-    sha256_file,
     write_index,
     write_table,
 )
@@ -117,7 +116,7 @@ def render_patient(volumes: Path, index: Path, table: Path, size: int, keep_empt
         size: height and width of the PNGs in pixels.
         keep_empty: whether slices without any structure are kept.
     """
-    folder, rows, files = index.parent, list[Row](), list[Path]()
+    folder, rows, files = index.parent, list[Row](), list[dict[str, object]]()
     for volume in (file for file in index_files(volumes) if file.parent.name == "volumes"):
         for item in read_slices(volume):
             if keep_empty or item.label.any():
@@ -125,10 +124,12 @@ def render_patient(volumes: Path, index: Path, table: Path, size: int, keep_empt
                 pixels = resize_image(item.image, size)
                 write_png(image, pixels)
                 write_png(mask, resize_label(item.label, size))
-                files += [image, mask]
-                rows.append(item.facts | {"image_sha256": sha256_file(image), "pixels_sha256": pixels_sha256(pixels)})
-    remove_others((folder / "images", folder / "masks"), keep=files)
+                written = index_row(image, index)
+                files += [written, index_row(mask, index)]
+                digests = {"image_sha256": str(written["sha256"]), "pixels_sha256": pixels_sha256(pixels)}
+                rows.append(item.facts | digests)
+    remove_others((folder / "images", folder / "masks"), keep=[folder / str(row["file"]) for row in files])
     write_table(table, SLICE_COLUMNS, rows)
     comments = read_index_comments(volumes)
-    write_index(index, [index_row(file, index) for file in files], (), comments.left_out, comments.notes)
+    write_index(index, files, (), comments.left_out, comments.notes)
     logger.info("%s: %d slices", folder.name, len(rows))
