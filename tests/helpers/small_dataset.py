@@ -6,12 +6,12 @@ import torch
 
 from acdc_medsam.checks import Expectations
 from acdc_medsam.cohort import find_cohort
-from acdc_medsam.embed import EMBEDDING_COLUMNS, EMBEDDING_SHAPE, embedding_digest, save_tensor, store_path
 from acdc_medsam.files import index_row, read_table, write_index
 from acdc_medsam.normalize import normalize_patient
 from acdc_medsam.publish import Sources, publish_dataset
 from acdc_medsam.render import render_patient
 from acdc_medsam.split import split_dataset
+from acdc_medsam.store import EMBEDDING_COLUMNS, EMBEDDING_SHAPE, embedding_digest, save_tensor, store_path
 
 SIZE = 64
 

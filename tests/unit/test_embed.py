@@ -2,45 +2,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
-from acdc_medsam.embed import (
-    EncoderOptions,
-    embed_batch,
-    embedding_digest,
-    prune_store,
-    read_gray,
-    save_tensor,
-    store_path,
-)
-from acdc_medsam.errors import CheckpointError, DatasetError
+from acdc_medsam.embed import EncoderOptions, embed_batch
+from acdc_medsam.errors import CheckpointError
 from acdc_medsam.files import index_files, index_is_true, read_table
 from acdc_medsam.normalize import normalize_patient
 from acdc_medsam.render import render_patient
-
-
-def test_a_view_is_saved_without_its_batch(tmp_path: Path) -> None:
-    batch = torch.randn(8, 256, 64, 64)
-    save_tensor(batch[3], tmp_path / "one.pt")
-    assert (tmp_path / "one.pt").stat().st_size < 4.1 * 2**20
-    loaded = torch.load(tmp_path / "one.pt", weights_only=True)
-    assert torch.equal(loaded, batch[3]) and loaded.is_contiguous() and loaded.dtype == torch.float32
-
-
-def test_the_bytes_do_not_depend_on_the_name(tmp_path: Path) -> None:
-    tensor = torch.randn(4)
-    assert save_tensor(tensor, tmp_path / "a.pt") == save_tensor(tensor, tmp_path / "b.pt")
-    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
-
-
-def test_the_digest_tells_encoders_and_pictures_apart() -> None:
-    assert len({embedding_digest(encoder, pixels) for encoder in "ab" for pixels in "cd"}) == 4
-
-
-def test_a_damaged_png_is_named(tmp_path: Path) -> None:
-    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing")
-    with pytest.raises(DatasetError, match=r"bad\.png: not a readable PNG"):
-        read_gray(tmp_path / "bad.png")
+from acdc_medsam.store import prune_store
 
 
 class Work:
@@ -103,7 +71,3 @@ def test_prune_removes_what_no_table_names(work: Work) -> None:
     assert prune_store([first]) == len(of_both - named)
     assert set(work.stored()) == named
     assert not stale.exists()
-
-
-def test_store_folders_stay_small() -> None:
-    assert store_path(Path("store"), "abcdef") == Path("store/ab/abcdef.pt")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from acdc_medsam.encoders import encode_images, load_model, positional_encoding, vit
+from acdc_medsam.encoders import load_model, make_encoder, positional_encoding, vit
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.encoders.tiny_vit import Attention, MBConv, build_lite_medsam
 
@@ -63,13 +63,13 @@ def test_the_published_weights_fill_every_name(checkpoint: Path) -> None:
 def test_an_embedding_depends_on_its_image_alone(model: nn.Module) -> None:
     """Not on the number of threads, nor on the other images of a batch."""
     images = torch.randint(0, 256, (3, 256, 256), dtype=torch.uint8)
-    spec = ENCODERS["lite_medsam"]
+    encoder = make_encoder(model, ENCODERS["lite_medsam"], "float32", torch.device("cpu"))
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        together = encode_images(model, images, spec)
+        together = encoder.encode(images)
         torch.set_num_threads(1)
-        alone = encode_images(model, images[1:2], spec)
+        alone = encoder.encode(images[1:2])
     finally:
         torch.set_num_threads(threads)
     assert together.shape == (3, 256, 64, 64) and together.is_contiguous() and together.dtype == torch.float32

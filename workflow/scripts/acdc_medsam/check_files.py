@@ -24,11 +24,12 @@ from acdc_medsam.checks import (
     size_check,
 )
 from acdc_medsam.dataset import LABELS
-from acdc_medsam.embed import EMBEDDING_SHAPE, embedding_digest, read_gray
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.files import Row
+from acdc_medsam.png import read_gray
 from acdc_medsam.publish import image_folder
 from acdc_medsam.render import Gray, pixels_sha256, resize_label
+from acdc_medsam.store import EMBEDDING_SHAPE, embedding_digest
 
 MAX_TENSOR_BYTES = 16 * 2**20
 """Largest .pt file that is read; an embedding or positional encoding takes 4 MiB."""

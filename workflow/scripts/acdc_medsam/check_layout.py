@@ -17,7 +17,6 @@ from acdc_medsam.checks import (
     Checks,
     Expectations,
 )
-from acdc_medsam.embed import EMBEDDING_SHAPE
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.files import Row
 from acdc_medsam.publish import (
@@ -27,6 +26,7 @@ from acdc_medsam.publish import (
     image_folder,
     published_splits,
 )
+from acdc_medsam.store import EMBEDDING_SHAPE
 
 LATER_FILES = ("quality.json", "report.html")
 """Files of ``data/ACDC`` that later stages write; whether an earlier run left them there must change nothing."""

@@ -8,16 +8,21 @@ from contextlib import contextmanager
 
 from acdc_medsam.errors import AcdcError
 
+ON_SCREEN = {"on_screen": True}
+"""``extra`` of a log record that is to be seen on the screen too, though it is no warning."""
+
 
 @contextmanager
 def job_log(path: str) -> Iterator[None]:
-    """Send log records to ``path`` and warnings to the screen too; end the job with status 1 on an error.
+    """Send log records to ``path``; end the job with status 1 on an error.
+
+    Warnings, and what is marked ON_SCREEN, are shown on the screen too.
 
     Errors that users can mend are shown as their message alone. Any other exception is a defect of the
     workflow: its traceback goes to the log and to the screen.
     """
     screen = logging.StreamHandler(sys.stderr)
-    screen.setLevel(logging.WARNING)
+    screen.addFilter(lambda record: record.levelno >= logging.WARNING or hasattr(record, "on_screen"))
     screen.setFormatter(logging.Formatter("%(message)s"))
     file = logging.FileHandler(path, mode="w", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

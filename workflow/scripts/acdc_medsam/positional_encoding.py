@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from acdc_medsam.embed import save_tensor
+from acdc_medsam.store import save_tensor
 
 
 def write_positional_encoding(name: str, checkpoint: Path, sha256: str | None, path: Path) -> None:

@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from acdc_medsam.dataset import GROUPS, LABELS, PHASES, SPLITS
-from acdc_medsam.embed import read_gray
 from acdc_medsam.files import Row, read_table, write_bytes
+from acdc_medsam.png import read_gray
 from acdc_medsam.render import PIXEL_COLUMNS, Gray
 
 logger = logging.getLogger(__name__)

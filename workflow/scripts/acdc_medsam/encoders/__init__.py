@@ -1,6 +1,6 @@
 """Image encoders: from 8-bit gray images to image embeddings.
 
-``registry`` needs no torch. The functions given here are those of ``checkpoint`` and ``model``,
+``registry`` needs no torch. What is given here are the parts of ``checkpoint`` and ``model``,
 which import torch when one of them is first asked for.
 """
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from acdc_medsam.encoders.checkpoint import load_model
-    from acdc_medsam.encoders.model import encode_images, positional_encoding, prepare_images
+    from acdc_medsam.encoders.model import Encoder, make_encoder, positional_encoding, prepare_images
 
-__all__ = ["encode_images", "load_model", "positional_encoding", "prepare_images"]
+__all__ = ["Encoder", "load_model", "make_encoder", "positional_encoding", "prepare_images"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from acdc_medsam.encoders.layers import compute_in
 from acdc_medsam.encoders.registry import EncoderSpec
 from acdc_medsam.errors import ConfigError
 
@@ -58,51 +60,76 @@ def resize(images: Tensor, size: int) -> Tensor:
     return F.interpolate(images.unsqueeze(1), (size, size), mode="bilinear", antialias=True).squeeze(1)
 
 
-def encode_images(model: nn.Module, images: Tensor, spec: EncoderSpec, precision: str = "float32") -> Tensor:
-    """Encode gray images, on the device that the model is on.
+@dataclass(frozen=True)
+class Encoder:
+    """An image encoder, ready to encode.
+
+    Attributes:
+        module: (B, 3, S, S) float32 -> (B, 256, h, w), its weights on ``device``.
+        spec: its entry in ENCODERS.
+        precision: one of PRECISIONS.
+        device: where it computes.
+    """
+
+    module: nn.Module
+    spec: EncoderSpec
+    precision: str
+    device: torch.device
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Encode gray images.
+
+        Args:
+            images: (B, H, W) uint8, 0..255, on any device.
+
+        Returns:
+            (B, 256, 64, 64) float32, contiguous, on the encoder's device. On a CPU an image's embedding does not
+            depend on the images beside it.
+
+        Raises:
+            ValueError: ``images`` has another shape or type.
+        """
+        # On a CPU several images at once are slower, and how a matrix product rounds may depend on its size.
+        groups = torch.split(images, 1 if self.device.type == "cpu" else len(images))
+        with torch.inference_mode(), computing_in(self.precision, self.device):
+            embeddings = [self.module(prepare_images(group.to(self.device), self.spec)).float() for group in groups]
+            return torch.cat(embeddings).contiguous()
+
+
+def make_encoder(model: nn.Module, spec: EncoderSpec, precision: str, device: torch.device) -> Encoder:
+    """Take a model's image encoder, put it on a device, and turn it to a precision; the model itself is changed.
 
     Args:
         model: from ``load_model``.
-        images: (B, H, W) uint8, 0..255.
         spec: the model's entry in ENCODERS.
-        precision: ``float32``; ``tf32`` or ``float16`` for a GPU; ``bfloat16``.
-
-    Returns:
-        (B, 256, 64, 64) float32, contiguous, on the model's device. On a CPU an image's embedding does not depend on
-        the images beside it.
+        precision: ``float32``; ``tf32``, which is ``float32`` but on NVIDIA GPUs; ``bfloat16`` or ``float16``, for
+            linear layers and attention.
+        device: where to compute.
 
     Raises:
         ConfigError: there is no such precision.
-        ValueError: ``images`` has another shape or type.
     """
-    encoder = cast(nn.Module, model.image_encoder)
-    device = next(encoder.parameters()).device
-    # On a CPU several images at once are slower, and how a matrix product rounds may depend on its size.
-    size = 1 if device.type == "cpu" else len(images)
-    groups = [images[start : start + size] for start in range(0, len(images), size)]
-    with torch.inference_mode(), computing_in(precision, device):
-        return torch.cat([encoder(prepare_images(group.to(device), spec)).float() for group in groups]).contiguous()
+    if precision not in PRECISIONS:
+        raise ConfigError(f"encoder.precision: {precision!r} is none of {', '.join(PRECISIONS)}")
+    module = cast(nn.Module, model.image_encoder)
+    if precision in LOW_PRECISIONS:
+        compute_in(module, LOW_PRECISIONS[precision])
+    return Encoder(module.to(device), spec, precision, device)
 
 
 @contextmanager
 def computing_in(precision: str, device: torch.device) -> Iterator[None]:
-    """Have matrix products and convolutions computed in ``precision`` on ``device`` within a ``with`` block.
+    """Have float32 matrix products and convolutions on NVIDIA GPUs rounded as ``precision`` says, in a ``with`` block.
 
-    ``float32`` means all of its bits, also for convolutions, which torch otherwise rounds to tf32 on NVIDIA GPUs.
-    On a CPU ``tf32`` is ``float32``.
+    ``float32`` means all of its bits, also for convolutions, which torch otherwise rounds to tf32. Any lower
+    precision allows tf32 for what is left in float32.
     """
-    if precision not in PRECISIONS:
-        raise ConfigError(f"encoder.precision: {precision!r} is none of {', '.join(PRECISIONS)}")
-    if precision in LOW_PRECISIONS:
-        with torch.autocast(device.type, LOW_PRECISIONS[precision]):
-            yield
-        return
     if device.type != "cuda":
         yield
         return
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
+    torch.backends.cudnn.allow_tf32 = precision != "float32"
     try:
         yield
     finally:

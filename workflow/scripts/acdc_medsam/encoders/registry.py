@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-NUMERICS_VERSION = 1
+NUMERICS_VERSION = 2
 """Raised whenever the embeddings of the same image by the same weights change, so that none are mixed."""
 
 Normalization = Literal["min_max", "sam"]

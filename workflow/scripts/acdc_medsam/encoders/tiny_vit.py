@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acdc_medsam.encoders.vit import LayerNorm2d, PointwiseConv2d, modeling
+from acdc_medsam.encoders.layers import Linear, PointwiseConv2d, in_strips
+from acdc_medsam.encoders.vit import LayerNorm2d, modeling, window_partition, window_unpartition
 
 INPUT_SIZE = 256
 EMBEDDING_CHANNELS = 256
@@ -112,8 +113,8 @@ class Attention(nn.Module):
         self.heads = heads
         self.window = window
         self.norm = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width)
+        self.proj = Linear(width, width)
         self.attention_biases = nn.Parameter(torch.zeros(heads, window * window))
 
     def bias(self) -> Tensor:
@@ -140,13 +141,12 @@ class Mlp(nn.Module):
     def __init__(self, width: int, expansion: int = 4) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.fc1 = nn.Linear(width, width * expansion)
-        self.fc2 = nn.Linear(width * expansion, width)
+        self.fc1 = Linear(width, width * expansion)
+        self.fc2 = Linear(width * expansion, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, width) -> the same shape."""
-        rows = [self.fc2(F.gelu(self.fc1(self.norm(x[:, start:stop])))) for start, stop in strips(x)]
-        return torch.cat(rows, dim=1)
+        return in_strips(lambda rows: self.fc2(F.gelu(self.fc1(self.norm(rows)))), x, STRIP_ROWS)
 
 
 class TransformerBlock(nn.Module):
@@ -167,15 +167,9 @@ class TransformerBlock(nn.Module):
 
     def attend(self, tokens: Tensor) -> Tensor:
         """(B, H, W, width) -> the same shape. Windows that stick out are filled with zeros, which take part."""
-        batch, height, width, channels = tokens.shape
-        side = self.window
-        tokens = F.pad(tokens, (0, 0, 0, -width % side, 0, -height % side))
-        rows, columns = tokens.shape[1] // side, tokens.shape[2] // side
-        windows = tokens.view(batch, rows, side, columns, side, channels).transpose(2, 3)
-        mixed: Tensor = self.attn(windows.reshape(-1, side * side, channels))
-        mixed = mixed.view(batch, rows, columns, side, side, channels).transpose(2, 3)
-        mixed = mixed.reshape(batch, rows * side, columns * side, channels)
-        return mixed[:, :height, :width]
+        windows, padded = window_partition(tokens, self.window)
+        mixed: Tensor = window_unpartition(self.attn(windows.flatten(1, 2)), self.window, padded, tokens.shape[1:3])
+        return mixed
 
 
 class Stage(nn.Module):

@@ -1,4 +1,4 @@
-"""SAM with its ViT image encoder: segment_anything's modules, with an attention of our own.
+"""SAM with its ViT image encoder: segment_anything's modules, with transformer blocks of our own.
 
 segment_anything's attention holds the scores of all 4096 x 4096 pairs of tokens for all heads, and copies of the
 same size for the relative position bias. Here they exist for one block of queries at a time. Names and shapes of the
@@ -18,8 +18,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from acdc_medsam.encoders.layers import Linear, PointwiseConv2d, in_strips
+
 QUERY_BLOCK = 512
-"""Queries that are compared with all keys at once: with 4096 keys 8 MB of scores, which stay in cache."""
+"""Queries that are compared with all keys at once on a CPU."""
+
+SCORES = 2**21
+"""Scores of queries and keys held at once on a CPU: 8 MB, which stay in cache."""
+
+MLP_ROWS = 8
+"""Rows of tokens whose widened features are held at once on a CPU."""
 
 
 def _import_parts() -> tuple[ModuleType, ModuleType]:
@@ -44,6 +52,8 @@ def _import_parts() -> tuple[ModuleType, ModuleType]:
 
 _build_sam, modeling = _import_parts()
 LayerNorm2d = modeling.image_encoder.LayerNorm2d
+window_partition = modeling.image_encoder.window_partition
+window_unpartition = modeling.image_encoder.window_unpartition
 
 
 def build_sam(size: str) -> nn.Module:
@@ -63,56 +73,95 @@ def build_sam(size: str) -> nn.Module:
 
 
 def replace_layers(encoder: Any) -> None:
-    """Give an ``ImageEncoderViT`` the attention of this module, and its 1 x 1 convolution; the weights are lost."""
-    for block in encoder.blocks:
-        heads, width = block.attn.num_heads, block.attn.proj.in_features
-        size = [(len(table) + 1) // 2 for table in (block.attn.rel_pos_h, block.attn.rel_pos_w)]
-        block.attn = RelativePositionAttention(width, heads, (size[0], size[1]))
+    """Give an ``ImageEncoderViT`` the blocks of this module, and its 1 x 1 convolution; the weights are lost."""
+    for index, block in enumerate(encoder.blocks):
+        encoder.blocks[index] = Block(
+            width=block.attn.proj.in_features,
+            hidden=block.mlp.lin1.out_features,
+            heads=block.attn.num_heads,
+            side=(len(block.attn.rel_pos_h) + 1) // 2,
+            window=block.window_size,
+        )
     encoder.neck[0] = PointwiseConv2d(encoder.neck[0].in_channels, encoder.neck[0].out_channels)
 
 
-class PointwiseConv2d(nn.Module):
-    """A 1 x 1 convolution without bias as a matrix product.
+class Block(nn.Module):
+    """Transformer block: attention, among all tokens or within windows, and an MLP, each added to what goes in."""
 
-    torch chooses among algorithms for a 1 x 1 convolution by the number of threads, and they round differently.
-    """
+    def __init__(self, width: int, hidden: int, heads: int, side: int, window: int) -> None:
+        """Make a block for tokens of ``width`` numbers.
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+        Args:
+            width: channels of a token.
+            hidden: channels within the MLP.
+            heads: heads of the attention.
+            side: rows, and columns, of tokens that attend to each other.
+            window: the same, or 0 if all tokens do.
+        """
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(outputs, inputs, 1, 1))
+        self.window = window
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.attn = RelativePositionAttention(width, heads, side)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = Mlp(width, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) -> (B, outputs, H, W)."""
-        return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1)).permute(0, 3, 1, 2)
+        """(B, H, W, width) float32 -> the same shape."""
+        normed = self.norm1(x)
+        if self.window:
+            x = x + in_strips(self.attend_in_windows, normed, self.window)
+        else:
+            x = x + self.attn.proj(self.attn(normed))
+        return in_strips(lambda rows: rows + self.mlp(self.norm2(rows)), x, MLP_ROWS)
+
+    def attend_in_windows(self, x: Tensor) -> Tensor:
+        """(B, H, W, width) -> the same shape. Windows that stick out are filled with zeros, which take part."""
+        windows, padded = window_partition(x, self.window)
+        mixed = window_unpartition(self.attn(windows), self.window, padded, x.shape[1:3])
+        attended: Tensor = self.attn.proj(mixed)
+        return attended
+
+
+class Mlp(nn.Module):
+    """Two linear layers with GELU between them."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.lin1 = Linear(width, hidden)
+        self.lin2 = Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., width) -> the same shape."""
+        output: Tensor = self.lin2(F.gelu(self.lin1(x)))
+        return output
 
 
 class RelativePositionAttention(nn.Module):
     """Attention on a grid of tokens with a relative position bias, the sum of a row term and a column term.
 
     The bias of query i and key j is ``q_i . rel_pos_h[row_i - row_j] + q_i . rel_pos_w[column_i - column_j]``.
+    ``proj`` is left to the caller, who has no use for what stands for tokens beyond the image's edge.
     """
 
-    def __init__(self, width: int, heads: int, size: tuple[int, int]) -> None:
-        """Make attention among ``size`` = (rows, columns) tokens of ``width`` numbers."""
+    def __init__(self, width: int, heads: int, side: int) -> None:
+        """Make attention among ``side`` x ``side`` tokens of ``width`` numbers."""
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
-        self.rel_pos_h = nn.Parameter(torch.zeros(2 * size[0] - 1, width // heads))
-        self.rel_pos_w = nn.Parameter(torch.zeros(2 * size[1] - 1, width // heads))
+        self.qkv = Linear(width, 3 * width)
+        self.proj = Linear(width, width)
+        self.rel_pos_h = nn.Parameter(torch.zeros(2 * side - 1, width // heads))
+        self.rel_pos_w = nn.Parameter(torch.zeros(2 * side - 1, width // heads))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, width) -> the same shape; B counts images or windows."""
+        """(B, H, W, width) -> the same shape, before ``proj``; B counts images or windows."""
         batch, rows, columns, width = x.shape
         qkv = self.qkv(x).view(batch, rows * columns, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
-        grid = q.unflatten(2, (rows, columns))
+        grid = q.unflatten(2, (rows, columns)).float()
         row_bias = torch.einsum("bnhwc,hkc->bnhwk", grid, relative_table(self.rel_pos_h, rows)).flatten(2, 3)
         column_bias = torch.einsum("bnhwc,wkc->bnhwk", grid, relative_table(self.rel_pos_w, columns)).flatten(2, 3)
         attention = blocked_attention if x.device.type == "cpu" else folded_attention
-        mixed = attention(q, k, v, row_bias, column_bias)
-        output: Tensor = self.proj(mixed.transpose(1, 2).reshape(x.shape))
-        return output
+        return attention(q, k, v, row_bias, column_bias).view(x.shape)
 
 
 def relative_table(rel_pos: Tensor, size: int) -> Tensor:
@@ -127,28 +176,26 @@ def full_bias(row_bias: Tensor, column_bias: Tensor) -> Tensor:
 
 
 def blocked_attention(q: Tensor, k: Tensor, v: Tensor, row_bias: Tensor, column_bias: Tensor) -> Tensor:
-    """Attention in blocks of queries, for a processor with caches.
+    """Attention for a processor with caches: for a block of queries, and for as many heads as fit, at a time.
 
     Args:
         q: queries (B, heads, N, c) of N = H * W tokens.
         k: keys, the same shape.
         v: values, the same shape.
-        row_bias: (B, heads, N, H), added to the scores of all keys of a row.
-        column_bias: (B, heads, N, W), added to the scores of all keys of a column.
+        row_bias: (B, heads, N, H) float32, added to the scores of all keys of a row.
+        column_bias: (B, heads, N, W) float32, added to the scores of all keys of a column.
 
     Returns:
-        (B, heads, N, c).
+        (B, N, heads, c) of the same type as ``v``; scores and softmax are float32.
     """
     batch, heads, tokens, channels = q.shape
-    if tokens <= QUERY_BLOCK:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=full_bias(row_bias, column_bias))
-    mixed = torch.empty_like(q)
-    for image, head in product(range(batch), range(heads)):
-        keys, values = k[image, head].T, v[image, head]
-        for start in range(0, tokens, QUERY_BLOCK):
-            block = (image, head, slice(start, start + QUERY_BLOCK))
-            scores = full_bias(row_bias[block], column_bias[block]).addmm_(q[block], keys, alpha=channels**-0.5)
-            mixed[block] = scores.softmax(-1).to(values.dtype) @ values
+    mixed = q.new_empty(batch, tokens, heads, channels)
+    together = max(1, SCORES // (tokens * min(tokens, QUERY_BLOCK)))
+    for image, first, start in product(range(batch), range(0, heads, together), range(0, tokens, QUERY_BLOCK)):
+        some, block = slice(first, first + together), slice(start, start + QUERY_BLOCK)
+        scores = full_bias(row_bias[image, some, block], column_bias[image, some, block])
+        scores.add_(q[image, some, block] @ k[image, some].mT, alpha=channels**-0.5)
+        mixed[image, block, some] = (scores.softmax(-1).to(v.dtype) @ v[image, some]).transpose(0, 1)
     return mixed
 
 
@@ -162,8 +209,8 @@ def folded_attention(q: Tensor, k: Tensor, v: Tensor, row_bias: Tensor, column_b
     row_of_key = torch.eye(rows, dtype=k.dtype, device=k.device).repeat_interleave(columns, dim=0)
     column_of_key = torch.eye(columns, dtype=k.dtype, device=k.device).repeat(rows, 1)
     position = torch.cat([row_of_key, column_of_key], dim=-1).expand(*k.shape[:3], -1)
-    queries = torch.cat([q * q.shape[-1] ** -0.5, row_bias, column_bias], dim=-1)
+    queries = torch.cat([q * q.shape[-1] ** -0.5, row_bias.to(q.dtype), column_bias.to(q.dtype)], dim=-1)
     keys = torch.cat([k, position], dim=-1)
     # Fused kernels want lengths that are multiples of 8; zeros do not change a dot product.
     queries, keys = (F.pad(part, (0, -part.shape[-1] % 8)) for part in (queries, keys))
-    return F.scaled_dot_product_attention(queries, keys, v, scale=1.0)
+    return F.scaled_dot_product_attention(queries, keys, v, scale=1.0).transpose(1, 2).contiguous()

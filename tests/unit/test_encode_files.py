@@ -1,0 +1,177 @@
+"""The job that encodes, with an encoder whose embedding is the image's one gray value."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from acdc_medsam import encode_files as module
+from acdc_medsam.encode_files import encode_files, fitting_size, map_ahead
+from acdc_medsam.encoders import Encoder
+from acdc_medsam.encoders.registry import ENCODERS
+from acdc_medsam.errors import AcdcError, DatasetError
+from acdc_medsam.files import sha256_file
+from acdc_medsam.store import store_path
+
+CPU = torch.device("cpu")
+
+
+class GrayValue(Encoder):
+    """Encodes an image as its first gray value, and fails when there are more images at a time than fit."""
+
+    def __init__(self, fitting: int = 100, error: type[Exception] = torch.OutOfMemoryError) -> None:
+        super().__init__(nn.Identity(), ENCODERS["lite_medsam"], "float32", CPU)
+        facts: dict[str, Any] = {"fitting": fitting, "error": error, "lock": threading.Lock(), "now": 0, "most": 0}
+        self.__dict__.update(facts)
+
+    def encode(self, images: Tensor) -> Tensor:
+        facts = self.__dict__
+        with facts["lock"]:
+            facts["now"] += len(images)
+            facts["most"] = max(facts["most"], facts["now"])
+            too_many = facts["now"] > facts["fitting"]
+        time.sleep(0.02)
+        with facts["lock"]:
+            facts["now"] -= len(images)
+        if too_many:
+            raise facts["error"]("can't allocate memory")
+        return images[:, 0, 0].float().view(-1, 1, 1, 1).expand(-1, 256, 64, 64)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> dict[str, Path]:
+    """Ten images; number n is of gray value n."""
+    paths = {f"{number:02d}": tmp_path / f"{number}.png" for number in range(10)}
+    for digest, path in paths.items():
+        Image.new("L", (8, 8), int(digest)).save(path)
+    return paths
+
+
+def check(sums: dict[str, str], images: dict[str, Path], store: Path) -> None:
+    assert sums.keys() == images.keys()
+    for digest, sha256 in sums.items():
+        path = store_path(store, digest)
+        assert torch.load(path, weights_only=True).unique().tolist() == [int(digest)]
+        assert sha256_file(path) == sha256
+
+
+@pytest.mark.parametrize(("batch_size", "threads", "most"), [("auto", 3, 3), (2, 3, 2), (50, 3, 3), (4, 1, 1)])
+def test_a_cpu_encodes_one_image_per_thread(
+    images: dict[str, Path], tmp_path: Path, batch_size: int | str, threads: int, most: int
+) -> None:
+    encoder = GrayValue()
+    check(encode_files(images, tmp_path / "store", encoder, batch_size, threads), images, tmp_path / "store")
+    assert encoder.__dict__["most"] == most
+
+
+@pytest.fixture
+def stand_in_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what is written for a GPU run on the CPU: no pinned memory, and copies that are done at once."""
+
+    class Event:
+        def record(self) -> None: ...
+        def synchronize(self) -> None: ...
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "device", nullcontext)
+    monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
+    monkeypatch.setattr(module, "_encoded_on_cpu", module._encoded_in_batches)
+
+
+@pytest.mark.usefixtures("stand_in_for_cuda")
+@pytest.mark.parametrize("size", [1, 3, 4, 10])
+def test_batches_are_taken_apart_again(images: dict[str, Path], tmp_path: Path, size: int) -> None:
+    encoder = GrayValue()
+    check(encode_files(images, tmp_path / "store", encoder, size, 10), images, tmp_path / "store")
+    assert encoder.__dict__["most"] == size
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, RuntimeError])
+def test_out_of_memory_halves_the_images_at_a_time(
+    images: dict[str, Path], tmp_path: Path, error: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = GrayValue(fitting=2, error=error)
+    check(encode_files(images, tmp_path / "store", encoder, 8, 8), images, tmp_path / "store")
+    assert "going on with 4 images at a time" in caplog.text
+    assert "going on with 2 images at a time" in caplog.text
+
+
+@pytest.mark.usefixtures("stand_in_for_cuda")
+def test_out_of_memory_halves_batches(images: dict[str, Path], tmp_path: Path) -> None:
+    check(encode_files(images, tmp_path / "store", GrayValue(fitting=2), 10, 10), images, tmp_path / "store")
+
+
+def test_memory_that_is_short_for_one_image_is_an_error_for_users(images: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(AcdcError, match=r"not enough memory on cpu to encode one image with lite_medsam"):
+        encode_files(images, tmp_path / "store", GrayValue(fitting=0), 2, 2)
+
+
+def test_another_error_is_not_taken_for_it(images: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        encode_files(images, tmp_path / "store", GrayValue(fitting=0, error=ZeroDivisionError), 2, 2)
+
+
+def test_a_damaged_image_ends_the_job_and_what_was_encoded_stays(images: dict[str, Path], tmp_path: Path) -> None:
+    images["05"].write_bytes(b"nothing")
+    with pytest.raises(DatasetError, match=r"5\.png: not a readable PNG"):
+        encode_files(images, tmp_path / "store", GrayValue(), 1, 1)
+    assert store_path(tmp_path / "store", "00").is_file()
+    assert not store_path(tmp_path / "store", "09").is_file()
+
+
+def test_few_are_begun_ahead_of_what_is_taken() -> None:
+    begun = []
+
+    def count() -> Iterator[int]:
+        for number in range(100):
+            begun.append(number)
+            yield number
+
+    with ThreadPoolExecutor(2) as pool:
+        results = map_ahead(pool, lambda number: number * number, count(), ahead=4)
+        for number in range(20):
+            assert next(results) == number * number
+            assert len(begun) <= number + 4
+        results.close()  # type: ignore[attr-defined]
+    assert len(begun) < 30
+
+
+def test_the_images_at_a_time_follow_threads_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = GrayValue()
+    monkeypatch.setattr(module, "CPU_BYTES", 1000)
+
+    def free(available: int) -> None:
+        monkeypatch.setattr(module.psutil, "virtual_memory", lambda: type("Memory", (), {"available": available}))
+
+    free(10**6)
+    assert fitting_size(encoder, 16) == 16
+    free(5100)
+    assert fitting_size(encoder, 16) == 4
+    free(10)
+    assert fitting_size(encoder, 16) == 1
+
+
+def test_the_embedding_does_not_depend_on_images_at_a_time(tmp_path: Path, checkpoint: Path) -> None:
+    from acdc_medsam.encoders import load_model, make_encoder
+
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 256, 256), dtype=np.uint8)
+    images = {f"{number}0": tmp_path / f"{number}.png" for number in range(3)}
+    for path, image in zip(images.values(), pixels, strict=True):
+        Image.fromarray(image).save(path)
+    encoder = make_encoder(load_model("lite_medsam", checkpoint), ENCODERS["lite_medsam"], "float32", CPU)
+    threads = torch.get_num_threads()
+    try:
+        one = encode_files(images, tmp_path / "one", encoder, 1, 2)
+        two = encode_files(images, tmp_path / "two", encoder, 2, 2)
+    finally:
+        torch.set_num_threads(threads)
+    assert one == two

@@ -1,0 +1,29 @@
+import logging
+
+import pytest
+
+from acdc_medsam import progress
+from acdc_medsam.progress import Progress
+
+
+def test_the_log_says_now_and_then_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = iter(range(0, 1000, 4))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    caplog.set_level(logging.INFO)
+    shown = Progress(8, unit="slice")
+    for _ in range(8):
+        shown.advance()
+    shown.close()
+    lines = [record.message for record in caplog.records]
+    # Four seconds a slice: a line every third slice, and at the end.
+    assert [line.split("|")[2].split()[0] for line in lines] == ["3/8", "6/8", "8/8"]
+    assert "[00:12<00:20,  4.00s/slice]" in lines[0]
+
+
+def test_there_is_no_bar_but_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = Progress(1, unit="slice")
+    shown.advance()
+    shown.close()
+    assert capsys.readouterr().err == ""

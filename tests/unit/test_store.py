@@ -1,0 +1,27 @@
+from pathlib import Path
+
+import torch
+
+from acdc_medsam.store import embedding_digest, save_tensor, store_path
+
+
+def test_a_view_is_saved_without_its_batch(tmp_path: Path) -> None:
+    batch = torch.randn(8, 256, 64, 64)
+    save_tensor(batch[3], tmp_path / "one.pt")
+    assert (tmp_path / "one.pt").stat().st_size < 4.1 * 2**20
+    loaded = torch.load(tmp_path / "one.pt", weights_only=True)
+    assert torch.equal(loaded, batch[3]) and loaded.is_contiguous() and loaded.dtype == torch.float32
+
+
+def test_the_bytes_do_not_depend_on_the_name(tmp_path: Path) -> None:
+    tensor = torch.randn(4)
+    assert save_tensor(tensor, tmp_path / "a.pt") == save_tensor(tensor, tmp_path / "b.pt")
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
+
+
+def test_the_digest_tells_encoders_and_pictures_apart() -> None:
+    assert len({embedding_digest(encoder, pixels) for encoder in "ab" for pixels in "cd"}) == 4
+
+
+def test_store_folders_stay_small() -> None:
+    assert store_path(Path("store"), "abcdef") == Path("store/ab/abcdef.pt")

@@ -1,0 +1,78 @@
+"""The device that a job encodes on, which no other job on the machine takes at the same time."""
+
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+
+from acdc_medsam.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+LOCKS = Path(tempfile.gettempdir()) / f"acdc-medsam-{os.getuid()}"
+"""One file per GPU, locked by the job that uses it; the system drops a lock with the process that holds it."""
+
+POLL_SECONDS = 1.0
+
+
+@contextmanager
+def claimed_device(name: str) -> Iterator[torch.device]:
+    """Choose a device; a GPU is this job's alone, among the jobs of this user on this machine, in the ``with`` block.
+
+    Args:
+        name: ``auto`` takes a GPU where there is one, else the CPU; ``cpu``; ``cuda`` takes any GPU that is free and
+            waits for one where none is; ``cuda:1`` takes that one. Numbers count what CUDA_VISIBLE_DEVICES leaves.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    gpus = torch.cuda.device_count() if name != "cpu" else 0
+    if name == "cpu" or (name == "auto" and not gpus):
+        yield torch.device("cpu")
+        return
+    wanted = [int(name.removeprefix("cuda:"))] if ":" in name else list(range(gpus))
+    if not wanted or max(wanted) >= gpus:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        among = "" if visible is None else f" among CUDA_VISIBLE_DEVICES={visible}"
+        raise ConfigError(f"encoder.device: {name}, but PyTorch {torch.__version__} sees {gpus} GPUs{among}")
+    # Named by its serial number, because what a job counts as its first GPU is another one in another job.
+    names = [f"gpu-{torch.cuda.get_device_properties(gpu).uuid}" for gpu in wanted]
+    with claimed(names, LOCKS) as position:
+        yield torch.device("cuda", wanted[position])
+
+
+@contextmanager
+def claimed(names: Sequence[str], folder: Path) -> Iterator[int]:
+    """Hold one of several things that each can have one holder; wait while others hold them all.
+
+    Args:
+        names: what the things are called, in order of preference.
+        folder: where the locks lie; the same for all who compete.
+
+    Yields:
+        Position in ``names`` of the one that is held.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    locks = [FileLock(folder / f"{name}.lock") for name in names]
+    waiting = False
+    while True:
+        for position, lock in enumerate(locks):
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            try:
+                yield position
+            finally:
+                lock.release()
+            return
+        if not waiting:
+            logger.warning("waiting for %s, which other jobs hold", " or ".join(names))
+        waiting = True
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,192 @@
+"""Encode PNG files into the store, so that the device never waits for the disk.
+
+On a CPU as many images as there are threads are encoded at the same time, each by one thread that reads, encodes and
+writes it: threads that share one image wait for each other after each layer. A GPU takes batches, which other
+threads read ahead of it and whose embeddings they write behind it. Either way the number of images held is bounded.
+"""
+
+import ctypes
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor
+
+from acdc_medsam.encoders import Encoder
+from acdc_medsam.errors import AcdcError
+from acdc_medsam.png import read_gray
+from acdc_medsam.progress import Progress
+from acdc_medsam.store import save_tensor, store_path
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+MEMORY_SHARE = 0.8
+"""Share of the free memory that a batch may take."""
+
+CPU_BYTES = 400 * 2**20
+"""Memory that encoding one image on a CPU may take besides the weights: 190 MB (lite_medsam) to 350 MB (sam_vit_h)
+were measured."""
+
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
+"""Settings of glibc's malloc.h."""
+
+LARGEST_BATCH = 16
+"""Images in a batch on a GPU, at most: more are no faster."""
+
+
+def encode_files(
+    images: Mapping[str, Path], store: Path, encoder: Encoder, batch_size: int | str, threads: int
+) -> dict[str, str]:
+    """Encode images into the store.
+
+    Args:
+        images: digest -> PNG file; all images of the same size.
+        store: folder of all embeddings.
+        encoder: what encodes.
+        batch_size: images encoded at a time, or ``auto`` for as many as are fast and fit into memory. When memory
+            runs out the number is halved.
+        threads: threads to use, and no more.
+
+    Returns:
+        digest -> sha256 of the embedding's file.
+
+    Raises:
+        DatasetError: an image cannot be read.
+        AcdcError: there is not enough memory for one image.
+    """
+    sums = dict[str, str]()
+    size = fitting_size(encoder, threads) if batch_size == "auto" else int(batch_size)
+    size = min(size, len(images), threads if encoder.device.type == "cpu" else len(images))
+    progress = Progress(len(images), unit="slice")
+    try:
+        while len(sums) < len(images):
+            left = {digest: path for digest, path in images.items() if digest not in sums}
+            try:
+                for digest, sha256 in _encoded(left, store, encoder, size, threads):
+                    sums[digest] = sha256
+                    progress.advance()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if size == 1:
+                    raise AcdcError(
+                        f"there is not enough memory on {encoder.device} to encode one image with {encoder.spec.name}: "
+                        "stop other programs, or choose a smaller encoder or another encoder.device"
+                    ) from error
+                size //= 2
+                logger.warning("out of memory: going on with %d images at a time", size)
+    finally:
+        progress.close()
+    return sums
+
+
+def _encoded(
+    images: Mapping[str, Path], store: Path, encoder: Encoder, size: int, threads: int
+) -> Iterator[tuple[str, str]]:
+    """Encode ``size`` images at a time; yield digest and sha256 of each file when it is written."""
+    if encoder.device.type == "cpu":
+        yield from _encoded_on_cpu(images, store, encoder, size, threads)
+    else:
+        torch.cuda.empty_cache()
+        yield from _encoded_in_batches(images, store, encoder, size, threads)
+
+
+def _encoded_on_cpu(
+    images: Mapping[str, Path], store: Path, encoder: Encoder, size: int, threads: int
+) -> Iterator[tuple[str, str]]:
+    def read_encode_write(digest: str) -> tuple[str, str]:
+        embedding = encoder.encode(torch.from_numpy(read_gray(images[digest]).copy()).unsqueeze(0))
+        return digest, save_tensor(embedding[0], store_path(store, digest))
+
+    keep_freed_memory()
+    torch.set_num_threads(max(1, threads // size))
+    with ThreadPoolExecutor(size) as pool:
+        yield from map_ahead(pool, read_encode_write, images, 2 * size)
+
+
+def _encoded_in_batches(
+    images: Mapping[str, Path], store: Path, encoder: Encoder, size: int, threads: int
+) -> Iterator[tuple[str, str]]:
+    def read(digests: Sequence[str]) -> tuple[Sequence[str], Tensor]:
+        return digests, torch.from_numpy(np.stack([read_gray(images[digest]) for digest in digests])).pin_memory()
+
+    def write(encoded: tuple[str, Tensor, torch.cuda.Event]) -> tuple[str, str]:
+        digest, embedding, copied = encoded
+        copied.synchronize()
+        return digest, save_tensor(embedding, store_path(store, digest))
+
+    def encode(batches: Iterable[tuple[Sequence[str], Tensor]]) -> Iterator[tuple[str, Tensor, torch.cuda.Event]]:
+        for digests, pixels in batches:
+            # Nothing here waits for the GPU: the copy back follows the batch, and its event says when it is done.
+            embeddings = encoder.encode(pixels.to(encoder.device, non_blocking=True)).to("cpu", non_blocking=True)
+            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            copied.record()
+            yield from ((digest, embeddings[place], copied) for place, digest in enumerate(digests))
+
+    names = list(images)
+    batches = [names[start : start + size] for start in range(0, len(names), size)]
+    with torch.cuda.device(encoder.device), ThreadPoolExecutor(threads) as pool:
+        yield from map_ahead(pool, write, encode(map_ahead(pool, read, batches, 3)), 2 * size)
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what is freed for the next layer, for all threads alike.
+
+    By default it gives large blocks back to the system, which then has to clear them page by page when the next layer
+    asks for them: 8 % of the time with ``lite_medsam``. Only glibc has these settings, see mallopt(3).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for setting, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_ARENA_MAX, 1)):
+            mallopt(setting, value)
+
+
+def map_ahead(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
+    """Yield ``function`` of each item in order, computed by a pool; at most ``ahead`` are begun and not yet taken."""
+    begun = deque[Future[R]]()
+    try:
+        for item in items:
+            begun.append(pool.submit(function, item))
+            if len(begun) >= ahead:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        for future in begun:
+            future.cancel()
+
+
+def fitting_size(encoder: Encoder, threads: int) -> int:
+    """How many images to encode at a time: one per thread on a CPU, up to LARGEST_BATCH on a GPU, if they fit."""
+    if encoder.device.type == "cpu":
+        free, each, most = psutil.virtual_memory().available, CPU_BYTES, threads
+    else:
+        each, free = _gpu_memory(encoder)
+        most = LARGEST_BATCH
+    return max(1, min(most, int(MEMORY_SHARE * free / each)))
+
+
+def _gpu_memory(encoder: Encoder) -> tuple[int, int]:
+    """Bytes that encoding one image takes, measured, and bytes that are free."""
+    device = encoder.device
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    encoder.encode(torch.zeros(1, 1024, 1024, dtype=torch.uint8))
+    each = torch.cuda.max_memory_allocated(device) - before
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info(device)
+    return each, free
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was short, on a GPU or on the CPU, where torch has no error of its own for it."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
