@@ -38,6 +38,11 @@ def test_the_encoders_need_no_torchvision_and_leave_the_package_to_others() -> N
     assert not {"segment_anything", "torchvision", "timm"} & loaded
 
 
+def test_building_a_model_imports_no_compiler() -> None:
+    assert "torch._dynamo" not in after_import("tiny_vit; acdc_medsam.encoders.tiny_vit.build_lite_medsam()")
+    assert "torch._dynamo" not in after_import("vit; acdc_medsam.encoders.vit.build_sam('vit_b')")
+
+
 def test_the_fingerprint_tells_all_facts_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     prints = {
         fingerprint("sam_vit_b", "aa", "float32"),

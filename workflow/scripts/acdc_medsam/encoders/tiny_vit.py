@@ -15,10 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acdc_medsam.encoders.layers import Linear, PointwiseConv2d, in_strips
-from acdc_medsam.encoders.vit import LayerNorm2d, modeling, window_partition, window_unpartition
+from acdc_medsam.encoders.sam import (
+    EMBEDDING_CHANNELS,
+    LayerNorm2d,
+    PromptedModel,
+    window_partition,
+    window_unpartition,
+)
 
 INPUT_SIZE = 256
-EMBEDDING_CHANNELS = 256
 STRIP_ROWS = 16
 """Rows of an image whose widened features are held at once on a CPU: at most 5 MB, which stay in cache."""
 
@@ -212,31 +217,7 @@ class TinyViT(nn.Module):
         return embedding
 
 
-class LiteMedSAM(nn.Module):
-    """TinyViT with SAM's prompt encoder and mask decoder."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        grid = (INPUT_SIZE // 4, INPUT_SIZE // 4)
-        self.image_encoder = TinyViT()
-        self.prompt_encoder = modeling.PromptEncoder(
-            embed_dim=EMBEDDING_CHANNELS,
-            image_embedding_size=grid,
-            input_image_size=(INPUT_SIZE, INPUT_SIZE),
-            mask_in_chans=16,
-        )
-        self.mask_decoder = modeling.MaskDecoder(
-            transformer=modeling.TwoWayTransformer(
-                depth=2, embedding_dim=EMBEDDING_CHANNELS, num_heads=8, mlp_dim=2048
-            ),
-            transformer_dim=EMBEDDING_CHANNELS,
-            num_multimask_outputs=3,
-            iou_head_depth=3,
-            iou_head_hidden_dim=256,
-        )
-
-
-def build_lite_medsam() -> LiteMedSAM:
+def build_lite_medsam() -> PromptedModel:
     """Build LiteMedSAM on the meta device, to be filled by ``load_state_dict(..., assign=True)``."""
     with torch.device("meta"):
-        return LiteMedSAM()
+        return PromptedModel(TinyViT(), INPUT_SIZE)

@@ -7,18 +7,18 @@ weights are segment_anything's, and so are the numbers but for rounding.
 Sources: A. Kirillov et al., "Segment Anything", ICCV 2023; Y. Li et al., "MViTv2", CVPR 2022, for the bias.
 """
 
-import importlib
-import importlib.util
-import sys
+from functools import partial
 from itertools import product
-from types import ModuleType
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acdc_medsam.encoders.layers import Linear, PointwiseConv2d, in_strips
+from acdc_medsam.encoders.sam import PromptedModel, modeling, window_partition, window_unpartition
+
+IMAGE_SIZE = 1024
 
 QUERY_BLOCK = 512
 """Queries that are compared with all keys at once on a CPU."""
@@ -30,46 +30,38 @@ MLP_ROWS = 8
 """Rows of tokens whose widened features are held at once on a CPU."""
 
 
-def _import_parts() -> tuple[ModuleType, ModuleType]:
-    """Import ``build_sam`` and ``modeling`` of segment_anything without running the package's ``__init__``.
-
-    That one imports torchvision, which nothing here needs and which fits one release of torch only.
-    """
-    name = "segment_anything"
-    absent = name not in sys.modules
-    if absent:
-        spec = importlib.util.find_spec(name)
-        if spec is None:
-            raise ModuleNotFoundError("segment_anything is missing: pip install segment-anything", name=name)
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        return importlib.import_module(f"{name}.build_sam"), importlib.import_module(f"{name}.modeling")
-    finally:
-        if absent:
-            # Whoever imports the package afterwards gets the real one.
-            del sys.modules[name]
+SIZES = {
+    "vit_b": (768, 12, 12, (2, 5, 8, 11)),
+    "vit_l": (1024, 24, 16, (5, 11, 17, 23)),
+    "vit_h": (1280, 32, 16, (7, 15, 23, 31)),
+}
+"""Width, blocks, heads, and which blocks have attention among all tokens; as in segment_anything's ``build_sam``."""
 
 
-_build_sam, modeling = _import_parts()
-LayerNorm2d = modeling.image_encoder.LayerNorm2d
-window_partition = modeling.image_encoder.window_partition
-window_unpartition = modeling.image_encoder.window_unpartition
-
-
-def build_sam(size: str) -> nn.Module:
+def build_sam(size: str) -> PromptedModel:
     """Build SAM on the meta device: names and shapes, but no memory and no time for initial values.
 
     Args:
         size: ``vit_b``, ``vit_l`` or ``vit_h``.
 
     Returns:
-        ``Sam`` with ``image_encoder``, (B, 3, 1024, 1024) -> (B, 256, 64, 64), ``prompt_encoder`` and
+        A model with ``image_encoder``, (B, 3, 1024, 1024) -> (B, 256, 64, 64), ``prompt_encoder`` and
         ``mask_decoder``; to be filled by ``load_state_dict(..., assign=True)``.
     """
+    width, depth, heads, among_all = SIZES[size]
     with torch.device("meta"):
-        sam = _build_sam.sam_model_registry[size]()
-        replace_layers(sam.image_encoder)
-    return cast(nn.Module, sam)
+        encoder = modeling.ImageEncoderViT(
+            img_size=IMAGE_SIZE,
+            embed_dim=width,
+            depth=depth,
+            num_heads=heads,
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            use_rel_pos=True,
+            window_size=14,
+            global_attn_indexes=among_all,
+        )
+        replace_layers(encoder)
+        return PromptedModel(encoder, IMAGE_SIZE)
 
 
 def replace_layers(encoder: Any) -> None:
