@@ -100,6 +100,13 @@ def batch_slices(wildcards):
     return of_patients(SLICES, BATCHES[wildcards.batch])
 
 
+def embed_threads(wildcards):
+    """Share the cores among the embedding jobs that may run at a time, which `--resources gpu=N` says."""
+    gpus = workflow.global_resources.get("gpu")
+    at_a_time = max(1, gpus.value if gpus else 1)
+    return min(16, max(1, (workflow.resource_settings.cores or 16) // at_a_time))
+
+
 def checkpoint(wildcards):
     """The encoder's weights, or an error before any job runs that says where they are to be had."""
     path = config["encoder"]["checkpoint"]

@@ -10,7 +10,7 @@ rule embed:
         out("work/benchmarks/embed/{batch}.tsv")
     conda:
         "../../envs/acdc-medsam.yaml"
-    threads: 16
+    threads: embed_threads
     resources:
         gpu=1,
     params:

@@ -1,0 +1,200 @@
+"""Time whole embedding jobs, from PNG files to .pt files, against a plain loop over the images with the same encoder.
+
+    python benchmarks/embed.py --model lite_medsam --slices 40 400
+
+For each number of slices: the job; the encoder alone, at work on images in memory; and the loop, which reads, encodes
+and writes one image after another. The cold start is a job that ends when its encoder is ready. Each is a process.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from child import run_child
+
+MEASURED_SLICES = 40
+"""Slices after which the encoder's time per slice is known well enough."""
+
+
+def write_images(folder: Path, number: int) -> None:
+    """Write different images of 1024 x 1024 pixels, smooth with some noise, as the workflow compresses its own."""
+    random = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for index in range(number):
+        coarse = Image.fromarray(random.integers(0, 240, (64, 64), dtype=np.uint8)).resize((1024, 1024))
+        pixels = np.asarray(coarse) + random.integers(0, 16, (1024, 1024), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index:05d}.png", compress_level=1, compress_type=3)
+
+
+def write_random_weights(name: str, folder: Path) -> Path:
+    """Write a checkpoint of an encoder's model."""
+    import torch
+
+    from acdc_medsam.encoders.checkpoint import ARCHITECTURES
+
+    torch.manual_seed(0)
+    model = ARCHITECTURES[name]()
+    model.image_encoder.to_empty(device="cpu")
+    weights = model.state_dict()
+    for tensor in weights.values():
+        if tensor.is_floating_point():
+            tensor.data.uniform_(0, 0.05)
+    torch.save(weights, folder / "random.pth")
+    return folder / "random.pth"
+
+
+def job(options: dict[str, Any], images: dict[str, Path], store: Path) -> dict[str, Any]:
+    """Do what the workflow's job does."""
+    from acdc_medsam.embed import EncoderOptions, encode_missing
+
+    keys = ("name", "precision", "batch_size", "device", "threads")
+    checkpoint = Path(options["checkpoint"])
+    encode_missing(images, store, EncoderOptions(checkpoint=checkpoint, sha256=None, **{k: options[k] for k in keys}))
+    return {}
+
+
+def with_encoder(work: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Have ``work`` called with a ready encoder."""
+
+    def prepared(options: dict[str, Any], images: dict[str, Path], store: Path) -> dict[str, Any]:
+        import torch
+
+        from acdc_medsam.devices import claimed_device
+        from acdc_medsam.encoders import load_model, make_encoder
+        from acdc_medsam.encoders.registry import ENCODERS
+
+        torch.set_num_threads(options["threads"])
+        with claimed_device(options["device"]) as device:
+            model = load_model(options["name"], Path(options["checkpoint"]))
+            encoder = make_encoder(model, ENCODERS[options["name"]], options["precision"], device)
+            return work(options, encoder, images, store)
+
+    return prepared
+
+
+@with_encoder
+def cold_start(options: dict[str, Any], encoder: Any, images: dict[str, Path], store: Path) -> dict[str, Any]:
+    """Get ready, and do nothing."""
+    return {"device": str(encoder.device)}
+
+
+@with_encoder
+def encoder_alone(options: dict[str, Any], encoder: Any, images: dict[str, Path], store: Path) -> dict[str, Any]:
+    """Encode images in memory, as many at a time as the job does; seconds per slice."""
+    import torch
+
+    from acdc_medsam.encode_files import fitting_size, keep_freed_memory
+
+    auto = options["batch_size"] == "auto"
+    size = fitting_size(encoder, options["threads"]) if auto else options["batch_size"]
+    on_cpu = encoder.device.type == "cpu"
+    pixels = torch.randint(0, 256, (1 if on_cpu else size, 1024, 1024), dtype=torch.uint8)
+    if on_cpu:
+        size = min(size, options["threads"])
+        torch.set_num_threads(max(1, options["threads"] // size))
+        keep_freed_memory()
+    runs = max(1, min(MEASURED_SLICES, options["slices"]) // len(pixels))
+    with ThreadPoolExecutor(size if on_cpu else 1) as pool:
+        list(pool.map(encoder.encode, [pixels] * size))
+        started = time.perf_counter()
+        for embeddings in pool.map(encoder.encode, [pixels] * runs):
+            embeddings[0, 0, 0, 0].item()  # waits for a GPU
+    return {"seconds": (time.perf_counter() - started) / (runs * len(pixels))}
+
+
+@with_encoder
+def plain_loop(options: dict[str, Any], encoder: Any, images: dict[str, Path], store: Path) -> dict[str, Any]:
+    """Read, encode and write one image after another."""
+    import torch
+
+    store.mkdir()
+    for digest, path in images.items():
+        pixels = torch.from_numpy(np.array(Image.open(path)))[None]
+        torch.save(encoder.encode(pixels)[0].cpu().clone(), store / f"{digest}.pt")
+    return {}
+
+
+MEASUREMENTS = {"job": job, "cold_start": cold_start, "encoder": encoder_alone, "loop": plain_loop}
+
+
+def compare(options: dict[str, Any], numbers: list[int]) -> dict[str, Any]:
+    """Time everything for each number of slices."""
+    runs = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_images(folder / "images", max(numbers))
+        checkpoint = options["checkpoint"] or str(write_random_weights(options["name"], folder))
+
+        def run(what: str, slices: int = 0) -> Any:
+            store = folder / f"{what}-{slices}"
+            arguments = {**options, "checkpoint": checkpoint, "what": what, "slices": slices}
+            finished = run_child(__file__, {**arguments, "images": str(folder / "images"), "store": str(store)})
+            print(f"{what} {slices or ''}: {finished.seconds:.1f} s", file=sys.stderr)
+            return finished
+
+        run("cold_start")  # so that programs and weights are in the system's cache for all that follow
+        for slices in numbers:
+            start, alone = run("cold_start"), run("encoder", slices)
+            whole, loop = run("job", slices), run("loop", slices)
+            encoding = alone.result["seconds"] * slices
+            runs.append(
+                {
+                    "slices": slices,
+                    "seconds": whole.seconds,
+                    "slices_per_second": slices / whole.seconds,
+                    "cold_start_seconds": start.seconds,
+                    "encoder_seconds": encoding,
+                    "ratio_to_encoder_and_cold_start": whole.seconds / (encoding + start.seconds),
+                    "loop_seconds": loop.seconds,
+                    "speedup": loop.seconds / whole.seconds,
+                    "peak_memory_mib": whole.peak_memory_mib,
+                    "loop_peak_memory_mib": loop.peak_memory_mib,
+                }
+            )
+    keys = ("name", "device", "threads", "precision", "batch_size")
+    return {**{key.replace("name", "model"): options[key] for key in keys}, "runs": runs}
+
+
+def main() -> None:
+    """Read the command line, compare, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", dest="name", default="lite_medsam")
+    parser.add_argument("--checkpoint", help="weights; random ones if not given")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--batch", dest="batch_size", default="auto", type=lambda n: n if n == "auto" else int(n))
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--slices", type=int, nargs="+", default=[40, 400])
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    arguments = vars(parser.parse_args())
+    child, as_json, numbers = (arguments.pop(key) for key in ("child", "json", "slices"))
+    if child:
+        options = json.loads(child)
+        paths = sorted(Path(options["images"]).iterdir())[: options["slices"]]
+        images = {f"{index:05d}": path for index, path in enumerate(paths)}
+        print(json.dumps(MEASUREMENTS[options["what"]](options, images, Path(options["store"]))))
+        return
+    figures = compare(arguments, numbers)
+    if as_json:
+        print(json.dumps(figures))
+        return
+    for run in figures.pop("runs"):
+        figures_of_run = {**figures, **run}
+        for name, value in figures_of_run.items():
+            print(f"{name:<34} {value:.4g}" if isinstance(value, float) else f"{name:<34} {value}")
+        print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""Compare an image encoder with its reference on the same images and weights, side by side.
+
+    python benchmarks/encoder.py --model sam_vit_b --threads 1
+    python benchmarks/encoder.py --model sam_vit_b --device cuda --precision bfloat16 --batch 8
+
+The reference computes in float32: segment_anything's own encoder, or LiteMedSAM's published module. Weights are
+random, but for lite_medsam where its checkpoint is there. Each measurement is a process; they take turns.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from acdc_medsam.encode_files import keep_freed_memory
+from acdc_medsam.encoders import make_encoder, prepare_images
+from acdc_medsam.encoders.checkpoint import ARCHITECTURES
+from acdc_medsam.encoders.model import LOW_PRECISIONS, PRECISIONS, computing_in
+from acdc_medsam.encoders.registry import ENCODERS
+from child import run_child
+from reference import CHECKPOINTS, lite_medsam_model, segment_anything_model
+
+
+def reference_model(name: str) -> nn.Module:
+    """Build the model to compare with: the same weights in every process."""
+    torch.manual_seed(0)
+    if name != "lite_medsam":
+        return segment_anything_model(name.removeprefix("sam_").removeprefix("medsam_")).eval()
+    model = lite_medsam_model()
+    checkpoint = CHECKPOINTS / "lite_medsam.pth"
+    if checkpoint.is_file():
+        model.load_state_dict(torch.load(checkpoint, weights_only=True))
+    return model.eval()
+
+
+def encoder_flop(name: str) -> int:
+    """Floating-point operations of all matrix products and convolutions for one image, by the reference."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    spec = ENCODERS[name]
+    with torch.device("meta"):
+        model = ARCHITECTURES[name]() if name == "lite_medsam" else reference_model(name)
+        images = torch.empty(1, 3, spec.input_size, spec.input_size)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model.image_encoder(images)
+    return counter.get_total_flops()
+
+
+def timed(work: Callable[[], Any], device: torch.device) -> float:
+    """Seconds that ``work`` takes, until the device has finished."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    started = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+def matmul_flops(device: torch.device, precision: str) -> float:
+    """Floating-point operations per second of a large square matrix product, the best of several."""
+    size = 8192 if device.type == "cuda" else 2048
+    kind = LOW_PRECISIONS.get(precision, torch.float32)
+    a, b, product = (torch.rand(size, size, device=device).to(kind) for _ in range(3))
+    with computing_in(precision, device):
+        return 2 * size**3 / min(timed(lambda: torch.mm(a, b, out=product), device) for _ in range(8))
+
+
+def measure(options: dict[str, Any]) -> dict[str, Any]:
+    """Time one encoder in this process, and write the embeddings to ``options['embeddings']``."""
+    torch.set_num_threads(options["threads"])
+    device, spec = torch.device(options["device"]), ENCODERS[options["model"]]
+    model = reference_model(options["model"])
+    images = torch.randint(0, 256, (options["batch"], 1024, 1024), dtype=torch.uint8)
+    if options["which"] == "ours":
+        ours = ARCHITECTURES[options["model"]]()
+        ours.load_state_dict(model.state_dict(), strict=True, assign=True)
+        encoder = make_encoder(ours.eval(), spec, options["precision"], device)
+        if options["compile"]:
+            encoder.module.compile()
+        if device.type == "cpu":
+            keep_freed_memory()
+        encode: Callable[[], torch.Tensor] = lambda: encoder.encode(images)  # noqa: E731
+    else:
+        module = model.image_encoder.to(device)
+        encode = lambda: module(prepare_images(images.to(device), spec))  # noqa: E731
+    del model
+    precision = options["precision"] if options["which"] == "ours" else "float32"
+    with torch.inference_mode(), computing_in(precision, device):
+        peak = matmul_flops(device, options["precision"])
+        torch.save(encode().cpu(), options["embeddings"])
+        seconds = min(timed(encode, device) for _ in range(options["repeat"]))
+        peak = max(peak, matmul_flops(device, options["precision"]))
+    memory = torch.cuda.max_memory_allocated() // 2**20 if device.type == "cuda" else None
+    return {"seconds": seconds / options["batch"], "matmul": peak, "cuda_memory_mib": memory}
+
+
+def compare(options: dict[str, Any]) -> dict[str, Any]:
+    """Let both encoders take turns, and gather the figures."""
+    taken: dict[str, list[dict[str, Any]]] = {"ours": [], "reference": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(options["rounds"]):
+            for which, results in taken.items():
+                path = str(Path(folder) / which)
+                finished = run_child(__file__, {**options, "which": which, "embeddings": path})
+                results.append({"peak_memory_mib": finished.peak_memory_mib, **finished.result})
+                print(f"round {turn + 1}: {which} {results[-1]['seconds']:.4g} s an image", file=sys.stderr)
+        ours, reference = (torch.load(Path(folder) / which, weights_only=True) for which in taken)
+    best = {which: min(result["seconds"] for result in results) for which, results in taken.items()}
+    peak = max(result["matmul"] for results in taken.values() for result in results)
+    memory = {
+        which: max(result["cuda_memory_mib"] or result["peak_memory_mib"] for result in results)
+        for which, results in taken.items()
+    }
+    flop = encoder_flop(options["model"])
+    return {
+        **{key: options[key] for key in ("model", "device", "threads", "precision", "batch", "compile")},
+        "seconds": best["ours"],
+        "images_per_second": 1 / best["ours"],
+        "reference_seconds": best["reference"],
+        "speedup": best["reference"] / best["ours"],
+        "relative_difference": ((ours - reference).abs().max() / reference.abs().max()).item(),
+        "relative_difference_rms": ((ours - reference).norm() / reference.norm()).item(),
+        "gflop": flop / 1e9,
+        "matmul_gflops": peak / 1e9,
+        "matmul_share": flop / best["ours"] / peak,
+        "reference_matmul_share": flop / best["reference"] / peak,
+        "peak_memory_mib": memory["ours"],
+        "reference_peak_memory_mib": memory["reference"],
+    }
+
+
+def main() -> None:
+    """Read the command line, compare, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=list(ENCODERS), default="sam_vit_b")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
+    parser.add_argument("--batch", type=int, default=1, help="images at a time")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--compile", action="store_true", help="let torch.compile work on this project's encoder")
+    parser.add_argument("--repeat", type=int, default=1, help="timings per process; the first image is not timed")
+    parser.add_argument("--rounds", type=int, default=2, help="processes per encoder; the best time counts")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    arguments = vars(parser.parse_args())
+    child, as_json = arguments.pop("child"), arguments.pop("json")
+    if child:
+        print(json.dumps(measure(json.loads(child))))
+        return
+    figures = compare(arguments)
+    if as_json:
+        print(json.dumps(figures))
+        return
+    for name, value in figures.items():
+        print(f"{name:<26} {value:.4g}" if isinstance(value, float) else f"{name:<26} {value}")
+
+
+if __name__ == "__main__":
+    main()

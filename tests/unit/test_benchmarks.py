@@ -1,0 +1,94 @@
+"""The documented benchmarks run, with as little work as they can be given."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import attention
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTED = re.findall(r"^python (benchmarks/\S+\.py.*)$", (ROOT / "docs/benchmarks.md").read_text(), re.MULTILINE)
+LITTLE = {
+    "benchmarks/encoder.py": "--model lite_medsam --device cpu --batch 1 --threads 2 --rounds 1 --repeat 1 --json",
+    "benchmarks/embed.py": "--model lite_medsam --device cpu --threads 2 --slices 2 3 --json",
+    "benchmarks/attention.py": "--device cpu --batch 1 --heads 1 --repeat 1 --ways blocked folded",
+}
+
+
+def run(command: str) -> str:
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "workflow/scripts")}
+    process = subprocess.run([sys.executable, *shlex.split(command)], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+def test_every_script_is_documented() -> None:
+    scripts = {path.relative_to(ROOT).as_posix() for path in (ROOT / "benchmarks").glob("*.py")}
+    helpers = {f"benchmarks/{name}.py" for name in ("child", "decode", "reference")}
+    assert {command.split()[0] for command in DOCUMENTED} == scripts - helpers
+
+
+def test_documented_options_exist() -> None:
+    for command in DOCUMENTED:
+        script, *options = shlex.split(command)
+        known = run(f"{script} --help")
+        assert all(option in known for option in options if option.startswith("--"))
+
+
+@pytest.mark.usefixtures("checkpoint")
+def test_the_encoder_is_compared_with_its_reference() -> None:
+    figures = json.loads(run(f"benchmarks/encoder.py {LITTLE['benchmarks/encoder.py']}"))
+    keys = "model device threads precision seconds reference_seconds speedup matmul_share peak_memory_mib"
+    assert figures.keys() >= set(keys.split())
+    assert figures["relative_difference"] < 1e-5
+    assert 0.05 < figures["matmul_share"] < 1.1
+    assert 60 < figures["gflop"] < 80
+
+
+def test_whole_jobs_are_compared_with_a_loop() -> None:
+    figures = json.loads(run(f"benchmarks/embed.py {LITTLE['benchmarks/embed.py']}"))
+    assert [run["slices"] for run in figures["runs"]] == [2, 3]
+    for measured in figures["runs"]:
+        assert 0 < measured["cold_start_seconds"] < measured["seconds"]
+        assert measured["loop_seconds"] > 0 and measured["peak_memory_mib"] > 0
+
+
+def test_attentions_are_compared() -> None:
+    rows = [
+        json.loads(line) for line in run(f"benchmarks/attention.py {LITTLE['benchmarks/attention.py']}").splitlines()
+    ]
+    assert [(row["layer"], row["way"]) for row in rows] == [
+        (layer, way) for layer in ("all tokens", "windows") for way in ("blocked", "folded")
+    ]
+    assert all(row["relative_difference"] < 1e-5 for row in rows)
+
+
+@pytest.mark.parametrize("way", attention.WAYS)
+def test_every_attention_is_the_same(way: str) -> None:
+    inputs = attention.tokens(2, 6, 3, torch.float32, torch.device("cpu"))
+    expected = attention.blocked_attention(*inputs)
+    options = {"compiled": False} if way == "flex" else {}
+    with torch.inference_mode():
+        torch.testing.assert_close(attention.WAYS[way](*inputs, **options), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_precisions_are_compared(tmp_path: Path, checkpoint: Path) -> None:
+    from PIL import Image
+
+    for kind, value in (("images", 100), ("masks", 3)):
+        (tmp_path / "train" / kind).mkdir(parents=True)
+        picture = Image.new("L", (1024, 1024))
+        picture.paste(value, (300, 300, 700, 700))
+        picture.save(tmp_path / f"train/{kind}/one.png")
+    command = f"benchmarks/precision.py --dataset '{tmp_path}' --checkpoint '{checkpoint}' --device cpu"
+    exact, rough = (json.loads(line) for line in run(command).splitlines())
+    assert exact["precision"] == "float32" and exact["relative_difference"] == 0
+    assert 1e-4 < rough["relative_difference"] < 0.1
+    assert 0 < rough["dice_LV"] <= 1
