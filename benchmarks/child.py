@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,29 +14,38 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Finished:
-    """What a measurement took.
+    """What a process took.
 
     Attributes:
         seconds: from starting the process to its end.
-        peak_memory_mib: largest resident memory.
-        result: the JSON object that it printed last.
+        cpu_seconds: of the process and all that it started.
+        peak_memory_mib: largest resident memory of the process alone.
+        result: the JSON object that a measurement printed last.
     """
 
     seconds: float
+    cpu_seconds: float
     peak_memory_mib: int
     result: dict[str, Any]
 
 
-def run_child(script: str, arguments: dict[str, Any]) -> Finished:
-    """Run ``python script ARGUMENTS``, arguments as one JSON object."""
+def run(command: Sequence[str]) -> Finished:
+    """Run a command; end this process with what it printed if it fails."""
     started = time.perf_counter()
-    command = [sys.executable, script, "--child", json.dumps(arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.perf_counter() - started
+    with tempfile.TemporaryFile("w+") as output:
+        with subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process:
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - started
+        output.seek(0)
+        text = output.read()
     if process.returncode:
-        sys.exit(f"the measurement failed: {Path(script).name} {json.dumps(arguments)}")
-    return Finished(seconds, usage.ru_maxrss // 1024, json.loads(output.splitlines()[-1]))
+        sys.exit(f"failed: {' '.join(command)}\n{text}")
+    lines = text.splitlines()
+    result = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
+    return Finished(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024, result)
+
+
+def run_child(script: str, arguments: dict[str, Any]) -> Finished:
+    """Run ``python script --child ARGUMENTS``, arguments as one JSON object."""
+    return run([sys.executable, str(Path(script)), "--child", json.dumps(arguments)])

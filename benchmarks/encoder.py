@@ -1,7 +1,7 @@
 """Compare an image encoder with its reference on the same images and weights, side by side.
 
     python benchmarks/encoder.py --model sam_vit_b --threads 1
-    python benchmarks/encoder.py --model sam_vit_b --device cuda --precision bfloat16 --batch 8
+    python benchmarks/encoder.py --model sam_vit_b --device cuda --precision float32 tf32 bfloat16 --batch 8
 
 The reference computes in float32: segment_anything's own encoder, or LiteMedSAM's published module. Weights are
 random, but for lite_medsam where its checkpoint is there. Each measurement is a process; they take turns.
@@ -12,7 +12,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,13 +76,13 @@ def matmul_flops(device: torch.device, precision: str) -> float:
 def measure(options: dict[str, Any]) -> dict[str, Any]:
     """Time one encoder in this process, and write the embeddings to ``options['embeddings']``."""
     torch.set_num_threads(options["threads"])
-    device, spec = torch.device(options["device"]), ENCODERS[options["model"]]
+    device, spec, precision = torch.device(options["device"]), ENCODERS[options["model"]], options["precision"]
     model = reference_model(options["model"])
     images = torch.randint(0, 256, (options["batch"], 1024, 1024), dtype=torch.uint8)
     if options["which"] == "ours":
         ours = ARCHITECTURES[options["model"]]()
         ours.load_state_dict(model.state_dict(), strict=True, assign=True)
-        encoder = make_encoder(ours.eval(), spec, options["precision"], device)
+        encoder = make_encoder(ours.eval(), spec, precision, device)
         if options["compile"]:
             encoder.module.compile()
         if device.type == "cpu":
@@ -92,49 +92,59 @@ def measure(options: dict[str, Any]) -> dict[str, Any]:
         module = model.image_encoder.to(device)
         encode = lambda: module(prepare_images(images.to(device), spec))  # noqa: E731
     del model
-    precision = options["precision"] if options["which"] == "ours" else "float32"
     with torch.inference_mode(), computing_in(precision, device):
-        peak = matmul_flops(device, options["precision"])
+        peak = matmul_flops(device, precision)
         torch.save(encode().cpu(), options["embeddings"])
         seconds = min(timed(encode, device) for _ in range(options["repeat"]))
-        peak = max(peak, matmul_flops(device, options["precision"]))
+        peak = max(peak, matmul_flops(device, precision))
     memory = torch.cuda.max_memory_allocated() // 2**20 if device.type == "cuda" else None
     return {"seconds": seconds / options["batch"], "matmul": peak, "cuda_memory_mib": memory}
 
 
-def compare(options: dict[str, Any]) -> dict[str, Any]:
-    """Let both encoders take turns, and gather the figures."""
-    taken: dict[str, list[dict[str, Any]]] = {"ours": [], "reference": []}
-    with tempfile.TemporaryDirectory() as folder:
-        for turn in range(options["rounds"]):
-            for which, results in taken.items():
-                path = str(Path(folder) / which)
-                finished = run_child(__file__, {**options, "which": which, "embeddings": path})
-                results.append({"peak_memory_mib": finished.peak_memory_mib, **finished.result})
-                print(f"round {turn + 1}: {which} {results[-1]['seconds']:.4g} s an image", file=sys.stderr)
-        ours, reference = (torch.load(Path(folder) / which, weights_only=True) for which in taken)
-    best = {which: min(result["seconds"] for result in results) for which, results in taken.items()}
-    peak = max(result["matmul"] for results in taken.values() for result in results)
-    memory = {
-        which: max(result["cuda_memory_mib"] or result["peak_memory_mib"] for result in results)
-        for which, results in taken.items()
-    }
+def take_turns(options: dict[str, Any], precisions: list[str], folder: Path) -> dict[str, dict[str, Any]]:
+    """Measure the reference and each precision in turn, and return the best of each."""
+    turns = {"reference": "float32", **{precision: precision for precision in precisions}}
+    best: dict[str, dict[str, Any]] = {}
+    for turn in range(options["rounds"]):
+        for name, precision in turns.items():
+            which = "reference" if name == "reference" else "ours"
+            arguments = {**options, "which": which, "precision": precision, "embeddings": str(folder / name)}
+            finished = run_child(__file__, arguments)
+            result = {"peak_memory_mib": finished.peak_memory_mib, **finished.result}
+            print(f"round {turn + 1}: {name} {result['seconds']:.4g} s an image", file=sys.stderr)
+            seen = best.setdefault(name, result)
+            best[name] = {
+                key: (min if key == "seconds" else max)(seen[key], result[key]) for key in seen if result[key]
+            }
+    return best
+
+
+def compare(options: dict[str, Any], precisions: list[str]) -> Iterator[dict[str, Any]]:
+    """Yield the figures of each precision beside the reference's."""
     flop = encoder_flop(options["model"])
-    return {
-        **{key: options[key] for key in ("model", "device", "threads", "precision", "batch", "compile")},
-        "seconds": best["ours"],
-        "images_per_second": 1 / best["ours"],
-        "reference_seconds": best["reference"],
-        "speedup": best["reference"] / best["ours"],
-        "relative_difference": ((ours - reference).abs().max() / reference.abs().max()).item(),
-        "relative_difference_rms": ((ours - reference).norm() / reference.norm()).item(),
-        "gflop": flop / 1e9,
-        "matmul_gflops": peak / 1e9,
-        "matmul_share": flop / best["ours"] / peak,
-        "reference_matmul_share": flop / best["reference"] / peak,
-        "peak_memory_mib": memory["ours"],
-        "reference_peak_memory_mib": memory["reference"],
-    }
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        best = take_turns(options, precisions, folder)
+        exact, reference = torch.load(folder / "reference", weights_only=True), best["reference"]
+        for precision in precisions:
+            ours, error = best[precision], torch.load(folder / precision, weights_only=True) - exact
+            yield {
+                **{key: options[key] for key in ("model", "device", "threads", "batch", "compile")},
+                "precision": precision,
+                "seconds": ours["seconds"],
+                "images_per_second": 1 / ours["seconds"],
+                "reference_seconds": reference["seconds"],
+                "reference_images_per_second": 1 / reference["seconds"],
+                "speedup": reference["seconds"] / ours["seconds"],
+                "relative_difference": (error.abs().max() / exact.abs().max()).item(),
+                "relative_difference_rms": (error.norm() / exact.norm()).item(),
+                "gflop": flop / 1e9,
+                "matmul_gflops": ours["matmul"] / 1e9,
+                "matmul_share": flop / ours["seconds"] / ours["matmul"],
+                "reference_matmul_share": flop / reference["seconds"] / reference["matmul"],
+                "peak_memory_mib": ours.get("cuda_memory_mib", ours["peak_memory_mib"]),
+                "reference_peak_memory_mib": reference.get("cuda_memory_mib", reference["peak_memory_mib"]),
+            }
 
 
 def main() -> None:
@@ -142,25 +152,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=list(ENCODERS), default="sam_vit_b")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
+    parser.add_argument("--precision", choices=PRECISIONS, nargs="+", default=["float32"])
     parser.add_argument("--batch", type=int, default=1, help="images at a time")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--compile", action="store_true", help="let torch.compile work on this project's encoder")
     parser.add_argument("--repeat", type=int, default=1, help="timings per process; the first image is not timed")
     parser.add_argument("--rounds", type=int, default=2, help="processes per encoder; the best time counts")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per precision")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = vars(parser.parse_args())
-    child, as_json = arguments.pop("child"), arguments.pop("json")
+    child, as_json, precisions = (arguments.pop(key) for key in ("child", "json", "precision"))
     if child:
         print(json.dumps(measure(json.loads(child))))
         return
-    figures = compare(arguments)
-    if as_json:
-        print(json.dumps(figures))
-        return
-    for name, value in figures.items():
-        print(f"{name:<26} {value:.4g}" if isinstance(value, float) else f"{name:<26} {value}")
+    for figures in compare(arguments, precisions):
+        if as_json:
+            print(json.dumps(figures))
+            continue
+        for name, value in figures.items():
+            print(f"{name:<28} {value:.4g}" if isinstance(value, float) else f"{name:<28} {value}")
+        print()
 
 
 if __name__ == "__main__":

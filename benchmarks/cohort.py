@@ -1,0 +1,205 @@
+"""Time the workflow from NIfTI to PNG on a whole cohort, against the loops that a user would otherwise write.
+
+    python benchmarks/cohort.py --patients 100 --cores 2
+
+The loops are plain: one process, one slice after another, each library's default settings. One goes by H5 volumes and
+slices, the other goes to PNG at once. ``useful_seconds`` is the CPU time of this workflow's own functions on the same
+patients in one process, without start-up; overhead is what ``cores`` processors could have done besides in the time that
+the workflow took.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+import yaml
+from PIL import Image
+from skimage.exposure import cumulative_distribution
+
+from child import Finished, run, run_child
+
+ROOT = Path(__file__).parents[1]
+COHORTS = Path(tempfile.gettempdir()) / "acdc-medsam-cohorts"
+"""Synthetic patients are written once and kept here."""
+
+Volume = npt.NDArray[Any]
+
+
+def phantoms(patients: int) -> Path:
+    """Folder with so many synthetic patients of ACDC's size; the same ones each time."""
+    from acdc_medsam.phantom import write_cohort
+
+    folder = COHORTS / str(patients)
+    if not (folder / "complete").exists():
+        print(f"drawing {patients} patients", file=sys.stderr)
+        write_cohort(folder, patients)
+        (folder / "complete").touch()
+    return folder
+
+
+def frames(raw: Path) -> Iterator[tuple[Path, Path]]:
+    """Image and label of each frame."""
+    for label in sorted(raw.glob("*/patient*/*_gt.nii.gz")):
+        yield label.with_name(label.name.replace("_gt", "")), label
+
+
+def read_normalized(image: Path, label: Path) -> tuple[Volume, Volume]:
+    """Read a frame, clip it at the 99th percentile, and scale it to [0, 1]."""
+    voxels = np.asarray(nib.load(image).dataobj).transpose(2, 1, 0)
+    cdf, centers = cumulative_distribution(voxels)
+    top = centers[np.argmax(cdf >= 0.99)]
+    scaled = (np.clip(voxels, voxels.min(), top) - voxels.min()) / (top - voxels.min())
+    return scaled.astype(np.float32), np.asarray(nib.load(label).dataobj).transpose(2, 1, 0).astype(np.uint8)
+
+
+def write_pngs(image: Volume, label: Volume, name: str, out: Path) -> None:
+    """Write one slice's image and mask at 1024 x 1024."""
+    gray = Image.fromarray((image * 255).astype(np.uint8))
+    gray.resize((1024, 1024), Image.Resampling.BILINEAR).save(out / "images" / f"{name}.png")
+    Image.fromarray(label).resize((1024, 1024), Image.Resampling.NEAREST).save(out / "masks" / f"{name}.png")
+
+
+def make_folders(out: Path, *names: str) -> None:
+    """Make folders."""
+    for name in names:
+        (out / name).mkdir(parents=True)
+
+
+def direct_loop(raw: Path, out: Path) -> dict[str, Any]:
+    """NIfTI to PNG."""
+    make_folders(out, "images", "masks")
+    for image_path, label_path in frames(raw):
+        for z, (image, label) in enumerate(zip(*read_normalized(image_path, label_path), strict=True)):
+            if label.any():
+                write_pngs(image, label, f"{image_path.name[:-7]}_slice_{z}", out)
+    return {}
+
+
+def h5_loop(raw: Path, out: Path) -> dict[str, Any]:
+    """NIfTI to H5 volumes and slices, and these to PNG."""
+    make_folders(out, "volumes", "slices", "images", "masks")
+    for image_path, label_path in frames(raw):
+        image, label = read_normalized(image_path, label_path)
+        name = image_path.name[:-7]
+        for path, one_image, one_label in (
+            (out / "volumes" / f"{name}.h5", image, label),
+            *((out / "slices" / f"{name}_slice_{z}.h5", image[z], label[z]) for z in range(len(image))),
+        ):
+            with h5py.File(path, "w") as file:
+                file.create_dataset("image", data=one_image, compression="gzip")
+                file.create_dataset("label", data=one_label, compression="gzip")
+    for path in sorted((out / "slices").iterdir()):
+        with h5py.File(path) as file:
+            image, label = file["image"][:], file["label"][:]
+        if label.any():
+            write_pngs(image, label, path.stem, out)
+    return {}
+
+
+def useful_work(raw: Path, out: Path) -> dict[str, Any]:
+    """What the jobs of the workflow do, in one process; its CPU seconds."""
+    from acdc_medsam.normalize import normalize_patient
+    from acdc_medsam.render import render_patient
+
+    started = time.process_time()
+    for source in sorted(raw.glob("*/patient*")):
+        h5, png = (out / kind / source.name / "index.tsv" for kind in ("h5", "png"))
+        normalize_patient(source, h5, percentile=99.0, on_invalid="stop")
+        render_patient(h5, png, png.with_name("slices.tsv"), size=1024, keep_empty=False)
+    return {"cpu_seconds": time.process_time() - started}
+
+
+MEASUREMENTS = {"direct": direct_loop, "h5": h5_loop, "useful": useful_work}
+
+
+def run_workflow(raw: Path, out: Path, cores: int, *arguments: str) -> Finished:
+    """Run the workflow up to the images."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.yaml").write_text(yaml.safe_dump({"raw": str(raw), "output": str(out), "encoder": {"name": "none"}}))
+    snakemake = [sys.executable, "-m", "snakemake", "images", "--snakefile", str(ROOT / "Snakefile")]
+    options = ["--configfile", str(out / "config.yaml"), "--cores", str(cores), "--directory", str(out)]
+    return run([*snakemake, *options, *arguments])
+
+
+def bytes_in(folder: Path) -> int:
+    """Size of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def job_memory(out: Path) -> list[float]:
+    """Largest memory of each job in MiB, as its benchmark file has it; 0 where the job ended before it was looked at."""
+    tables = [path.read_text().splitlines() for path in (out / "work/benchmarks").rglob("*.tsv")]
+    jobs = [dict(zip(*(line.split("\t") for line in table), strict=True)) for table in tables]
+    return [0 if job["max_rss"] == "NA" else float(job["max_rss"]) for job in jobs]
+
+
+def compare(raw: Path, cores: int, rounds: int) -> dict[str, Any]:
+    """Time everything in turns; the best of each counts."""
+    seconds: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        for turn in range(rounds):
+            folder = Path(name) / str(turn)
+            whole = run_workflow(raw, folder / "workflow", cores)
+            again = run_workflow(raw, folder / "workflow", cores)
+            children = {"workflow": whole, "again": again}
+            for what in MEASUREMENTS:
+                children[what] = run_child(__file__, {"what": what, "raw": str(raw), "out": str(folder / what)})
+            for what, finished in children.items():
+                seconds.setdefault(what, []).append(finished.seconds)
+                print(f"round {turn + 1}: {what} {finished.seconds:.1f} s", file=sys.stderr)
+        memory, written = job_memory(folder / "workflow"), bytes_in(folder / "workflow")
+    wall, useful = min(seconds["workflow"]), children["useful"].result["cpu_seconds"]
+    patients = len(list(raw.glob("*/patient*")))
+    return {
+        "patients": patients,
+        "cores": cores,
+        "seconds": wall,
+        "seconds_per_patient": wall / patients,
+        "cpu_seconds": whole.cpu_seconds,
+        "useful_seconds": useful,
+        "overhead_share": 1 - useful / (wall * cores),
+        "nothing_to_do_seconds": min(seconds["again"]),
+        "jobs": len(memory),
+        "peak_memory_mib": max(*memory, children["useful"].peak_memory_mib),
+        "snakemake_memory_mib": whole.peak_memory_mib,
+        "megabytes_written": written / 1e6,
+        "h5_loop_seconds": min(seconds["h5"]),
+        "direct_loop_seconds": min(seconds["direct"]),
+        "ratio_to_h5_loop": min(seconds["h5"]) / wall,
+        "ratio_to_direct_loop": min(seconds["direct"]) / wall,
+    }
+
+
+def main() -> None:
+    """Read the command line, compare, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--patients", type=int, default=100, help="synthetic patients of ACDC's size")
+    parser.add_argument("--raw", type=Path, help="folder with training/ and testing/ to take instead")
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=1, help="times that all take turns; the best times count")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        child = json.loads(options.child)
+        print(json.dumps(MEASUREMENTS[child["what"]](Path(child["raw"]), Path(child["out"]))))
+        return
+    figures = compare((options.raw or phantoms(options.patients)).resolve(), options.cores, options.rounds)
+    if options.json:
+        print(json.dumps(figures))
+        return
+    for name, value in figures.items():
+        print(f"{name:<24} {value:.4g}" if isinstance(value, float) else f"{name:<24} {value}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Time the workflow on cohorts of growing size, and its planning alone, and draw the curves.
+
+    python benchmarks/growth.py --patients 10 100 1000 --plan 10 100 1000 10000 --picture docs/growth.svg
+
+Volumes are tiny, so that what is seen is the workflow's own cost. Ten patients are drawn; the others are hard links to
+them under other numbers. ``per_patient`` is without the seconds that a run with nothing to do takes.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from acdc_medsam.phantom import write_patient
+from cohort import run_workflow
+
+DRAWN = 10
+
+
+def write_many(folder: Path, patients: int) -> Path:
+    """Write so many tiny patients to ``folder/training``."""
+    for number in range(1, patients + 1):
+        name = f"patient{number:03d}"
+        if number <= DRAWN:
+            write_patient(folder / "training", number, in_plane=(48, 40), depth=4)
+            continue
+        drawn = f"patient{(number - 1) % DRAWN + 1:03d}"
+        (folder / "training" / name).mkdir()
+        for path in (folder / "training" / drawn).iterdir():
+            os.link(path, folder / "training" / name / path.name.replace(drawn, name))
+    return folder
+
+
+def measure(patients: int, cores: int, plan_only: bool) -> dict[str, Any]:
+    """Run or plan one cohort."""
+    with tempfile.TemporaryDirectory() as name:
+        raw, out = write_many(Path(name) / "raw", patients), Path(name) / "out"
+        plan = run_workflow(raw, out, cores, "--dry-run", "--quiet", "all")
+        row = {"patients": patients, "plan_seconds": plan.seconds, "plan_memory_mib": plan.peak_memory_mib}
+        if plan_only:
+            return row
+        whole, again = (run_workflow(raw, out, cores) for _ in range(2))
+        return {
+            **row,
+            "seconds": whole.seconds,
+            "memory_mib": whole.peak_memory_mib,
+            "nothing_to_do_seconds": again.seconds,
+            "per_patient": whole.seconds / patients,
+        }
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Draw seconds per patient of a run, and of its planning."""
+    import matplotlib.pyplot as plt
+
+    runs = [row for row in rows if "seconds" in row]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    left.plot([row["patients"] for row in runs], [1000 * row["per_patient"] for row in runs], "o-")
+    left.set(title="a run up to the images", ylabel="ms per patient")
+    right.plot([row["patients"] for row in rows], [row["plan_seconds"] for row in rows], "o-", label="seconds")
+    right.plot([row["patients"] for row in rows], [row["plan_memory_mib"] / 1024 for row in rows], "s--", label="GiB")
+    right.set(title="planning (--dry-run)", yscale="log")
+    right.legend()
+    for axes in (left, right):
+        axes.set(xscale="log", xlabel="patients", ylim=(0 if axes is left else None, None))
+        axes.grid(alpha=0.3)
+    figure.savefig(path)
+
+
+def main() -> None:
+    """Read the command line, measure, print one JSON object per cohort."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--patients", type=int, nargs="*", default=[10, 100, 1000], help="cohorts to run and to plan")
+    parser.add_argument("--plan", type=int, nargs="*", default=[10000], help="cohorts to plan only")
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--picture", type=Path, help="file for the curves")
+    options = parser.parse_args()
+    rows = []
+    for number, plan_only in [(n, False) for n in options.patients] + [(n, True) for n in options.plan]:
+        rows.append(measure(number, options.cores, plan_only))
+        print(json.dumps(rows[-1]), flush=True)
+    if options.picture:
+        draw(rows, options.picture)
+
+
+if __name__ == "__main__":
+    main()
