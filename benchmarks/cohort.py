@@ -4,8 +4,8 @@
 
 The loops are plain: one process, one slice after another, each library's default settings. One goes by H5 volumes and
 slices, the other goes to PNG at once. ``useful_seconds`` is the CPU time of this workflow's own functions on the same
-patients in one process, without start-up; overhead is what ``cores`` processors could have done besides in the time that
-the workflow took.
+patients in one process, without start-up; overhead is what ``cores`` processors could have done besides in the time
+that the workflow took.
 """
 
 import argparse
@@ -136,7 +136,7 @@ def bytes_in(folder: Path) -> int:
 
 
 def job_memory(out: Path) -> list[float]:
-    """Largest memory of each job in MiB, as its benchmark file has it; 0 where the job ended before it was looked at."""
+    """Largest memory of each job in MiB by its benchmark file; 0 where the job ended before it was looked at."""
     tables = [path.read_text().splitlines() for path in (out / "work/benchmarks").rglob("*.tsv")]
     jobs = [dict(zip(*(line.split("\t") for line in table), strict=True)) for table in tables]
     return [0 if job["max_rss"] == "NA" else float(job["max_rss"]) for job in jobs]

@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,11 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
+from acdc_medsam import check_files
 from acdc_medsam import checks as names
+from acdc_medsam import verify as verify_stage
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.files import read_table
 from acdc_medsam.verify import accept_dataset, run_checks, verify_dataset
 from small_dataset import SIZE, SmallDataset
+
+REMEMBERED = "sound_items.json"
 
 Defect = Callable[[SmallDataset, dict[str, str]], None]
 
@@ -142,7 +147,7 @@ def write_png_bytes(path: Path, data: bytes) -> None:
 
 
 def test_a_sound_dataset_passes_every_check(small: SmallDataset) -> None:
-    checks = run_checks(small.output, small.expectations(), threads=2)
+    checks = run_checks(small.output, small.expectations(), 2, small.work / REMEMBERED)
     assert {name: check.failed for name, check in checks.items() if check.failed} == {}
     assert all(check.items and not check.skipped for check in checks.values())
     slices = len(read_table(small.data / "manifest.tsv"))
@@ -154,9 +159,41 @@ def test_a_sound_dataset_passes_every_check(small: SmallDataset) -> None:
 def test_a_planted_defect_is_found_by_its_check(small: SmallDataset, kind: str) -> None:
     plant, check = DEFECTS[kind]
     row = next(row for row in read_table(small.data / "manifest.tsv") if int(row["lv_pixels"]))
+    assert run_checks(small.output, small.expectations(), 2, small.work / REMEMBERED).passed
     plant(small, row)
-    checks = run_checks(small.output, small.expectations(), threads=2)
+    checks = run_checks(small.output, small.expectations(), 2, small.work / REMEMBERED)
     assert checks[check].failed, f"only {[name for name, one in checks.items() if one.failed]} noticed"
+    # What is remembered changes nothing, and a failed item stays a failed one.
+    again = run_checks(small.output, small.expectations(), 2, small.work / REMEMBERED)
+    assert again == checks == run_checks(small.output, small.expectations(), 2, small.work / "nothing.json")
+
+
+def test_only_changed_files_are_read_again(small: SmallDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = run_checks(small.output, small.expectations(), 2, small.work / REMEMBERED)
+    row = read_table(small.data / "manifest.tsv")[0]
+    path = png(small, row, "images")
+    times = path.stat()
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes())  # the same bytes, and the old time put back: the inode's own time tells
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    looked = list[str]()
+
+    def check_slice(root: Path, row: dict[str, str], expected: names.Expectations) -> list[names.Finding]:
+        looked.append(row["slice"])
+        return check_files.check_slice(root, row, expected)
+
+    monkeypatch.setattr(verify_stage, "check_slice", check_slice)
+    assert run_checks(small.output, small.expectations(), 2, small.work / REMEMBERED) == before
+    assert looked == [row["slice"]]
+    run_checks(small.output, small.expectations(keep_empty=True), 2, small.work / REMEMBERED)
+    assert len(looked) == 1 + len(read_table(small.data / "manifest.tsv")), "other expectations, other findings"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"encoding": ["", []]}'])
+def test_a_damaged_memory_is_an_empty_one(small: SmallDataset, content: str) -> None:
+    (small.work / REMEMBERED).write_text(content)
+    checks = run_checks(small.output, small.expectations(), 2, small.work / REMEMBERED)
+    assert checks == run_checks(small.output, small.expectations(), 2, small.work / "nothing.json")
 
 
 def test_every_check_has_a_planted_defect_or_a_test_of_its_own(small: SmallDataset) -> None:
@@ -166,22 +203,22 @@ def test_every_check_has_a_planted_defect_or_a_test_of_its_own(small: SmallDatas
 
 @pytest.mark.parametrize("changes", [{"validation": 0.9}, {"validation": 0.0, "unit": "slice"}])
 def test_a_split_that_is_not_what_was_asked_for(small: SmallDataset, changes: dict[str, object]) -> None:
-    checks = run_checks(small.output, small.expectations(**changes), threads=1)
+    checks = run_checks(small.output, small.expectations(**changes), 1, small.work / REMEMBERED)
     assert checks[names.BALANCED].failed
 
 
 def test_slices_as_unit_say_how_many_patients_are_shared(small: SmallDataset) -> None:
     small.publish(unit="slice")
-    checks = run_checks(small.output, small.expectations(unit="slice"), threads=1)
+    checks = run_checks(small.output, small.expectations(unit="slice"), 1, small.work / REMEMBERED)
     assert checks.passed
     assert "patients are on both sides, as asked for" in str(checks[names.APART].skipped)
     # The same dataset taken for one that is split by patient does not pass.
-    assert run_checks(small.output, small.expectations(), threads=1)[names.APART].failed
+    assert run_checks(small.output, small.expectations(), 1, small.work / REMEMBERED)[names.APART].failed
 
 
 def test_a_dataset_without_embeddings_passes_and_says_so(small: SmallDataset) -> None:
     small.publish(embeddings=False)
-    checks = run_checks(small.output, small.expectations(embeddings=False), threads=1)
+    checks = run_checks(small.output, small.expectations(embeddings=False), 1, small.work / REMEMBERED)
     assert checks.passed
     assert all(checks[name].skipped for name in names.OF_EMBEDDINGS)
 

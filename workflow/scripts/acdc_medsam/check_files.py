@@ -4,10 +4,10 @@ import hashlib
 import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
-import torch
 
 from acdc_medsam.checks import (
     EMBEDDING_FINITE,
@@ -31,8 +31,17 @@ from acdc_medsam.publish import image_folder
 from acdc_medsam.render import Gray, pixels_sha256, resize_label
 from acdc_medsam.store import EMBEDDING_SHAPE, embedding_digest
 
+if TYPE_CHECKING:  # importing torch takes two seconds, and where nothing changed no tensor is read
+    import torch
+
 MAX_TENSOR_BYTES = 16 * 2**20
 """Largest .pt file that is read; an embedding or positional encoding takes 4 MiB."""
+
+
+def slice_files(root: Path, row: Row) -> list[Path]:
+    """Every file that :func:`check_slice` reads."""
+    pngs = [root / row["split"] / kind / f"{row['slice']}.png" for kind in ("images", "masks")]
+    return [*pngs, *([root / row["embedding"]] if row["embedding"] else [])]
 
 
 def check_slice(root: Path, row: Row, expected: Expectations) -> list[Finding]:
@@ -76,12 +85,14 @@ def _check_image(root: Path, row: Row, expected: Expectations) -> tuple[Gray | N
     ]
 
 
-def read_tensor(path: Path) -> tuple[torch.Tensor, str]:
+def read_tensor(path: Path) -> tuple["torch.Tensor", str]:
     """Read a file that holds one tensor, and its sha256.
 
     Raises:
         DatasetError: it is missing, too large, or holds anything but a tensor.
     """
+    import torch
+
     try:
         size = path.stat().st_size
         if size > MAX_TENSOR_BYTES:
@@ -100,6 +111,8 @@ def read_tensor(path: Path) -> tuple[torch.Tensor, str]:
 
 
 def _check_embedding(path: Path, row: Row, image: Gray | None) -> list[Finding]:
+    import torch
+
     name = row["slice"]
     try:
         tensor, sha256 = read_tensor(path)
@@ -121,6 +134,18 @@ def _check_embedding(path: Path, row: Row, image: Gray | None) -> list[Finding]:
     ]
 
 
+def volume_files(output: Path, volume: Path, rows: Mapping[str, Row]) -> list[Path]:
+    """Every file that :func:`check_volume` reads, in a fixed order."""
+    slices = sorted(_slice_folder(volume).glob(f"{volume.stem}_slice_*.h5"))
+    kept = [rows[path.stem] for path in slices if path.stem in rows]
+    masks = [output / image_folder(row["split"], "masks") / f"{row['slice']}.png" for row in kept]
+    return [volume, *slices, *masks]
+
+
+def _slice_folder(volume: Path) -> Path:
+    return volume.parent.with_name(volume.parent.name.replace("_volumes", "_slices"))
+
+
 def check_volume(output: Path, volume: Path, rows: Mapping[str, Row], expected: Expectations) -> list[Finding]:
     """Compare an H5 volume with its H5 slices and its PNG masks: number and labels.
 
@@ -131,18 +156,16 @@ def check_volume(output: Path, volume: Path, rows: Mapping[str, Row], expected: 
         expected: the configuration.
     """
     name = volume.stem
-    slices = volume.parent.with_name(volume.parent.name.replace("_volumes", "_slices"))
     try:
-        return [(H5_AGREES, name, reason) for reason in _compare_volume(output, volume, slices, rows, expected)] or [
+        return [(H5_AGREES, name, reason) for reason in _compare_volume(output, volume, rows, expected)] or [
             (H5_AGREES, name, None)
         ]
     except (OSError, KeyError, DatasetError) as error:
         return [(H5_AGREES, name, f"cannot be compared: {error}")]
 
 
-def _compare_volume(
-    output: Path, volume: Path, slices: Path, rows: Mapping[str, Row], expected: Expectations
-) -> Iterator[str]:
+def _compare_volume(output: Path, volume: Path, rows: Mapping[str, Row], expected: Expectations) -> Iterator[str]:
+    slices = _slice_folder(volume)
     with h5py.File(volume) as file:
         images, labels = file["image"][:], file["label"][:]
     there = {path.stem for path in slices.glob(f"{volume.stem}_slice_*.h5")}

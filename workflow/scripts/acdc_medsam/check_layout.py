@@ -16,6 +16,7 @@ from acdc_medsam.checks import (
     ONE_ENCODING,
     Checks,
     Expectations,
+    Finding,
 )
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.files import Row
@@ -109,14 +110,17 @@ def _check_partners(split: str, stems: Mapping[str, set[str]], listed: set[str],
     checks[COUNTS].look(split, reason)
 
 
-def check_positional_encoding(output: Path, checks: Checks) -> None:
+def positional_encodings(output: Path) -> list[Path]:
+    """Every file of the dataset that is named as a positional encoding; there must be one."""
+    return sorted(path for path in (output / DATASET).rglob("pe*.pt") if path.is_file())
+
+
+def check_positional_encoding(output: Path) -> list[Finding]:
     """Check that there is one positional encoding for the whole dataset, of the shape the decoder takes."""
-    there, shared = checks[ENCODING], checks[ONE_ENCODING]
+    item, there = POSITIONAL_ENCODING.name, len(positional_encodings(output))
     try:
-        tensor, _ = read_tensor(output / POSITIONAL_ENCODING)
-        shape = list(tensor.shape)
-        there.look(POSITIONAL_ENCODING.name, None if shape == [1, *EMBEDDING_SHAPE] else f"is {shape}")
+        shape = list(read_tensor(output / POSITIONAL_ENCODING)[0].shape)
+        reason = None if shape == [1, *EMBEDDING_SHAPE] else f"is {shape}"
     except DatasetError as error:
-        there.look(POSITIONAL_ENCODING.name, str(error))
-    found = [path for path in (output / DATASET).rglob("pe*.pt") if path.is_file()]
-    shared.look(POSITIONAL_ENCODING.name, None if len(found) == 1 else f"{len(found)} of them")
+        reason = str(error)
+    return [(ENCODING, item, reason), (ONE_ENCODING, item, None if there == 1 else f"{there} of them")]

@@ -13,14 +13,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from acdc_medsam import __version__
-from acdc_medsam.check_files import check_slice, check_volume
-from acdc_medsam.check_layout import check_folders, check_positional_encoding, check_split
+from acdc_medsam import __version__, check_files
+from acdc_medsam.check_files import check_slice, check_volume, slice_files, volume_files
+from acdc_medsam.check_layout import (
+    check_folders,
+    check_positional_encoding,
+    check_split,
+    positional_encodings,
+)
 from acdc_medsam.checks import H5_AGREES, NOT_EMPTY, OF_EMBEDDINGS, Checks, Expectations, Finding
+from acdc_medsam.code_hash import code_hash
 from acdc_medsam.dataset import SUBSETS, volume_name
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import index_row, read_index_comments, read_table, write_bytes, write_index
+from acdc_medsam.files import Row, index_row, read_index_comments, read_table, write_bytes, write_index
 from acdc_medsam.publish import DATASET, h5_folder
+from acdc_medsam.sound_items import SoundItems
 
 logger = logging.getLogger(__name__)
 
@@ -28,29 +35,45 @@ SHOWN_FAILURES = 5
 """Failed items of a check that an error message names; quality.json has them all."""
 
 
-def run_checks(output: Path, expected: Expectations, threads: int) -> Checks:
-    """Run every check on a published dataset; its files are read by ``threads`` threads."""
+def run_checks(output: Path, expected: Expectations, threads: int, remembered: Path) -> Checks:
+    """Run every check on a published dataset; its files are read by ``threads`` threads.
+
+    Slices and volumes that an earlier run found sound, and whose files have not changed since, are not read again;
+    ``remembered`` is the file that says which.
+    """
     root = output / DATASET
     rows = read_table(root / "manifest.tsv")
     by_name = {row["slice"]: row for row in rows}
     folders = [output / h5_folder(subset, "volumes") for subset in SUBSETS]
     volumes = [path for folder in folders for path in sorted(folder.glob("*.h5"))]
     checks = Checks(expected)
+    sound = SoundItems(remembered, f"{expected} {code_hash(Path(check_files.__file__))}")
+
+    def look_at_slice(row: Row) -> list[Finding]:
+        return sound.look(row["slice"], slice_files(root, row), row, lambda: check_slice(root, row, expected))
+
+    def look_at_volume(path: Path) -> list[Finding]:
+        files = volume_files(output, path, by_name)
+        facts = [by_name.get(file.stem) for file in files]
+        return sound.look(path.stem, files, facts, lambda: check_volume(output, path, by_name, expected))
+
     with ThreadPoolExecutor(threads) as pool:
-        _record(checks, pool.map(lambda row: check_slice(root, row, expected), rows))
-        _record(checks, pool.map(lambda path: check_volume(output, path, by_name, expected), volumes))
+        _record(checks, pool.map(look_at_slice, rows))
+        _record(checks, pool.map(look_at_volume, volumes))
     frames = {volume_name(row["patient"], int(row["frame"])) for row in rows}
     for frame in sorted(frames - {path.stem for path in volumes}):
         checks[H5_AGREES].look(frame, "its H5 volume is missing")
     check_split(rows, expected, checks)
     check_folders(output, rows, expected, checks)
     if expected.embeddings:
-        check_positional_encoding(output, checks)
+        files = positional_encodings(output)
+        _record(checks, [sound.look("encoding", files, files, lambda: check_positional_encoding(output))])
     else:
         for name in OF_EMBEDDINGS:
             checks[name].skipped = "the dataset was made without embeddings (encoder.name: none)"
     if expected.keep_empty:
         checks[NOT_EMPTY].skipped = "slices without structures are kept, as asked for (images.keep_empty)"
+    sound.save()
     return checks
 
 
@@ -61,7 +84,12 @@ def _record(checks: Checks, findings: Iterable[list[Finding]]) -> None:
 
 
 def verify_dataset(
-    output: Path, published: Path, quality: Path, index: Path, expected: Expectations, threads: int
+    output: Path,
+    published: Path,
+    quality: Path,
+    index: Path,
+    expected: Expectations,
+    threads: int,
 ) -> None:
     """Write ``quality.json``; whether the dataset passed is in it, and :func:`accept_dataset` acts on it.
 
@@ -69,11 +97,11 @@ def verify_dataset(
         output: root of the published layout.
         published: the index of published files, for the patients left out and the remarks on the data.
         quality: declared output.
-        index: declared output, the index of ``quality``.
+        index: declared output, the index of ``quality``; beside it is remembered which items were sound.
         expected: what the configuration asked for.
         threads: number of reading threads.
     """
-    checks = run_checks(output, expected, threads)
+    checks = run_checks(output, expected, threads, index.with_name("sound_items.json"))
     comments = read_index_comments(published)
     splits = Counter(row["split"] for row in read_table(output / DATASET / "manifest.tsv"))
     result: dict[str, Any] = {
