@@ -121,11 +121,14 @@ def useful_work(raw: Path, out: Path) -> dict[str, Any]:
 MEASUREMENTS = {"direct": direct_loop, "h5": h5_loop, "useful": useful_work}
 
 
-def run_workflow(raw: Path, out: Path, cores: int, *arguments: str) -> Finished:
-    """Run the workflow up to the images."""
+def run_workflow(
+    raw: Path, out: Path, cores: int, *arguments: str, target: str = "images", **config: object
+) -> Finished:
+    """Run the workflow up to a target."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "config.yaml").write_text(yaml.safe_dump({"raw": str(raw), "output": str(out), "encoder": {"name": "none"}}))
-    snakemake = [sys.executable, "-m", "snakemake", "images", "--snakefile", str(ROOT / "Snakefile")]
+    settings = {"raw": str(raw), "output": str(out), "encoder": {"name": "none"}, **config}
+    (out / "config.yaml").write_text(yaml.safe_dump(settings))
+    snakemake = [sys.executable, "-m", "snakemake", target, "--snakefile", str(ROOT / "Snakefile")]
     options = ["--configfile", str(out / "config.yaml"), "--cores", str(cores), "--directory", str(out)]
     return run([*snakemake, *options, *arguments])
 

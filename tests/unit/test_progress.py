@@ -1,4 +1,8 @@
 import logging
+import os
+import re
+import termios
+import time
 
 import pytest
 
@@ -27,3 +31,18 @@ def test_there_is_no_bar_but_on_a_terminal(capsys: pytest.CaptureFixture[str]) -
     shown.advance()
     shown.close()
     assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_gets_a_bar_with_speed_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, screen = os.openpty()
+    termios.tcsetwinsize(screen, (24, 80))  # a new one has no columns, and nothing is drawn into them
+    with os.fdopen(screen, "w") as stderr:
+        monkeypatch.setattr(progress.sys, "stderr", stderr)
+        shown = Progress(4, unit="slice")
+        for _ in range(3):
+            time.sleep(0.15)  # tqdm draws ten times a second
+            shown.advance()
+        shown.close()
+        text = os.read(terminal, 100_000).decode()
+    os.close(terminal)
+    assert re.search(r"75%\|.*3/4 \[00:00<00:00, .*(slice/s|s/slice)\]", text)
