@@ -60,6 +60,23 @@ def test_whole_jobs_are_compared_with_a_loop() -> None:
         assert measured["loop_seconds"] > 0 and measured["peak_memory_mib"] > 0
 
 
+def test_a_cohort_is_compared_with_plain_loops(raw: Path) -> None:
+    figures = json.loads(run(f"benchmarks/cohort.py --raw '{raw}' --cores 2 --json"))
+    keys = "cores seconds useful_seconds overhead_share peak_memory_mib h5_loop_seconds direct_loop_seconds"
+    assert figures.keys() >= {*keys.split(), "ratio_to_h5_loop", "ratio_to_direct_loop"}
+    assert (figures["patients"], figures["jobs"]) == (4, 8)
+    assert 0 < figures["useful_seconds"] < figures["seconds"]
+    assert 50 < figures["peak_memory_mib"] < 250
+
+
+def test_growth_is_measured_and_drawn(tmp_path: Path) -> None:
+    rows = run(f"benchmarks/growth.py --patients 2 --plan 12 --picture '{tmp_path}/growth.svg'").splitlines()
+    small, large = map(json.loads, rows)
+    assert (small["patients"], large["patients"]) == (2, 12)
+    assert small["seconds"] > small["nothing_to_do_seconds"] > 0 and "seconds" not in large
+    assert "<svg" in (tmp_path / "growth.svg").read_text()
+
+
 def test_attentions_are_compared() -> None:
     rows = [
         json.loads(line) for line in run(f"benchmarks/attention.py {LITTLE['benchmarks/attention.py']}").splitlines()
