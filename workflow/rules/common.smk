@@ -79,6 +79,9 @@ ACCEPTED = out("work/accepted.txt")
 MANIFEST = out(DATASET / "manifest.tsv")
 QUALITY = out(DATASET / "quality.json")
 REPORT = out(DATASET / "report.html")
+CARD = out(DATASET / "README.md")
+CROISSANT = out(DATASET / "croissant.json")
+PROVENANCE = out(DATASET / "provenance.json")
 
 
 def of_patients(pattern, patients=tuple(PATIENTS)):

@@ -26,7 +26,7 @@ def forget_untrue_indexes():
 def introduce():
     """Say in one line what is about to be made."""
     slices = count_slices(PATIENTS.values())
-    jobs = 2 * len(PATIENTS) + len(of_batches(EMBEDDINGS)) + 6
+    jobs = 2 * len(PATIENTS) + len(of_batches(EMBEDDINGS)) + 8
     disk = f"up to {slices * EMBEDDING_MIB / 1024:.1f} GiB of embeddings by {ENCODER}"
     logger.info(
         f"ACDC to MedSAM: {len(PATIENTS)} patients, {2 * len(PATIENTS)} volumes, {slices} slices; "
