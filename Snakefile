@@ -22,6 +22,7 @@ include: "workflow/rules/verify.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/card.smk"
 include: "workflow/rules/provenance.smk"
+include: "workflow/rules/exports.smk"
 
 
 rule all:

@@ -150,6 +150,22 @@ def test_nothing_is_left_to_do_after_that(worn: Workflow) -> None:
     assert worn.run().jobs == []
 
 
+EXPORTS = {
+    "nnunet": "export for nnU-Net",
+    "webdataset": "export shards for webdataset",
+    "lists": "export lists for SSL4MIS",
+    "structures": "export a dataset per structure",
+}
+
+
+def test_an_export_is_made_again_only_when_the_dataset_changed(finished: Workflow, encoder: Any) -> None:
+    assert finished.run(*EXPORTS).jobs == sorted(EXPORTS.values())
+    (finished.folder / "data/exports/lists/val.list").unlink()
+    assert finished.run(*EXPORTS).jobs == [EXPORTS["lists"]]
+    finished.configure(encoder=encoder, split={"seed": 7})
+    assert set(finished.run(*EXPORTS).jobs) > set(EXPORTS.values())
+
+
 def test_a_deleted_embedding_alone_is_encoded_again(finished: Workflow) -> None:
     before = finished.stored()
     lost = sorted(finished.store.glob("*/*.pt"))[0]
