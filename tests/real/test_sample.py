@@ -3,6 +3,7 @@
 import shutil
 from collections import defaultdict
 from pathlib import Path
+from types import ModuleType
 
 import h5py
 import numpy as np
@@ -82,6 +83,15 @@ def test_boxes_and_embeddings_give_the_ventricles_back(real: tuple[Workflow, Run
     print("mean Dice with boxes:", {key: round(value, 4) for key, value in mean.items()})
     assert mean["LV"] >= 0.93
     assert mean["RV"] >= 0.88
+
+
+def test_nnunet_itself_finds_nothing_wrong(
+    real: tuple[Workflow, Run], integrity: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workflow, _ = real
+    assert workflow.run("nnunet").jobs == ["export for nnU-Net"]
+    integrity.verify_dataset_integrity(str(workflow.folder / "data/exports/nnunet/Dataset027_ACDC"), num_processes=1)
+    assert "verify_dataset_integrity Done" in capsys.readouterr().out
 
 
 def test_one_patient_of_six_changed(real: tuple[Workflow, Run], tmp_path: Path) -> None:

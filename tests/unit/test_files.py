@@ -80,6 +80,13 @@ def test_an_index_is_untrue_once_a_file_has_gone_or_changed(index: Path, tmp_pat
     assert not index_is_true(index)
 
 
+def test_an_index_says_what_its_files_were_made_from(index: Path) -> None:
+    rows, sources = read_table(index), {"training/patient001/Info.cfg": "0" * 64, "my weights.pth": "1" * 64}
+    write_index(index, rows, sources=sources)
+    assert read_index_comments(index).sources == sources
+    assert read_table(index) == rows and index_is_true(index)
+
+
 def test_an_index_says_why_a_patient_is_left_out(tmp_path: Path) -> None:
     write_index(tmp_path / "index.tsv", [], left_out=["patient001: no\nrange"], notes=["a remark"])
     comments = read_index_comments(tmp_path / "index.tsv")

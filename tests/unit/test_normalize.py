@@ -173,7 +173,12 @@ def test_volumes_slices_and_attributes(patient: Path, tmp_path: Path) -> None:
     files = index_files(index)
     assert len(files) == 2 * (1 + 4) == len(list(index.parent.glob("*/*.h5")))
     assert index_is_true(index)
+    sources = read_index_comments(index).sources
+    assert list(sources) == [
+        f"{patient.parent.name}/{patient.name}/{path.name}" for path in read_patient(patient).sources
+    ]
     with h5py.File(index.parent / "volumes/patient001_frame01.h5") as volume:
+        assert volume.attrs["image_sha256"] == list(sources.values())[1]
         assert volume["image"].dtype == np.float32 and volume["label"].dtype == np.uint8
         assert volume["image"].shape == volume["label"].shape == (4, 40, 48)  # (Z, H, W) of a 48 x 40 x 4 file
         assert volume["image"].compression == "gzip"

@@ -130,6 +130,15 @@ def test_folds_are_by_patient_and_stratified() -> None:
     assert set(per_fold.values()) == {4} and len(per_fold) == FOLDS * len(GROUPS)
 
 
+def test_folds_follow_the_seed_alone_and_are_of_patients_whatever_the_unit() -> None:
+    slices = slices_of(acdc())
+    by_unit = [assign_splits(slices, unit, 0.2, 2026, stratify=True) for unit in ("patient", "slice")]
+    assert [[row["fold"] for row in rows] for rows in by_unit] == [
+        [str(assign_folds(acdc(), 2026)[row["patient"]]) for row in slices]
+    ] * 2
+    assert assign_folds(acdc(), 2026) != assign_folds(acdc(), 2027)
+
+
 def test_rank_is_fixed() -> None:
     # The split of a published dataset must never change by itself; worked out with sha256sum.
     assert rank(["patient001", "patient002", "patient003", "patient004"], 2026) == [

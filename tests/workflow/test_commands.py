@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-SNAKEMAKE = sorted(set(re.findall(r"(?:`|^ +)(snakemake [^`\n]+)", (ROOT / "README.md").read_text(), re.MULTILINE)))
+COMMAND = re.compile(r"(?:`|^ +)(?:python -m )?((?:snakemake|acdc_medsam) [^`\n]+)", re.MULTILINE)
+COMMANDS = sorted(set(COMMAND.findall((ROOT / "README.md").read_text())))
 
 
 def run(command: list[str], folder: Path) -> str:
@@ -46,12 +47,12 @@ def root(raw: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def test_the_readme_has_the_commands_that_are_tested() -> None:
-    assert "snakemake --cores 16 --resources gpu=1" in SNAKEMAKE
-    assert len(SNAKEMAKE) >= 5
+    assert {"snakemake --cores 16 --resources gpu=1", "acdc_medsam verify data/ACDC"} <= set(COMMANDS)
+    assert len(COMMANDS) >= 7
 
 
 # The real run first: the others need what it makes.
-@pytest.mark.parametrize("command", sorted(SNAKEMAKE, key=lambda command: "--cores" not in command))
+@pytest.mark.parametrize("command", sorted(COMMANDS, key=lambda command: "--cores" not in command))
 def test_a_command_works(root: Path, command: str) -> None:
     output = run(["bash", "-c", f'"{sys.executable}" -m {command}'], root)
     if "--cores" in command:

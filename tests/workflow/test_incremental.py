@@ -1,6 +1,7 @@
 """Only what changed is computed again."""
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from acdc_medsam.check_provenance import check_copy
 from acdc_medsam.files import read_table
 from acdc_medsam.phantom import write_cohort
 from workflow_run import Run, Workflow
@@ -111,6 +113,8 @@ LOST = {
     "a published H5 slice": ("ACDC_training_slices/patient001*", []),
     "quality.json": ("data/ACDC/quality.json", []),
     "the report": ("data/ACDC/report.html", []),
+    "the dataset card": ("data/ACDC/README.md", []),
+    "croissant.json": ("data/ACDC/croissant.json", []),
 }
 
 
@@ -132,8 +136,34 @@ def test_a_deleted_file_is_noticed_and_made_again(worn: Workflow, kind: str) -> 
     assert worn.stored() == before
 
 
+def test_provenance_json_is_made_again_and_is_true(worn: Workflow) -> None:
+    lost = worn.data / "provenance.json"
+    content = json.loads(lost.read_text())
+    lost.unlink()
+    assert worn.run().jobs == ["write the provenance of every file"]
+    assert json.loads(lost.read_text()) | {"written": content["written"]} == content
+    files, differences = check_copy(worn.data, threads=2)
+    assert files == len(content["files"]) and differences == []
+
+
 def test_nothing_is_left_to_do_after_that(worn: Workflow) -> None:
     assert worn.run().jobs == []
+
+
+EXPORTS = {
+    "nnunet": "export for nnU-Net",
+    "webdataset": "export shards for webdataset",
+    "lists": "export lists for SSL4MIS",
+    "structures": "export a dataset per structure",
+}
+
+
+def test_an_export_is_made_again_only_when_the_dataset_changed(finished: Workflow, encoder: Any) -> None:
+    assert finished.run(*EXPORTS).jobs == sorted(EXPORTS.values())
+    (finished.folder / "data/exports/lists/val.list").unlink()
+    assert finished.run(*EXPORTS).jobs == [EXPORTS["lists"]]
+    finished.configure(encoder=encoder, split={"seed": 7})
+    assert set(finished.run(*EXPORTS).jobs) > set(EXPORTS.values())
 
 
 def test_a_deleted_embedding_alone_is_encoded_again(finished: Workflow) -> None:

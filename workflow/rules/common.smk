@@ -79,6 +79,10 @@ ACCEPTED = out("work/accepted.txt")
 MANIFEST = out(DATASET / "manifest.tsv")
 QUALITY = out(DATASET / "quality.json")
 REPORT = out(DATASET / "report.html")
+CARD = out(DATASET / "README.md")
+CROISSANT = out(DATASET / "croissant.json")
+PROVENANCE = out(DATASET / "provenance.json")
+EXPORTS = {name: out(f"work/exports/{name}.tsv") for name in ("nnunet", "webdataset", "lists", "structures")}
 
 
 def of_patients(pattern, patients=tuple(PATIENTS)):
@@ -94,6 +98,11 @@ def patient_sources(wildcards):
     if wildcards.patient not in PATIENTS:
         refuse(f"{wildcards.patient} is not in {config['raw']}, or is left out")
     return [str(path) for path in PATIENTS[wildcards.patient].sources]
+
+
+def raw_volumes(wildcards):
+    """Raw images and labels of all patients."""
+    return [str(path) for patient in PATIENTS.values() for path in patient.sources if path.name != "Info.cfg"]
 
 
 def batch_slices(wildcards):

@@ -29,7 +29,7 @@ from acdc_medsam.publish import (
 )
 from acdc_medsam.store import EMBEDDING_SHAPE
 
-LATER_FILES = ("quality.json", "report.html")
+LATER_FILES = ("quality.json", "report.html", "README.md", "croissant.json", "provenance.json")
 """Files of ``data/ACDC`` that later stages write; whether an earlier run left them there must change nothing."""
 
 SUFFIXES = {"images": ".png", "masks": ".png", "image_embeddings": ".pt"}

@@ -39,3 +39,8 @@ def volume_name(patient: str, frame: int) -> str:
 def slice_name(patient: str, frame: int, index: int) -> str:
     """Stem of a slice's files: ``patient001_frame01_slice_0``; ``index`` counts from 0 along z."""
     return f"{volume_name(patient, frame)}_slice_{index}"
+
+
+def volume_of(name: str) -> str:
+    """Stem of the frame that a slice, or a volume, is of: ``patient001_frame01_slice_0`` -> ``patient001_frame01``."""
+    return name.split("_slice_")[0]

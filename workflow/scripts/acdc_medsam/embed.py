@@ -59,7 +59,7 @@ def embed_batch(tables: Sequence[Path], table: Path, store: Path, options: Encod
         index_row(store_path(store, key), table, known.get(key), slice=name, digest=key, encoder=encoder)
         for name, key in digests.items()
     ]
-    write_index(table, rows, EMBEDDING_COLUMNS)
+    write_index(table, rows, EMBEDDING_COLUMNS, sources={options.checkpoint.name: weights})
     kept = len(images) - len(missing)
     logger.info("%s: encoded %d slices in %.1f s, kept %d", table.stem, len(missing), seconds, kept, extra=ON_SCREEN)
 

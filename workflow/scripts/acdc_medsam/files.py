@@ -17,6 +17,7 @@ Row = dict[str, str]
 INDEX_COLUMNS = ("file", "bytes", "sha256")
 _LEFT_OUT = "# left out: "
 _NOTE = "# note: "
+_SOURCE = "# source: "
 
 
 def sha256_file(path: Path) -> str:
@@ -38,7 +39,9 @@ def atomic_path(path: Path, read_only: bool = False) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o444 if read_only else 0o644)
+        # A link has the mode of the file that it leads to, which is not ours to change.
+        if temporary.stat().st_nlink == 1 and not temporary.is_symlink():
+            temporary.chmod(0o444 if read_only else 0o644)
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
@@ -92,6 +95,7 @@ def write_index(
     extra_columns: Sequence[str] = (),
     left_out: Iterable[str] = (),
     notes: Iterable[str] = (),
+    sources: Mapping[str, str] | None = None,
 ) -> None:
     """Write the index of what a job has made; it is the job's declared output and is written last.
 
@@ -101,27 +105,31 @@ def write_index(
         extra_columns: names of the further columns in ``rows``.
         left_out: for each patient that is left out of the dataset, why.
         notes: remarks on the data that the user should see in the end.
+        sources: name -> sha256 of each file from outside that the listed files were made from.
     """
-    marked = ((_NOTE, notes), (_LEFT_OUT, left_out))
+    lines = [f"{sha256} {name}" for name, sha256 in (sources or {}).items()]
+    marked = ((_NOTE, notes), (_LEFT_OUT, left_out), (_SOURCE, lines))
     comments = [mark + " ".join(text.split()) for mark, texts in marked for text in texts]
     write_table(path, [*INDEX_COLUMNS, *extra_columns], rows, comments)
 
 
 @dataclass(frozen=True)
 class IndexComments:
-    """What an index says besides its files: why patients were left out, and remarks on the data."""
+    """What an index says besides its files: why patients were left out, remarks, and name -> sha256 of sources."""
 
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
+    sources: dict[str, str]
 
 
 def read_index_comments(path: Path) -> IndexComments:
-    """Read why patients were left out, if any were, and the remarks on the data."""
+    """Read what an index says besides its files."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    left_out, notes = (
-        tuple(line.removeprefix(mark) for line in lines if line.startswith(mark)) for mark in (_LEFT_OUT, _NOTE)
+    left_out, notes, sources = (
+        tuple(line.removeprefix(mark) for line in lines if line.startswith(mark))
+        for mark in (_LEFT_OUT, _NOTE, _SOURCE)
     )
-    return IndexComments(left_out, notes)
+    return IndexComments(left_out, notes, {line[65:]: line[:64] for line in sources})
 
 
 def index_files(path: Path) -> list[Path]:

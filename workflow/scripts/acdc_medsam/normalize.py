@@ -186,7 +186,9 @@ def normalize_patient(source: Path, index: Path, percentile: float, on_invalid: 
     for note in notes:
         logger.warning("%s", note)
     remove_others(kinds, keep=files)
-    write_index(index, [index_row(file, index) for file in files], notes=notes)
+    # Named as below the raw folder, so that the index is the same wherever that folder lies.
+    sources = {str(file.relative_to(source.parents[1])): sha256_file(file) for file in patient.sources}
+    write_index(index, [index_row(file, index) for file in files], notes=notes, sources=sources)
     logger.info("%s: %d files", patient.name, len(files))
 
 

@@ -1,0 +1,57 @@
+"""Command line: ``python -m acdc_medsam verify data/ACDC``."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from acdc_medsam.check_provenance import MANIFEST, check_copy
+from acdc_medsam.provenance import NAME
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Compare a dataset with its provenance.json; 0 if they agree, 1 with a line for each difference, 2 without one."""
+    root: Path = options.dataset
+    if not root.is_dir():
+        return _usage(f"{root} is not a folder; give the folder that holds {NAME}, such as data/ACDC")
+    if not any((root / name).exists() for name in (NAME, MANIFEST)):
+        return _usage(f"{root} holds no {NAME}; give the folder that does, such as data/ACDC")
+    files, differences = check_copy(root, options.threads)
+    for name, reason in differences:
+        print(f"{name if name.isprintable() else ascii(name)}: {reason}")
+    if differences:
+        print(f"{root} is not as {NAME} says; differences: {len(differences)}")
+        return 1
+    print(f"{root}: all {files} files are as {NAME} says")
+    return 0
+
+
+def positive(text: str) -> int:
+    """Read a whole number from 1; ValueError, which argparse puts into words, for anything else."""
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+def _usage(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the command line names; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m acdc_medsam", description="Tools for a dataset made from ACDC.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    command = commands.add_parser("verify", help=f"compare each file of a dataset with its {NAME}")
+    command.add_argument("dataset", type=Path, help="folder of the dataset, such as data/ACDC")
+    threads = min(16, os.cpu_count() or 1)
+    command.add_argument("--threads", type=positive, default=threads, help=f"files read at a time (here: {threads})")
+    command.set_defaults(run=verify)
+    options = parser.parse_args(arguments)
+    status: int = options.run(options)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""Check a copy of the published dataset against its provenance.json: needs neither Snakemake nor the raw data.
+
+provenance.json may come from anywhere, so nothing in it is trusted: no name leads out of the folder, and only plain
+files are opened.
+"""
+
+import csv
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from acdc_medsam.encoders.registry import ENCODERS, fingerprint
+from acdc_medsam.errors import DatasetError
+from acdc_medsam.files import read_table, sha256_file
+from acdc_medsam.progress import Progress
+from acdc_medsam.provenance import FORMAT, NAME, content_digest, render
+
+MANIFEST = "manifest.tsv"
+SAFE_NAME = re.compile(r"(?!.*(^|/)\.\.?(/|$))[\w.-]+(/[\w.-]+)*", re.ASCII)
+"""A relative path of plain names, none of them . or .."""
+
+Difference = tuple[str, str]
+"""Name of a file as below the dataset's folder, and what is wrong with it."""
+
+
+def read_provenance(root: Path) -> tuple[dict[str, Any], bool]:
+    """Read provenance.json below a folder: what it says, and whether it is as ``write_provenance`` wrote it.
+
+    Raises:
+        DatasetError: it is missing, or not of that form.
+    """
+    try:
+        data = plain_file(root, NAME).read_bytes()
+        content = json.loads(data)
+        entries = [(entry["bytes"], entry["sha256"]) for entry in content["files"].values()]
+        known = content["format"] == FORMAT and all(isinstance(b, int) and isinstance(s, str) for b, s in entries)
+        named_fingerprint(content)
+        time, sha256 = content["written"]["time"], content["written"]["sha256"]
+        sound = render(content) == data and content_digest(content, time) == sha256
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise DatasetError("cannot be read: it is damaged, or was not written by this workflow") from error
+    if not known:
+        raise DatasetError("is of another form than this version of the workflow reads")
+    return content, sound
+
+
+def check_copy(root: Path, threads: int) -> tuple[int, list[Difference]]:
+    """Compare every file below a folder with its ``provenance.json``.
+
+    Args:
+        root: the folder ``data/ACDC``, or a copy of it.
+        threads: files that are read at a time.
+
+    Returns:
+        Number of files that were compared, and every difference, sorted by name.
+    """
+    try:
+        content, sound = read_provenance(root)
+    except DatasetError as error:
+        return 0, [(NAME, str(error))]
+    files: dict[str, dict[str, Any]] = content["files"]
+    owners = {entry["sha256"]: name for name, entry in files.items()}
+    differences = [] if sound else [(NAME, "contradicts itself: it was changed after it was written")]
+    differences += [(name, "does not belong here") for name in found_files(root) - {*files, NAME}]
+    progress = Progress(len(files), "file")
+    with ThreadPoolExecutor(threads) as pool:
+        for name, reason in zip(
+            files, pool.map(lambda name: check_file(root, name, files, owners), files), strict=True
+        ):
+            progress.advance()
+            differences += [(name, reason)] if reason else []
+    progress.close()
+    if MANIFEST not in files:
+        differences.append((NAME, f"does not list {MANIFEST}"))
+    elif not any(name == MANIFEST for name, _ in differences):
+        differences += check_manifest(root / MANIFEST, content)
+    return len(files), sorted(differences)
+
+
+def found_files(root: Path) -> set[str]:
+    """Name everything below a folder that is no folder; a symbolic link to a folder is not entered."""
+    found = set()
+    for folder, folders, names in os.walk(root):
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        found |= {os.path.relpath(os.path.join(folder, name), root) for name in (*names, *links)}  # noqa: PTH118 speed
+    return found
+
+
+def plain_file(root: Path, name: str) -> Path:
+    """Path of a file below a folder, links followed.
+
+    Raises:
+        DatasetError: there is no such file, it is a pipe or the like, or a link leads out of the folder.
+    """
+    try:
+        path = (root / name).resolve(strict=True)
+        regular = stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DatasetError("is missing") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+        raise DatasetError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not path.is_relative_to(root.resolve()):
+        raise DatasetError("is, or lies behind, a symbolic link that leads out of the dataset")
+    if not regular:
+        raise DatasetError("is not a file")
+    return path
+
+
+def check_file(root: Path, name: str, files: Mapping[str, Mapping[str, Any]], owners: Mapping[str, str]) -> str | None:
+    """Say what is wrong with a listed file, None if nothing is. ``owners``: sha256 -> file that should have it."""
+    if not SAFE_NAME.fullmatch(name):
+        return f"is no path below the dataset's folder; {NAME} is not to be trusted"
+    try:
+        path = plain_file(root, name)
+        size, expected = path.stat().st_size, files[name]["bytes"]
+        if size != expected:
+            return f"has {size} bytes instead of {expected}"
+        sha256 = sha256_file(path)
+    except DatasetError as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    if sha256 == files[name]["sha256"]:
+        return None
+    return f"has the content of {owners[sha256]}" if sha256 in owners else f"has other content than {NAME} says"
+
+
+def check_manifest(manifest: Path, content: Mapping[str, Any]) -> list[Difference]:
+    """Compare what provenance.json says of images, embeddings and their encoder with the manifest."""
+    files, encoder, found = content["files"], named_fingerprint(content), list[Difference]()
+    try:
+        for row in read_table(manifest):
+            said = {f"{row['split']}/images/{row['slice']}.png": row["image_sha256"]}
+            if row["embedding"]:
+                said[row["embedding"]] = row["embedding_sha256"]
+                if row["encoder"] != encoder:
+                    found.append((row["embedding"], f"{MANIFEST} names another encoder than {NAME}"))
+            wrong = [name for name, sha256 in said.items() if files.get(name, {}).get("sha256") != sha256]
+            found += [(name, f"{MANIFEST} and {NAME} contradict each other") for name in wrong]
+    except (KeyError, ValueError, csv.Error):
+        found.append((MANIFEST, "is no manifest of this workflow"))
+    return found
+
+
+def named_fingerprint(content: Mapping[str, Any]) -> str | None:
+    """Fingerprint of the encoder that provenance.json names; None if it is none that is known."""
+    weights = [entry["sha256"] for name, entry in content["origins"].items() if name.startswith("weights/")]
+    encoder = content["configuration"]["encoder"]
+    known = encoder["name"] in ENCODERS and len(weights) == 1
+    return fingerprint(encoder["name"], weights[0], encoder["precision"]) if known else None

@@ -1,0 +1,53 @@
+"""Export lists: volumes and slices by split, as the loaders of HiLab-git/SSL4MIS read them.
+
+``BaseDataSets`` (code/dataloaders/dataset.py) reads names without ending from ``train_slices.list`` and ``val.list``
+below its ``base_dir``, the test scripts ``test.list``; files are ``data/slices/<slice>.h5`` and ``data/<volume>.h5``.
+HiLab-git/WSL4MIS reads no lists: its ``base_dir`` is the folder that holds ``ACDC_training_slices``.
+"""
+
+import logging
+from collections import defaultdict
+from pathlib import Path
+
+from acdc_medsam.dataset import SPLITS, volume_of
+from acdc_medsam.exports.folder import close_export, published_digests, split_of_patients
+from acdc_medsam.files import read_table, write_bytes
+from acdc_medsam.publish import link_file
+from acdc_medsam.split import rank
+
+logger = logging.getLogger(__name__)
+
+
+def export_lists(manifest: Path, published: Path, folder: Path, index: Path, link: str, seed: int) -> None:
+    """Link the H5 files and write ``<split>.list`` and ``<split>_slices.list``, slices without structures included.
+
+    Args:
+        manifest: ``manifest.tsv`` of the published dataset.
+        published: the index of published files.
+        folder: of the export.
+        index: declared output.
+        link: see :func:`acdc_medsam.publish.link_file`.
+        seed: of the order of patients. SSL4MIS takes the first lines as labelled, and ACDC's numbers go by group.
+
+    Raises:
+        DatasetError: the split is by slice, not by patient.
+    """
+    splits, lists = split_of_patients(read_table(manifest)), defaultdict[str, list[str]](list)
+    files = dict[Path, str | None]()
+    by_patient = defaultdict(list)
+    for source, sha256 in published_digests(published).items():
+        if source.suffix == ".h5":
+            by_patient[source.name.split("_")[0]].append((source, sha256))
+    for patient in rank(splits, seed):
+        for source, sha256 in by_patient[patient]:
+            whole = source.stem == volume_of(source.stem)
+            target = folder / "data" / ("" if whole else "slices") / source.name
+            link_file(source, target, link)
+            files[target] = sha256
+            lists[splits[patient] + ("" if whole else "_slices")].append(source.stem)
+    for name in (split + ending for split in SPLITS for ending in ("", "_slices")):
+        path = folder / f"{name}.list"
+        write_bytes(path, "".join(f"{item}\n" for item in lists[name]).encode())
+        files[path] = None
+    close_export(folder, index, files)
+    logger.info("%s", ", ".join(f"{name} {len(items)}" for name, items in lists.items()))

@@ -1,0 +1,17 @@
+"""Rule write_card: manifest and checks -> dataset card and Croissant description."""
+
+from pathlib import Path
+
+from acdc_medsam.card import write_card
+from acdc_medsam.jobs import job_log
+
+if __name__ == "__main__" and "snakemake" in globals():
+    with job_log(snakemake.log[0]):
+        write_card(
+            manifest=Path(snakemake.input.manifest),
+            quality=Path(snakemake.input.quality),
+            template=Path(snakemake.input.template),
+            card=Path(snakemake.output.card),
+            croissant=Path(snakemake.output.croissant),
+            settings=snakemake.params.settings,
+        )
