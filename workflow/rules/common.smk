@@ -103,7 +103,7 @@ def batch_slices(wildcards):
 def embed_threads(wildcards):
     """Share the cores among the embedding jobs that may run at a time, which `--resources gpu=N` says."""
     gpus = workflow.global_resources.get("gpu")
-    at_a_time = max(1, gpus.value if gpus else 1)
+    at_a_time = gpus and gpus.value or 1
     return min(16, max(1, (workflow.resource_settings.cores or 16) // at_a_time))
 
 
