@@ -1,10 +1,13 @@
-"""Shared by all tests: where the project lies, the demo's weights, the real sample, and tiny phantoms."""
+"""Shared by all tests: where the project lies, the demo's weights, the real sample, tiny phantoms and a run on them."""
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from acdc_medsam.phantom import write_cohort
+from workflow_run import Run, Workflow
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = ROOT / "checkpoints" / "lite_medsam.pth"
@@ -33,3 +36,15 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("raw")
     write_cohort(folder, patients=3, testing=1, in_plane=(48, 40), depth=4)
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished_once(
+    raw: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Workflow, Run, dict[str, Any]]:
+    """A complete run with LiteMedSAM; never written to."""
+    workflow = Workflow(tmp_path_factory.mktemp("finished") / "run")
+    shutil.copytree(raw, workflow.raw)
+    encoder = {"name": "lite_medsam", "checkpoint": str(checkpoint), "patients_per_job": 2}
+    workflow.configure(encoder=encoder)
+    return workflow, workflow.run(), encoder
