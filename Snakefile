@@ -11,6 +11,10 @@ configfile: f"{workflow.basedir}/config.yaml"
 report: "workflow/report/workflow.rst"
 
 
+# For `--sdm apptainer`; docs/cluster.md says how to make it.
+container: f"{workflow.basedir}/acdc-medsam.sif"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/start_and_end.smk"
 include: "workflow/rules/normalize.smk"

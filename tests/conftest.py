@@ -1,14 +1,17 @@
-"""Shared by all tests: where the project lies, the demo's weights, the real sample, tiny phantoms, nnU-Net's check."""
+"""Shared by all tests: the demo's weights, the real sample, tiny phantoms and a run on them, nnU-Net's check."""
 
 import importlib
 import multiprocessing.dummy
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
 from acdc_medsam.phantom import write_cohort
+from workflow_run import Run, Workflow
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = ROOT / "checkpoints" / "lite_medsam.pth"
@@ -50,3 +53,15 @@ def integrity(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = importlib.import_module("nnunetv2.experiment_planning.verify_dataset_integrity")
     monkeypatch.setattr(module, "multiprocessing", SimpleNamespace(get_context=lambda method: multiprocessing.dummy))
     return module
+
+
+@pytest.fixture(scope="session")
+def finished_once(
+    raw: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Workflow, Run, dict[str, Any]]:
+    """A complete run with LiteMedSAM; never written to."""
+    workflow = Workflow(tmp_path_factory.mktemp("finished") / "run")
+    shutil.copytree(raw, workflow.raw)
+    encoder = {"name": "lite_medsam", "checkpoint": str(checkpoint), "patients_per_job": 2}
+    workflow.configure(encoder=encoder)
+    return workflow, workflow.run(), encoder

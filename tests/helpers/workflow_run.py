@@ -33,6 +33,7 @@ class Workflow:
         self.raw = folder / "raw"
         self.data = folder / "data" / "ACDC"
         self.store = folder / "work" / "embeddings" / "store"
+        self.environment: dict[str, str] | None = None
 
     def configure(self, **config: Any) -> None:
         """Write the configuration that overlays the project's own."""
@@ -46,7 +47,12 @@ class Workflow:
     def run(self, *arguments: str, expect: int = 0) -> Run:
         """Run Snakemake; fail with what it printed unless it ended as expected."""
         process = subprocess.run(
-            self.command(*arguments), cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         assert process.returncode == expect, process.stdout
         return Run(process)

@@ -18,18 +18,6 @@ def workflow(raw: Path, tmp_path: Path) -> Workflow:
     return new
 
 
-@pytest.fixture(scope="session")
-def finished_once(
-    raw: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Workflow, Run, dict[str, Any]]:
-    """A complete run with LiteMedSAM; never written to."""
-    workflow = Workflow(tmp_path_factory.mktemp("finished") / "run")
-    shutil.copytree(raw, workflow.raw)
-    encoder = {"name": "lite_medsam", "checkpoint": str(checkpoint), "patients_per_job": 2}
-    workflow.configure(encoder=encoder)
-    return workflow, workflow.run(), encoder
-
-
 @pytest.fixture
 def finished(finished_once: tuple[Workflow, Run, dict[str, Any]], tmp_path: Path) -> Workflow:
     """A copy of a complete run, for a test to change."""

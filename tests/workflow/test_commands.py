@@ -1,4 +1,4 @@
-"""Every command of the README, as a user types it at the root of the repository."""
+"""Every command of the README, as a user types it at the root of the repository, and those of docs/cluster.md."""
 
 import os
 import re
@@ -10,9 +10,18 @@ from pathlib import Path
 import pytest
 import yaml
 
+from workflow_run import Workflow
+
 ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"(?:`|^ +)(?:python -m )?((?:snakemake|acdc_medsam) [^`\n]+)", re.MULTILINE)
 COMMANDS = sorted(set(COMMAND.findall((ROOT / "README.md").read_text())))
+CLUSTER = (ROOT / "docs/cluster.md").read_text()
+APPTAINER = """#!/bin/sh
+[ "$1" = --version ] && exec echo apptainer version 1.3.0
+echo "$@" >> apptainer.log
+for last; do :; done
+exec sh -c "$last"
+"""
 
 
 def run(command: list[str], folder: Path) -> str:
@@ -46,6 +55,15 @@ def root(raw: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
     return folder
 
 
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an `apptainer` that runs commands as they are."""
+    folder = tmp_path_factory.mktemp("tools")
+    (folder / "apptainer").write_text(APPTAINER)
+    (folder / "apptainer").chmod(0o755)
+    return folder
+
+
 def test_the_readme_has_the_commands_that_are_tested() -> None:
     assert {"snakemake --cores 16 --resources gpu=1", "acdc_medsam verify data/ACDC"} <= set(COMMANDS)
     assert len(COMMANDS) >= 7
@@ -57,6 +75,35 @@ def test_a_command_works(root: Path, command: str) -> None:
     output = run(["bash", "-c", f'"{sys.executable}" -m {command}'], root)
     if "--cores" in command:
         assert "report: data/ACDC/report.html" in output
+
+
+@pytest.mark.parametrize(
+    "command", sorted(set(re.findall(r"(?:`|^|')(snakemake [^`\n]+[^`\n'])", CLUSTER, re.MULTILINE)))
+)
+def test_a_command_for_a_cluster_can_be_planned(root: Path, tools: Path, command: str) -> None:
+    """tests/slurm runs what they plan."""
+    command = command.replace("medsam_vit_b", "lite_medsam")
+    run(["bash", "-c", f'PATH="{tools}:$PATH" "{sys.executable}" -m {command} --dry-run'], root)
+
+
+def test_the_speed_of_embedding_is_read_from_the_logs(root: Path) -> None:
+    command = re.search(r"^awk .*", CLUSTER, re.MULTILINE)
+    assert command is not None
+    assert re.fullmatch(r"[\d.]+ slices per second\n", run(["bash", "-c", command[0]], root))
+
+
+def test_every_file_named_for_a_cluster_exists() -> None:
+    named = re.findall(r"(?:profiles|envs)/[\w.-]+(?:/[\w.-]+\w)?|Dockerfile", CLUSTER)
+    assert len(set(named)) >= 6
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_jobs_run_in_the_container(workflow: Workflow, tools: Path) -> None:
+    """With an apptainer that only notes what it is called with and runs it."""
+    workflow.environment = {**os.environ, "PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    workflow.run("--sdm", "apptainer", "--apptainer-args=--nv", "--", "work/h5/patient001/index.tsv")
+    call = (workflow.folder / "apptainer.log").read_text()
+    assert call.startswith("exec ") and " --nv " in call and f" {ROOT}/acdc-medsam.sif " in call
 
 
 def test_make_demo(checkpoint: Path, tmp_path: Path) -> None:

@@ -110,10 +110,9 @@ def batch_slices(wildcards):
 
 
 def embed_threads(wildcards):
-    """Share the cores among the embedding jobs that may run at a time, which `--resources gpu=N` says."""
-    gpus = workflow.global_resources.get("gpu")
-    at_a_time = max(1, gpus.value if gpus else 1)
-    return min(16, max(1, (workflow.resource_settings.cores or 16) // at_a_time))
+    """Share the cores among as many embedding jobs as `--resources gpu=N` allows; without it, one takes all."""
+    cores, gpus = workflow.resource_settings.cores or 16, workflow.global_resources.get("gpu")
+    return min(16, max(1, cores // gpus.value)) if gpus and gpus.value else cores
 
 
 def checkpoint(wildcards):
