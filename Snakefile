@@ -19,6 +19,7 @@ include: "workflow/rules/embed.smk"
 include: "workflow/rules/split.smk"
 include: "workflow/rules/publish.smk"
 include: "workflow/rules/verify.smk"
+include: "workflow/rules/measure.smk"
 include: "workflow/rules/report.smk"
 
 

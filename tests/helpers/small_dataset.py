@@ -7,13 +7,16 @@ import torch
 from acdc_medsam.checks import Expectations
 from acdc_medsam.cohort import find_cohort
 from acdc_medsam.files import index_row, read_table, write_index
+from acdc_medsam.measure import measure_dataset
 from acdc_medsam.normalize import normalize_patient
 from acdc_medsam.publish import Sources, publish_dataset
 from acdc_medsam.render import render_patient
 from acdc_medsam.split import split_dataset
 from acdc_medsam.store import EMBEDDING_COLUMNS, EMBEDDING_SHAPE, embedding_digest, save_tensor, store_path
+from acdc_medsam.verify import verify_dataset
 
 SIZE = 64
+TEMPLATE = Path(__file__).parents[2] / "workflow/report/page/page.html.j2"
 
 
 class SmallDataset:
@@ -62,6 +65,42 @@ class SmallDataset:
         )
         subsets = {path.parent.name: read_table(path)[0]["subset"] for path in self.tables}
         publish_dataset(sources, subsets, [], self.output, self.data / "manifest.tsv", self.index, link)
+
+    def measure(self, raw: Path, embeddings: bool = True, code: str = "code") -> Path:
+        """Run measure; returns the index."""
+        index = self.work / "measures" / "index.tsv"
+        measure_dataset(
+            h5=[self.work / "h5" / path.parent.name / "index.tsv" for path in self.tables],
+            slices=self.tables,
+            embeddings=[self.work / "embeddings/none/p001-016.tsv"] if embeddings else [],
+            raw=[path for path in raw.rglob("*.nii.gz") if "_gt" not in path.name],
+            index=index,
+            code=code,
+            threads=2,
+        )
+        return index
+
+    def report(self, raw: Path, unit: str = "patient", embeddings: bool = True) -> str:
+        """Run publish, verify, measure and report; returns the page."""
+        from acdc_medsam.report import page  # imports matplotlib, which other tests need not wait for
+
+        self.publish(unit=unit, embeddings=embeddings)
+        quality = self.data / "quality.json"
+        expected = self.expectations(unit=unit, embeddings=embeddings)
+        verify_dataset(self.output, self.index, quality, self.work / "verified.tsv", expected, threads=1)
+        sources = page.Sources(
+            manifest=self.data / "manifest.tsv",
+            quality=quality,
+            measures=self.measure(raw, embeddings),
+            published=self.index,
+            embeddings=[self.work / "embeddings/none/p001-016.tsv"] if embeddings else [],
+            benchmarks=self.work / "benchmarks",
+            template=TEMPLATE,
+        )
+        encoder = "lite_medsam" if embeddings else "none"
+        settings = {"encoder": encoder, "precision": "float32", "unit": unit, "validation": 0.2, "seed": 2026}
+        page.write_report(sources, self.data / "report.html", settings, threads=2)
+        return (self.data / "report.html").read_text(encoding="utf-8")
 
     def expectations(self, **changes: object) -> Expectations:
         """What the dataset was made to be."""

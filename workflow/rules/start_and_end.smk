@@ -14,7 +14,7 @@ def forget_untrue_indexes():
     stages before it, because Snakemake makes a missing file again only if a target or a job asks for it.
     """
     left_out = config["on_invalid"] == "exclude"
-    indexes = of_patients(H5_INDEX) + of_patients(PNG_INDEX) + of_batches(EMBEDDINGS) + [PUBLISHED, VERIFIED]
+    indexes = of_patients(H5_INDEX) + of_patients(PNG_INDEX) + of_batches(EMBEDDINGS) + [MEASURES, PUBLISHED, VERIFIED]
     for index in filter(os.path.exists, indexes):
         if not index_is_true(Path(index)) or (not left_out and read_index_comments(Path(index)).left_out):
             logger.warning(f"{index}: files that it lists have gone or changed; they are made again")
@@ -26,7 +26,7 @@ def forget_untrue_indexes():
 def introduce():
     """Say in one line what is about to be made."""
     slices = count_slices(PATIENTS.values())
-    jobs = 2 * len(PATIENTS) + len(of_batches(EMBEDDINGS)) + 6
+    jobs = 2 * len(PATIENTS) + len(of_batches(EMBEDDINGS)) + 7
     disk = f"up to {slices * EMBEDDING_MIB / 1024:.1f} GiB of embeddings by {ENCODER}"
     logger.info(
         f"ACDC to MedSAM: {len(PATIENTS)} patients, {2 * len(PATIENTS)} volumes, {slices} slices; "

@@ -14,7 +14,7 @@ from acdc_medsam.encoders.checkpoint_file import checked_sha256
 from acdc_medsam.encoders.registry import ENCODERS, fingerprint
 from acdc_medsam.files import index_row, read_table, write_index
 from acdc_medsam.jobs import ON_SCREEN
-from acdc_medsam.store import EMBEDDING_COLUMNS, embedding_digest, store_path
+from acdc_medsam.store import EMBEDDING_COLUMNS, WEIGHTS_NOTE, embedding_digest, store_path
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def embed_batch(tables: Sequence[Path], table: Path, store: Path, options: Encod
         index_row(store_path(store, key), table, known.get(key), slice=name, digest=key, encoder=encoder)
         for name, key in digests.items()
     ]
-    write_index(table, rows, EMBEDDING_COLUMNS)
+    write_index(table, rows, EMBEDDING_COLUMNS, notes=[WEIGHTS_NOTE + weights])
     kept = len(images) - len(missing)
     logger.info("%s: encoded %d slices in %.1f s, kept %d", table.stem, len(missing), seconds, kept, extra=ON_SCREEN)
 

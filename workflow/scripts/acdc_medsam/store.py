@@ -18,6 +18,9 @@ EMBEDDING_SHAPE = (256, 64, 64)
 EMBEDDING_COLUMNS = ("slice", "digest", "encoder")
 """Further columns of the index of a batch of embeddings."""
 
+WEIGHTS_NOTE = "sha256 of the weights: "
+"""Begins the remark of such an index that says which weights the embeddings were made with."""
+
 
 def embedding_digest(encoder: str, pixels_sha256: str) -> str:
     """Name of an embedding: hex sha256 over the encoder's fingerprint and the sha256 of the image's pixels."""
