@@ -1,10 +1,12 @@
-"""Shared by all tests: where the project lies, the demo's weights, the real sample, and tiny phantoms."""
+"""Shared by all tests: where the project lies, the demo's weights, the real sample and a run on it, tiny phantoms."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from acdc_medsam.phantom import write_cohort
+from workflow_run import Run, Workflow
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = ROOT / "checkpoints" / "lite_medsam.pth"
@@ -33,3 +35,13 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("raw")
     write_cohort(folder, patients=3, testing=1, in_plane=(48, 40), depth=4)
     return folder
+
+
+@pytest.fixture(scope="session")
+def real(sample: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, Run]:
+    """A complete run on the sample with LiteMedSAM; never written to."""
+    workflow = Workflow(tmp_path_factory.mktemp("real"))
+    (workflow.raw).mkdir()
+    shutil.copytree(sample / "training", workflow.raw / "training")
+    workflow.configure(encoder={"name": "lite_medsam", "checkpoint": str(checkpoint)})
+    return workflow, workflow.run()

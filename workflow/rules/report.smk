@@ -13,7 +13,7 @@ rule write_report:
     output:
         report=report(
             REPORT,
-            caption="../report/report.rst",
+            caption="../report/captions/report.rst",
             category="Dataset",
             labels={"file": "report"},
         ),

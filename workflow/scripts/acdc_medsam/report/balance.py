@@ -55,7 +55,7 @@ def _structures(rows: Sequence[Row]) -> list[str]:
     cells = [whole(len(rows))]
     for column in PIXEL_COLUMNS.values():
         counts = [int(row[column]) for row in rows]
-        cells += [whole(np.count_nonzero(counts)), percent(sum(counts) / pixels) if rows else "–"]
+        cells += [whole(np.count_nonzero(counts)), percent(sum(counts) / pixels) if rows else ""]
     return cells
 
 
@@ -88,7 +88,9 @@ def describe_geometry(contents: Contents) -> Table:
         [name, *(figures(statistic(values), 4) for statistic in (np.min, np.median, np.max)), whole(len(set(values)))]
         for name, values in quantities.items()
     ]
-    return Table("Geometry of the volumes, as acquired.", ("", "smallest", "median", "largest", "values"), rows)
+    return Table(
+        "Geometry of the volumes, as acquired.", ("", "smallest", "median", "largest", "different values"), rows
+    )
 
 
 def _geometry(contents: Contents) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
@@ -124,9 +126,7 @@ def draw_groups(contents: Contents) -> Chart:
 def draw_areas(contents: Contents, structure: str) -> Chart:
     """Draw the area of a structure in the slices that show it, per group, at end-diastole and end-systole."""
     areas, group, phase = contents.areas[structure] / 100, contents.column("group"), contents.column("phase")
-    boxes = [
-        areas[(areas > 0) & (group == one) & (phase == time)] for one in contents.groups for time in PHASES
-    ]
+    boxes = [areas[(areas > 0) & (group == one) & (phase == time)] for one in contents.groups for time in PHASES]
     labels = [f"{one}\n{time}" if time == PHASES[0] else time for one in contents.groups for time in PHASES]
 
     def draw(axes: "Axes") -> None:
@@ -143,7 +143,11 @@ def draw_areas(contents: Contents, structure: str) -> Chart:
         axes.set_ylabel("cm² in a slice")
         axes.set_ylim(bottom=0)
 
-    medians = [f"{label.replace(chr(10), ' ')} {figures(np.median(box), 2)}" for label, box in zip(labels, boxes, strict=True) if box.size]
+    medians = [
+        f"{label.replace(chr(10), ' ')} {figures(np.median(box), 2)}"
+        for label, box in zip(labels, boxes, strict=True)
+        if box.size
+    ]
     name = STRUCTURE_NAMES[structure]
     return draw_chart(
         f"area-{structure}",
@@ -175,7 +179,8 @@ def draw_geometry(contents: Contents) -> list[Chart]:
         axes.set(xlabel="slices in a volume", ylabel="volumes")
 
     def between(values: Sequence[float]) -> str:
-        return f"between {figures(min(values), 4)} and {figures(max(values), 4)}, median {figures(float(np.median(values)), 4)}"
+        low, middle, high = (figures(value, 4) for value in np.quantile(values, (0, 0.5, 1)))
+        return f"between {low} and {high}, median {middle}"
 
     different = len({tuple(one) for one in size.tolist()})
     square = np.mean(size[:, 0] == size[:, 1])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from acdc_medsam.dataset import patient_number
 from acdc_medsam.files import read_table
 from acdc_medsam.report.drawing import SERIES, draw_chart
 from acdc_medsam.report.elements import Chart, Table, seconds_of, size_of, whole
@@ -77,10 +78,15 @@ def cost_section(jobs: Sequence[Job], slices: Mapping[str, int], published: Path
         published: index of published files.
     """
     patients = seconds_per_patient(jobs)
-    return Cost(list_stages(jobs), list_patients(patients, slices), list_files(published), [draw_patients(patients)])
+    return Cost(
+        list_stages(jobs, len(slices)),
+        list_patients(patients, slices),
+        list_files(published),
+        [draw_patients(patients)],
+    )
 
 
-def list_stages(jobs: Sequence[Job]) -> Table:
+def list_stages(jobs: Sequence[Job], patients: int) -> Table:
     """Jobs, seconds and memory of each stage."""
     rows = []
     for stage in STAGES:
@@ -89,21 +95,24 @@ def list_stages(jobs: Sequence[Job]) -> Table:
             longest = max(of_stage, key=lambda job: job.seconds)
             rows.append(
                 [
-                    stage,
-                    whole(len(of_stage)),
-                    seconds_of(sum(job.seconds for job in of_stage)),
-                    seconds_of(sum(job.cpu_seconds for job in of_stage)),
-                    seconds_of(longest.seconds) + (f" ({longest.item})" if longest.item != stage else ""),
+                    *_times(stage, of_stage, patients),
+                    f"{seconds_of(longest.seconds)} ({longest.item})" if len(of_stage) > 1 else "",
                     size_of(max(job.bytes for job in of_stage)),
                 ]
             )
-    total = [sum(job.seconds for job in jobs), sum(job.cpu_seconds for job in jobs)]
-    rows.append(["all", whole(len(jobs)), *map(seconds_of, total), "", ""])
+    rows.append([*_times("all", jobs, patients), "", ""])
     return Table(
-        "Time of each stage's jobs, the last run of each. Jobs run side by side, so that the whole took less.",
-        ("Stage", "jobs", "seconds of all jobs", "of CPU time", "longest job", "most memory of a job"),
+        "Time of each stage's jobs, the last run of each; jobs ran side by side, so that the whole took less. "
+        "Snakemake looks at CPU time and memory now and then, and sees little of a short job.",
+        ("Stage", "jobs", "seconds", "per patient", "CPU time", "longest job", "most memory"),
         rows,
     )
+
+
+def _times(name: str, jobs: Sequence[Job], patients: int) -> list[str]:
+    seconds = sum(job.seconds for job in jobs)
+    cpu_seconds = sum(job.cpu_seconds for job in jobs)
+    return [name, whole(len(jobs)), *map(seconds_of, (seconds, seconds / patients, cpu_seconds))]
 
 
 def seconds_per_patient(jobs: Sequence[Job]) -> dict[str, dict[str, float]]:
@@ -126,26 +135,32 @@ def list_patients(patients: Mapping[str, Mapping[str, float]], slices: Mapping[s
 
 
 def draw_patients(patients: Mapping[str, Mapping[str, float]]) -> Chart:
-    """Draw the distribution of seconds per patient, stage by stage."""
-    stages = {
-        stage: [seconds[stage] for seconds in patients.values() if stage in seconds] for stage in STAGES
-    }
-    stages = {stage: seconds for stage, seconds in stages.items() if seconds}
-    most = max((max(seconds) for seconds in stages.values()), default=1.0)
+    """Draw the seconds of each patient's jobs."""
+    stages = [stage for stage in STAGES if any(stage in seconds for seconds in patients.values())]
 
     def draw(axes: "Axes") -> None:
-        for number, (stage, seconds) in enumerate(stages.items()):
-            axes.hist(seconds, bins=np.linspace(0, most, 31), histtype="step", linewidth=1.5, color=SERIES[number],
-                      label=stage)
-        axes.set(xlabel="seconds of a patient's job", ylabel="patients", xlim=(0, None))
+        for number, stage in enumerate(stages):
+            seconds = {patient_number(name): of[stage] for name, of in patients.items() if stage in of}
+            axes.scatter(
+                list(seconds),
+                list(seconds.values()),
+                s=12,
+                marker="os"[number % 2],
+                color=SERIES[number],
+                linewidths=0,
+                alpha=0.8,
+                label=stage,
+            )
+        axes.set(xlabel="number of the patient", ylabel="seconds")
+        axes.set_ylim(bottom=0)
         if stages:
             axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
 
-    words = "; ".join(
-        f"{stage}: median {seconds_of(float(np.median(seconds)))}, longest {seconds_of(max(seconds))}"
-        for stage, seconds in stages.items()
-    )
-    return draw_chart("seconds", "Seconds per patient", f"Histograms. {words}.", draw)
+    words = []
+    for stage in stages:
+        seconds = [of[stage] for of in patients.values() if stage in of]
+        words.append(f"{stage}: median {seconds_of(float(np.median(seconds)))}, longest {seconds_of(max(seconds))}")
+    return draw_chart("seconds", "Seconds of each patient's jobs", "; ".join(words) + ".", draw)
 
 
 def list_files(published: Path) -> Table:

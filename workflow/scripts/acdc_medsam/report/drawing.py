@@ -94,7 +94,9 @@ def _embedded(svg: str, name: str) -> str:
     return svg.replace("\n", " ")
 
 
-def band(axes: "Axes", x: Sequence[float], low: Sequence[float], middle: Sequence[float], high: Sequence[float]) -> None:
+def band(
+    axes: "Axes", x: Sequence[float], low: Sequence[float], middle: Sequence[float], high: Sequence[float]
+) -> None:
     """Draw a line between two bounds."""
     axes.fill_between(x, low, high, color=SERIES[0], alpha=0.25, linewidth=0)
     axes.plot(x, middle, color=SERIES[0], linewidth=1.4)

@@ -24,7 +24,7 @@ GROUP_NAMES = {
 
 @dataclass(frozen=True)
 class Table:
-    """A table: caption, column heads, and rows of cells, whose first ``text_columns`` are words and the first a head."""
+    """A table: caption, heads and rows of cells; the first cell of a row is its head, ``text_columns`` hold words."""
 
     caption: str
     columns: Sequence[str]
@@ -47,11 +47,12 @@ def whole(number: float) -> str:
 
 
 def figures(number: float, digits: int = 3) -> str:
-    """Write a measurement to some significant figures, without an exponent: ``0.0123``, ``1,230``."""
+    """Write a measurement to some significant figures, without an exponent or zeros behind: ``0.0123``, ``1,230``."""
     if number == 0 or not math.isfinite(number):
         return f"{number:g}"
     decimals = digits - 1 - math.floor(math.log10(abs(number)))
-    return f"{round(number, decimals):,.{max(decimals, 0)}f}"
+    text = f"{round(number, decimals):,.{max(decimals, 0)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def percent(share: float) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from acdc_medsam.dataset import SPLITS
 from acdc_medsam.measures import Floats
 from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.drawing import LINE, SERIES, TEXT, draw_chart
@@ -25,11 +26,16 @@ DRAWS, SEED = 500, 2026
 
 @dataclass(frozen=True)
 class Drift:
-    """Distance of the means of train and val, the 5th, 50th and 95th percentile of random splits, and their share
-    that is at least as far apart."""
+    """How far the means of train and val lie apart, next to random splits.
+
+    Attributes:
+        distance: of train and val.
+        random: 5th and 95th percentile of the distances of random splits.
+        share: of the random splits, those that are at least as far apart.
+    """
 
     distance: float
-    random: tuple[float, float, float]
+    random: tuple[float, float]
     share: float
 
 
@@ -54,9 +60,9 @@ class Embeddings:
 
 
 def identical_pictures(contents: Contents) -> list[tuple[str, ...]]:
-    """Slices in different splits whose PNG images are the same bytes."""
+    """Slices in different splits whose PNG images are the same bytes, those in train first."""
     same = defaultdict(list)
-    for row in contents.rows:
+    for row in sorted(contents.rows, key=lambda row: SPLITS.index(row["split"])):
         same[row["image_sha256"]].append(row)
     return [
         tuple(f"{row['split']}/{row['slice']}" for row in rows)
@@ -80,7 +86,9 @@ def similarities(pooled: npt.NDArray[np.float32]) -> Floats:
 
 
 def near_duplicates(contents: Contents, similarity: Floats, threshold: float = THRESHOLD) -> list[Pair]:
-    """Pairs of slices in different splits whose similarity is at least ``threshold``, the most alike first.
+    """Pairs of slices in different splits whose similarity is at least ``threshold``, the most alike pair first.
+
+    Of a pair the slice in train comes first, or that in val.
 
     Args:
         contents: the dataset.
@@ -88,7 +96,8 @@ def near_duplicates(contents: Contents, similarity: Floats, threshold: float = T
         threshold: least similarity.
     """
     split, patient, name = (contents.column(key) for key in ("split", "patient", "slice"))
-    one, other = np.nonzero(np.triu(similarity >= threshold, 1) & (split[:, np.newaxis] != split))
+    number = np.array([SPLITS.index(one) for one in split])
+    one, other = np.nonzero((similarity >= threshold) & (number[:, np.newaxis] < number))
     order = np.argsort(-similarity[one, other], kind="stable")
     return [
         Pair(
@@ -127,8 +136,8 @@ def drift_between(vectors: Floats, validation: Sequence[bool], units: Sequence[s
 
     distances = np.sqrt(np.mean((means(sides.astype(float)) - means((~sides).astype(float))) ** 2, axis=1))
     drawn = distances[1:]
-    low, middle, high = np.quantile(drawn, (0.05, 0.5, 0.95)).tolist()
-    return Drift(float(distances[0]), (low, middle, high), float(np.mean(drawn >= distances[0] - 1e-12)))
+    low, high = np.quantile(drawn, (0.05, 0.95)).tolist()
+    return Drift(float(distances[0]), (low, high), float(np.mean(drawn >= distances[0] - 1e-12)))
 
 
 def embeddings_section(contents: Contents) -> Embeddings:
@@ -174,12 +183,12 @@ def describe_drift(contents: Contents, pooled: Floats) -> str | None:
         return None
     unit = "slice" if contents.shared else "patient"
     drift = drift_between(pooled[training], validation.tolist(), contents.column(unit)[training].tolist())
-    low, middle, high = map(figures, drift.random)
+    low, high = map(figures, drift.random)
     unusual = "more than" if drift.share < 0.05 else "no more than"
     return (
-        f"The means of train and val lie {figures(drift.distance)} standard deviations apart (root mean square over the "
-        f"channels). Of {DRAWS} random splits of the same {unit}s, {100 * drift.share:.0f} % are at least as far apart, "
-        f"the middle 90 % between {low} and {high}: val differs from train {unusual} chance explains."
+        f"The means of train and val lie {figures(drift.distance)} standard deviations apart (root mean square over "
+        f"the channels). Of {DRAWS} random splits of the same {unit}s, {100 * drift.share:.0f} % are at least as far "
+        f"apart, and the middle 90 % between {low} and {high}: val differs from train {unusual} chance explains."
     )
 
 
@@ -197,16 +206,30 @@ def draw_map(contents: Contents, pooled: Floats) -> list[Chart]:
             for number, kind in enumerate(kinds):
                 inside = contents.column(column) == kind
                 axes_.scatter(
-                    x[inside], y[inside], s=7, color=SERIES[number], marker="osD^v"[number], alpha=0.65, linewidths=0,
+                    x[inside],
+                    y[inside],
+                    s=7,
+                    color=SERIES[number],
+                    marker="osD^v"[number],
+                    alpha=0.65,
+                    linewidths=0,
                     label=kind,
                 )
             axes_.grid(visible=False)
             axes_.set(
-                xlabel=f"axis 1 ({100 * explained[0]:.0f} %)", ylabel=f"axis 2 ({100 * explained[1]:.0f} %)",
-                xticks=[], yticks=[],
+                xlabel=f"axis 1 ({100 * explained[0]:.0f} %)",
+                ylabel=f"axis 2 ({100 * explained[1]:.0f} %)",
+                xticks=[],
+                yticks=[],
             )
-            axes_.legend(ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1), markerscale=1.8, handletextpad=0.1,
-                         columnspacing=0.8)
+            axes_.legend(
+                ncols=5,
+                loc="lower center",
+                bbox_to_anchor=(0.5, 1),
+                markerscale=1.8,
+                handletextpad=0.1,
+                columnspacing=0.8,
+            )
 
         description = (
             f"Each dot is a slice, at its pooled embedding along the two axes of largest variance, by {column}."
@@ -218,13 +241,20 @@ def draw_map(contents: Contents, pooled: Floats) -> list[Chart]:
 def draw_norms(contents: Contents) -> Chart:
     """Draw the distribution of norms of each split."""
     norms, split = contents.of_slices(contents.measures.embedding_norms), contents.column("split")
-    bins = np.linspace(norms.min(), max(norms.max(), norms.min() + 1e-6), 31)
+    bins = np.linspace(norms.min(), max(norms.max(), norms.min() + 1e-6), 6 + int(len(norms) ** 0.5) // 2)
 
     def draw(axes: "Axes") -> None:
         for number, name in enumerate(contents.splits):
             if (split == name).any():
-                axes.hist(norms[split == name], bins=bins, density=True, histtype="step", linewidth=1.5,
-                          color=SERIES[number], label=name)
+                axes.hist(
+                    norms[split == name],
+                    bins=bins,
+                    density=True,
+                    histtype="step",
+                    linewidth=1.5,
+                    color=SERIES[number],
+                    label=name,
+                )
         axes.set(xlabel="Euclidean norm of an embedding", ylabel="density")
         axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
 
@@ -242,15 +272,16 @@ def draw_similarities(contents: Contents, similarity: Floats) -> Chart:
     def draw(axes: "Axes") -> None:
         for number, (name, values) in enumerate(kinds.items()):
             if values.size:
-                axes.hist(values, bins=bins, density=True, histtype="step", linewidth=1.5, color=SERIES[number],
-                          label=name)
+                axes.hist(
+                    values, bins=bins, density=True, histtype="step", linewidth=1.5, color=SERIES[number], label=name
+                )
         axes.axvline(THRESHOLD, color=TEXT, linewidth=0.8, linestyle="--")
         axes.axhline(0, color=LINE, linewidth=0.6)
         axes.set(xlabel="cosine similarity, centred", ylabel="density", xlim=(-1, 1.02))
         axes.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
 
     words = "; ".join(
-        f"{name}: median {figures(float(np.median(values)), 2)}, 99th percentile {figures(float(np.quantile(values, 0.99)), 2)}"
+        "{}: median {}, 99th percentile {}".format(name, *(figures(x, 2) for x in np.quantile(values, (0.5, 0.99))))
         for name, values in kinds.items()
         if values.size
     )

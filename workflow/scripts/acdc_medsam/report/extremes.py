@@ -10,7 +10,6 @@ from acdc_medsam.files import Row
 from acdc_medsam.measures import Floats
 from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.elements import STRUCTURE_NAMES, figures, percent, whole
-from acdc_medsam.report.pictures import Picture
 
 SHOWN = 4
 """Slices of each extreme."""
@@ -18,26 +17,31 @@ SHOWN = 4
 
 @dataclass(frozen=True)
 class Extreme:
-    """One end of a measure: what it is, how it is measured, and its slices with their value in words."""
+    """One end of a measure: what it is, how it is measured, and its slices with their value in words.
+
+    ``near`` says whether the heart alone is to be looked at.
+    """
 
     title: str
     measured: str
+    near: bool
     slices: Sequence[tuple[Row, str]]
 
 
 def find_extremes(contents: Contents) -> list[Extreme]:
     """Find the extreme slices, at most one of each patient for each extreme."""
-    area = "area in the slice, before resizing"
+    area = "Area in the slice."
     extremes = []
     for key in LABELS:
         for end, sign in (("Smallest", 1), ("Largest", -1)):
             title = f"{end} {STRUCTURE_NAMES[key]}"
-            extremes.append(_extreme(contents, title, area, sign * contents.areas[key], _square_millimetres(contents, key)))
+            values = sign * contents.areas[key]
+            extremes.append(_extreme(contents, title, area, values, _square_millimetres(contents, key), near=True))
     brightness, blur = contents.of_slices(contents.measures.brightness), contents.of_slices(contents.measures.blur)
     stretch = resize_stretch(contents.rows)
-    mean = "mean gray value of the PNG, of the largest possible"
-    effect = "blur effect of the slice before resizing, 0 sharp to 1"
-    ratio = "how much more the image is enlarged along one axis than along the other"
+    mean = "Mean gray value of the PNG image; white is 100 %."
+    effect = "Blur effect of the slice before resizing: 0 is sharp, 1 has no detail at all."
+    ratio = "How many times more the image was enlarged along one side than along the other, from which size."
     return [
         *extremes,
         _extreme(contents, "Darkest", mean, brightness, lambda place: percent(brightness[place])),
@@ -58,7 +62,7 @@ def _sides(row: Row) -> tuple[int, int]:
 
 def _stretch(row: Row) -> str:
     height, width = _sides(row)
-    return f"{figures(max(height, width) / min(height, width))} times: {width} x {height} pixels"
+    return f"{figures(max(height, width) / min(height, width))} times: {width} x {height}"
 
 
 def _square_millimetres(contents: Contents, structure: str) -> Callable[[int], str]:
@@ -69,11 +73,11 @@ def _square_millimetres(contents: Contents, structure: str) -> Callable[[int], s
 
 
 def _extreme(
-    contents: Contents, title: str, measured: str, values: Floats, describe: Callable[[int], str]
+    contents: Contents, title: str, measured: str, values: Floats, describe: Callable[[int], str], near: bool = False
 ) -> Extreme:
     """The slices of lowest value above or at either side of 0; a structure that is not there has no smallest area."""
     chosen = dict[str, int]()
     for place in np.argsort(values, kind="stable").tolist():
         if values[place] != 0 and len(chosen) < SHOWN:
             chosen.setdefault(contents.rows[place]["patient"], place)
-    return Extreme(title, measured, [(contents.rows[place], describe(place)) for place in chosen.values()])
+    return Extreme(title, measured, near, [(contents.rows[place], describe(place)) for place in chosen.values()])

@@ -17,16 +17,29 @@ from acdc_medsam.store import WEIGHTS_NOTE
 
 @dataclass(frozen=True)
 class Glance:
-    """Numbers to begin with, by name; the table of splits; facts by name; the warning if patients are shared."""
+    """What is to be seen first.
+
+    Attributes:
+        tiles: numbers by what they count.
+        splits: the table of splits.
+        facts: what the dataset was made with, by name.
+        hints: what stands out further down: the section's anchor, and what it is in words.
+        warning: which patients are shared between splits, or None.
+    """
 
     tiles: Mapping[str, str]
     splits: Table
     facts: Mapping[str, str]
+    hints: Sequence[tuple[str, str]]
     warning: str | None
 
 
 def at_a_glance(
-    contents: Contents, settings: Mapping[str, object], manifest: Path, embeddings: Sequence[Path]
+    contents: Contents,
+    settings: Mapping[str, object],
+    manifest: Path,
+    embeddings: Sequence[Path],
+    hints: Sequence[tuple[str, str]],
 ) -> Glance:
     """Put together the first section.
 
@@ -35,6 +48,7 @@ def at_a_glance(
         settings: keys of the configuration: ``encoder``, ``precision``, ``unit``, ``validation``, ``seed``.
         manifest: its time is when the dataset was published.
         embeddings: tables of embeddings, which know the encoder's weights.
+        hints: what stands out in the other sections.
     """
     published = datetime.fromtimestamp(manifest.stat().st_mtime, UTC)
     facts = {
@@ -44,7 +58,7 @@ def at_a_glance(
         "Published": f"{published:%Y-%m-%d %H:%M} UTC by {contents.quality['software']}",
         "Machine": describe_machine(),
     }
-    return Glance(count_all(contents), count_by_split(contents), facts, warn_of_shared(contents))
+    return Glance(count_all(contents), count_by_split(contents), facts, hints, warn_of_shared(contents))
 
 
 def count_all(contents: Contents) -> dict[str, str]:
@@ -120,7 +134,9 @@ def describe_machine() -> str:
     processor = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.is_file():
-        models = [line for line in information.read_text(encoding="utf-8").splitlines() if line.startswith("model name")]
+        models = [
+            line for line in information.read_text(encoding="utf-8").splitlines() if line.startswith("model name")
+        ]
         processor = models[0].split(":")[1].strip() if models else processor
     memory = size_of(psutil.virtual_memory().total)
     return (

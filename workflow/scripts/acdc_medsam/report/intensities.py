@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.ticker import LogLocator, NullLocator
 
 from acdc_medsam.measures import BINS, Counts, Floats
 from acdc_medsam.report.contents import Contents
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 OUTLIER = 3.5
 """Modified z-score from which a value is an outlier: B. Iglewicz and D. Hoaglin, "How to Detect and Handle Outliers",
 ASQC Quality Press, 1993."""
+
+LEAST = 1e-6
+"""Share of voxels at the foot of the charts."""
 
 NAMED = 5
 """Outliers that a chart names; the table names all."""
@@ -94,12 +98,13 @@ def describe_quantization(contents: Contents) -> str:
     measures = contents.measures
     largest, mean = measures.quantization_max.max(), measures.quantization_mean.mean()
     worst = measures.slices[measures.quantization_max.argmax()]
-    free = np.mean(measures.clip_levels - measures.raw_minima <= 255)
+    whole_steps = int(np.count_nonzero(measures.clip_levels - measures.raw_minima <= 255))
     return (
         f"Rounding to 256 gray values moved a pixel by {figures(255 * mean)} gray values on average and by "
-        f"{figures(255 * largest)} at most ({worst}), that is {percent(mean)} and {percent(largest)} of the range; "
-        f"the bound is half a gray value. {percent(float(free))} of the volumes have a clip level within 255 raw steps "
-        "of their minimum, so that integers among them lost nothing."
+        f"{figures(255 * largest)} at most ({worst}): {figures(100 * mean)} % and {figures(100 * largest)} % of the "
+        f"range. Half a gray value is the bound. In {whole_steps} of {len(measures.volumes)} volumes the clip level is "
+        "at most 255 above the minimum, so that raw whole numbers keep a gray value each; in the others neighbours "
+        "share one."
     )
 
 
@@ -124,17 +129,16 @@ def draw_histograms(contents: Contents, marked: Sequence[int]) -> list[Chart]:
     charts = []
     for name, (title, label, counts) in kinds.items():
         values, x = shares(counts), (np.arange(counts.shape[1]) + 0.5) / BINS
-        floor = 1e-6
 
         def draw(axes: "Axes", values: Floats = values, x: Floats = x, label: str = label) -> None:
-            low, middle, high = np.maximum(np.quantile(values, (0.05, 0.5, 0.95), axis=0), floor)
+            low, middle, high = np.maximum(np.quantile(values, (0.05, 0.5, 0.95), axis=0), LEAST)
             axes.fill_between(x, low, high, color=SERIES[0], alpha=0.3, linewidth=0)
             for place in marked[:NAMED]:
-                axes.plot(x, np.maximum(values[place], floor), color=SERIES[1], linewidth=0.7, alpha=0.8)
+                axes.plot(x, np.maximum(values[place], LEAST), color=SERIES[1], linewidth=0.7, alpha=0.8)
             axes.plot(x, middle, color=SERIES[0], linewidth=1.4)
             if len(x) > BINS:
                 axes.axvline(1, color=TEXT, linewidth=0.8, linestyle="--")
-            axes.set(yscale="log", ylim=(floor, 1), xlim=(0, len(x) / BINS), xlabel=label, ylabel="share of voxels")
+            axes.set(yscale="log", ylim=(LEAST, 1), xlim=(0, len(x) / BINS), xlabel=label, ylabel="share of voxels")
 
         description = (
             "Share of voxels per bin on a logarithmic scale: median over the volumes, the range of the middle 90 % "
@@ -158,10 +162,16 @@ def draw_clip_levels(contents: Contents, clip: Floats, outliers: Sequence[int]) 
         for place in outliers[:NAMED]:
             axes.scatter(number[place], clip[place], s=22, color=SERIES[1], linewidths=0)
             axes.annotate(
-                volumes[place].replace("patient", ""), (number[place], clip[place]), (4, 3), fontsize=8,
+                volumes[place].replace("patient", ""),
+                (number[place], clip[place]),
+                (4, 3),
+                fontsize=8,
                 textcoords="offset points",
             )
-        axes.set(yscale="log", xlabel="number of the patient", ylabel="clip level")
+        axes.set(xlabel="number of the patient", ylabel="clip level", yscale="log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        axes.yaxis.set_major_formatter("{x:,.0f}")
+        axes.yaxis.set_minor_locator(NullLocator())
 
     return draw_chart(
         "clip-levels",

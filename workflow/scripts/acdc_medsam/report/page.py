@@ -12,16 +12,19 @@ from pathlib import Path
 
 import jinja2
 
-from acdc_medsam.files import write_bytes
+from acdc_medsam.files import Row, write_bytes
 from acdc_medsam.report.balance import balance_section
 from acdc_medsam.report.contents import Contents, read_contents
 from acdc_medsam.report.cost import cost_section, read_jobs
 from acdc_medsam.report.elements import COLOURS, GROUP_NAMES, PHASE_NAMES, STRUCTURE_NAMES
-from acdc_medsam.report.embeddings import embeddings_section, identical_pictures
+from acdc_medsam.report.embeddings import Embeddings, embeddings_section, identical_pictures
 from acdc_medsam.report.extremes import Extreme, find_extremes
 from acdc_medsam.report.glance import at_a_glance
-from acdc_medsam.report.intensities import intensities_section
+from acdc_medsam.report.intensities import Intensities, intensities_section
 from acdc_medsam.report.pictures import Axes, Picture, Series, choose_series, draw_picture, principal_axes
+
+HINTED = ("Smallest right ventricle", "Smallest left ventricle", "Darkest", "Blurriest", "Most unequal resize")
+"""Extremes of which the first section names the first."""
 
 logger = logging.getLogger(__name__)
 
@@ -51,21 +54,24 @@ class Sources:
 
 def draw_series(contents: Contents, axes: Axes | None, pool: ThreadPoolExecutor) -> list[Series]:
     """Draw the chosen patients' slices, with their embeddings where there are axes."""
+
+    def draw(row: Row) -> Picture:
+        return draw_picture(contents.root, row, near=True, with_whole=True, axes=axes)
+
     return [
-        Series(group, patient, phase, list(pool.map(lambda row: draw_picture(contents.root, row, axes), rows)))
+        Series(group, patient, phase, list(pool.map(draw, rows)))
         for group, patient, phase, rows in choose_series(contents)
     ]
 
 
 def draw_extremes(contents: Contents, pool: ThreadPoolExecutor) -> list[tuple[Extreme, list[tuple[Picture, str]]]]:
     """Draw the extreme slices; each picture comes with its value in words."""
-    return [
-        (
-            extreme,
-            list(pool.map(lambda one: (draw_picture(contents.root, one[0]), one[1]), extreme.slices)),
-        )
-        for extreme in find_extremes(contents)
-    ]
+    drawn = []
+    for extreme in find_extremes(contents):
+        rows = [row for row, _ in extreme.slices]
+        pictures = pool.map(lambda row, near=extreme.near: draw_picture(contents.root, row, near), rows)
+        drawn.append((extreme, list(zip(pictures, (value for _, value in extreme.slices), strict=True))))
+    return drawn
 
 
 def write_report(sources: Sources, report: Path, settings: Mapping[str, object], threads: int) -> None:
@@ -83,24 +89,49 @@ def write_report(sources: Sources, report: Path, settings: Mapping[str, object],
     axes = principal_axes(contents.measures) if sources.embeddings else None
     with ThreadPoolExecutor(threads) as pool:
         series, extremes = draw_series(contents, axes, pool), draw_extremes(contents, pool)
-    page = _environment(sources.template.parent).get_template(sources.template.name).render(
+    intensities, identical = intensities_section(contents), identical_pictures(contents)
+    embeddings = embeddings_section(contents) if sources.embeddings else None
+    hints = find_hints(
+        [extreme for extreme, _ in extremes if extreme.title in HINTED], intensities, embeddings, len(identical)
+    )
+    template = _environment(sources.template.parent).get_template(sources.template.name)
+    page = template.render(
         quality=contents.quality,
-        glance=at_a_glance(contents, settings, sources.manifest, sources.embeddings),
+        glance=at_a_glance(contents, settings, sources.manifest, sources.embeddings, hints),
         series=series,
         axes=axes,
         extremes=extremes,
-        intensities=intensities_section(contents),
+        intensities=intensities,
         balance=balance_section(contents),
-        embeddings=embeddings_section(contents) if sources.embeddings else None,
-        identical=identical_pictures(contents),
+        embeddings=embeddings,
+        identical=identical,
         cost=cost_section(jobs, {name: len(rows) for name, rows in patients.items()}, sources.published),
-        colours={STRUCTURE_NAMES[key]: colour for key, colour in COLOURS.items()},
-        structure_colours=COLOURS,
+        colours=COLOURS,
+        structure_names=STRUCTURE_NAMES,
         group_names=GROUP_NAMES,
         phase_names=PHASE_NAMES,
     )
     write_bytes(report, page.encode())
     logger.info("%d slices, %d bytes", len(contents.rows), len(page.encode()))
+
+
+def find_hints(
+    extremes: Sequence[Extreme], intensities: Intensities, embeddings: Embeddings | None, identical: int
+) -> list[tuple[str, str]]:
+    """Say what stands out: the anchor of the section that shows it, and what it is in words."""
+    hints = []
+    if identical:
+        hints.append(("embeddings", f"{identical} pictures are the same in more than one split"))
+    if embeddings and embeddings.pairs:
+        hints.append(("embeddings", f"{len(embeddings.pairs)} pairs of slices in different splits are nearly the same"))
+    if intensities.outliers:
+        hints.append(
+            ("intensities", f"{len(intensities.outliers)} times a volume's intensities are far from the others'")
+        )
+    for extreme in extremes:
+        for row, value in extreme.slices[:1]:
+            hints.append(("extremes", f"{extreme.title}: {row['slice']}, {value}"))
+    return hints
 
 
 def _environment(folder: Path) -> jinja2.Environment:

@@ -6,7 +6,7 @@ And the section "pictures": for each group and phase a patient from base to apex
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,9 @@ from acdc_medsam.store import EMBEDDING_SHAPE
 SIZE = 256
 """Pixels of a picture, and units of its outlines, along each side."""
 
+CLOSE_UP = 0.5
+"""Side of a close-up, as share of the image's; the same for all, so that what looks larger is larger."""
+
 SHOWN_DEVIATIONS = 2.5
 """Standard deviations from the mean at which a colour channel of an embedding's picture is black or full."""
 
@@ -38,16 +41,20 @@ class Picture:
     Attributes:
         row: its row of the manifest.
         description: what it is and which structures it shows, in words.
-        image: ``data:`` address of the image, or None where it cannot be read.
-        outlines: structure -> SVG path in units of a SIZE x SIZE picture.
-        embedding: ``data:`` address of the embedding's picture, or None where there is none.
+        image: ``data:`` address of the image, or of the part of it that is shown.
+        window: the part, as the ``viewBox`` of the outlines: left, top, width and height.
+        outlines: structure -> SVG path in units of a SIZE x SIZE picture of the whole image.
+        whole: ``data:`` address of the whole image, where ``image`` is a part; or None.
+        embedding: ``data:`` address of the embedding's picture, or None.
         problem: why it cannot be shown, or None.
     """
 
     row: Row
     description: str
-    image: str | None = None
-    outlines: Mapping[str, str] | None = None
+    image: str = ""
+    window: str = ""
+    outlines: Mapping[str, str] = field(default_factory=dict)
+    whole: str | None = None
     embedding: str | None = None
     problem: str | None = None
 
@@ -96,19 +103,26 @@ def embedding_colours(embedding: npt.NDArray[np.float32], axes: Axes) -> Gray:
     return np.rint(255 * shown.T).astype(np.uint8).reshape(*EMBEDDING_SHAPE[1:], 3)
 
 
-def outline_paths(mask: Gray) -> dict[str, str]:
-    """Outline of each structure in a mask (H, W), as an SVG path in units of a SIZE x SIZE picture."""
+def find_outlines(mask: Gray) -> dict[str, list[Floats]]:
+    """Outlines of each structure that a mask (H, W) shows: points (x, y) in shares of width and height."""
     small = np.asarray(Image.fromarray(mask).resize((SIZE, SIZE), Image.Resampling.NEAREST))
-    paths = {}
+    outlines = {}
     for structure, value in LABELS.items():
-        path = ""
-        for contour in find_contours(np.pad(small == value, 1).astype(np.float32), 0.5):
-            # Off the padding, and from the centres of pixels to their corners.
-            points = approximate_polygon(contour, 0.6) - 0.5
-            path += "M" + "L".join(f"{x:.4g} {y:.4g}" for y, x in points[:-1]) + "Z"
-        if path:
-            paths[structure] = path
-    return paths
+        contours = find_contours(np.pad(small == value, 1).astype(np.float32), 0.5)
+        if contours:
+            # Off the padding, and from the centres of pixels to the picture's own corner.
+            outlines[structure] = [(approximate_polygon(one, 0.6)[:, ::-1] - 0.5) / SIZE for one in contours]
+    return outlines
+
+
+def outline_paths(mask: Gray) -> dict[str, str]:
+    """Outlines of each structure in a mask (H, W), as an SVG path in units of a SIZE x SIZE picture."""
+    return {
+        structure: "".join(
+            "M" + "L".join(f"{x:.4g} {y:.4g}" for x, y in SIZE * points[:-1]) + "Z" for points in outlines
+        )
+        for structure, outlines in find_outlines(mask).items()
+    }
 
 
 def webp_address(picture: Image.Image, quality: int) -> str:
@@ -118,24 +132,48 @@ def webp_address(picture: Image.Image, quality: int) -> str:
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def draw_picture(root: Path, row: Row, axes: Axes | None = None) -> Picture:
+def close_up(mask: Gray) -> tuple[float, float, float]:
+    """Where to look at the heart: left, top and side of a square around the structures, as shares of the image.
+
+    The whole image where there are none.
+    """
+    rows, columns = np.nonzero(mask)
+    if not rows.size:
+        return 0.0, 0.0, 1.0
+    left, top = (
+        min(max((int(places.min()) + int(places.max()) + 1) / 2 / side - CLOSE_UP / 2, 0.0), 1.0 - CLOSE_UP)
+        for places, side in ((columns, mask.shape[1]), (rows, mask.shape[0]))
+    )
+    return left, top, CLOSE_UP
+
+
+def draw_picture(
+    root: Path, row: Row, near: bool = False, with_whole: bool = False, axes: Axes | None = None
+) -> Picture:
     """Draw a published slice; a file that cannot be read gives a picture that says so.
 
     Args:
         root: folder of the published dataset.
         row: the slice's row of the manifest.
+        near: whether to show the heart alone.
+        with_whole: whether to show the whole image besides.
         axes: of the embedding's colours; None leaves the embedding out.
     """
-    description = describe(row)
-    name = f"{row['slice']}.png"
+    description, name = describe(row), f"{row['slice']}.png"
     try:
         image = Image.fromarray(read_gray(root / row["split"] / "images" / name))
-        small = image.resize((SIZE, SIZE), Image.Resampling.LANCZOS, reducing_gap=2.0)
-        outlines = outline_paths(read_gray(root / row["split"] / "masks" / name))
+        mask = read_gray(root / row["split"] / "masks" / name)
         embedding = None if axes is None else _draw_embedding(root / row["embedding"], axes)
     except DatasetError as error:
         return Picture(row, description, problem=str(error))
-    return Picture(row, description, webp_address(small, 80), outlines, embedding)
+    left, top, side = close_up(mask) if near else (0.0, 0.0, 1.0)
+    box = (left * image.width, top * image.height, (left + side) * image.width, (top + side) * image.height)
+    shown = image.resize((SIZE, SIZE), Image.Resampling.LANCZOS, box)
+    whole = webp_address(image.resize((SIZE, SIZE), Image.Resampling.LANCZOS, reducing_gap=2.0), 70)
+    window = " ".join(f"{SIZE * share:.4g}" for share in (left, top, side, side))
+    return Picture(
+        row, description, webp_address(shown, 75), window, outline_paths(mask), whole if with_whole else None, embedding
+    )
 
 
 def _draw_embedding(path: Path, axes: Axes) -> str:
