@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -23,9 +24,12 @@ class Page(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID and not (self.get_starttag_text() or "").endswith("/>"):
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
             self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -37,41 +41,59 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-@pytest.mark.parametrize(
-    ("unit", "said"), [("patient", "No patient is in more than one split"), ("slice", "patients are in more than one")]
-)
-def test_the_page_says_whether_patients_are_shared(small: SmallDataset, raw: Path, unit: str, said: str) -> None:
-    page = small.report(raw, unit)
-    assert said in page
-    assert ('class="warning"' in page) == (unit == "slice")
+@pytest.fixture(scope="module")
+def whole(made: Path, raw: Path, tmp_path_factory: pytest.TempPathFactory) -> SmallDataset:
+    """A dataset with its report; never written to."""
+    folder = tmp_path_factory.mktemp("report") / "set"
+    shutil.copytree(made, folder)
+    dataset = SmallDataset(folder)
+    dataset.report(raw)
+    return dataset
 
 
-def test_the_page_is_whole_and_asks_nothing_of_the_network(small: SmallDataset, raw: Path) -> None:
-    text = small.report(raw)
-    page = Page(text)
-    assert page.open == []
+@pytest.fixture(scope="module")
+def text(whole: SmallDataset) -> str:
+    """Its page."""
+    return (whole.data / "report.html").read_text(encoding="utf-8")
+
+
+def test_patients_that_are_shared_are_a_warning(small: SmallDataset, raw: Path, text: str) -> None:
+    assert "No patient is in more than one split" in text and 'class="warning"' not in text
+    page = small.report(raw, "slice")
+    assert "in more than one split, so that a score" in page and 'class="warning"' in page
+
+
+def test_the_page_is_whole_and_asks_nothing_of_the_network(text: str) -> None:
+    assert Page(text).open == []
     assert not re.findall(r'(?:src|href)="(?!data:|#)', text)
-    assert "url(" not in re.sub(r"url\(#", "", text)
+    assert "url(" not in text.replace("url(#", "")
     identifiers = re.findall(r'\bid="([^"]+)"', text)
     assert len(identifiers) == len(set(identifiers))
     assert set(re.findall(r'(?:href="|url\()#([^")]+)', text)) <= set(identifiers)
+
+
+def test_the_page_has_names_for_those_who_do_not_see_it(text: str) -> None:
+    page = Page(text)
     assert all(image["alt"] and image["src"] for image in page.of("img"))
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1 and all(after <= before + 1 for before, after in pairwise(levels))
     assert len(page.of("table")) == len(page.of("caption"))
     assert all("scope" in head for head in page.of("th"))
-    for name in json.loads((small.data / "quality.json").read_text())["checks"]:
+
+
+def test_the_page_shows_every_check_and_every_group(whole: SmallDataset, text: str) -> None:
+    page = Page(text)
+    for name in json.loads((whole.data / "quality.json").read_text())["checks"]:
         assert name in page.text
-    rows = read_table(small.data / "manifest.tsv")
-    first = {
-        group: min(row["patient"] for row in rows if row["group"] == group) for group in {r["group"] for r in rows}
-    }
-    shown = [row for row in rows if row["patient"] in first.values()]
+    rows = read_table(whole.data / "manifest.tsv")
+    groups = {row["group"] for row in rows}
+    first = {min(row["patient"] for row in rows if row["group"] == group) for group in groups}
+    shown = [row for row in rows if row["patient"] in first]
     assert sum((image["alt"] or "").startswith("The embedding of slice") for image in page.of("img")) == len(shown)
 
 
-def test_the_page_is_the_same_bytes_again(small: SmallDataset, raw: Path) -> None:
-    assert small.report(raw) == small.report(raw)
+def test_the_page_is_the_same_bytes_again(whole: SmallDataset, raw: Path, text: str) -> None:
+    assert whole.report(raw, publish=False) == text
 
 
 def test_without_an_encoder_the_page_says_so(small: SmallDataset, raw: Path) -> None:
@@ -80,24 +102,20 @@ def test_without_an_encoder_the_page_says_so(small: SmallDataset, raw: Path) -> 
     assert not [image for image in page.of("img") if (image["alt"] or "").startswith("The embedding")]
 
 
-def test_patients_left_out_and_failing_items_are_listed(small: SmallDataset, raw: Path) -> None:
-    small.report(raw)
-    comment = "# left out: patient099: no such frame\n"
-    small.index.write_text(comment + small.index.read_text())
-    picture = small.data / "train/images" / sorted(path.name for path in (small.data / "train/images").iterdir())[0]
+def test_what_is_wrong_is_listed_and_names_from_files_are_escaped(small: SmallDataset, raw: Path) -> None:
+    small.measure(raw)
+    small.index.write_text("# left out: patient099: no such frame\n" + small.index.read_text())
+    (small.data / "train/images/<script>alert(1)<").touch()
+    picture = next(path for path in sorted((small.data / "train/images").iterdir()) if path.name.startswith("patient"))
     picture.chmod(0o644)
     picture.write_bytes(b"damaged")
-    page = Page(small.report(raw, publish=False)).text
-    assert "patient099: no such frame" in page
-    assert f"images/{picture.name}" in page and "failed" in page
-    assert "not a readable PNG" in page
-
-
-def test_names_from_files_are_escaped(small: SmallDataset, raw: Path) -> None:
-    small.publish()
-    (small.data / "train/images/<script>alert(1)<").touch()
-    page = small.report(raw)
-    assert "<script>" not in page and "&lt;script&gt;" in page
+    text = small.report(raw, publish=False)
+    page = Page(text)
+    assert "<script>" not in text and "<script>alert(1)<" in page.text
+    assert "patient099: no such frame" in page.text
+    assert f"images/{picture.name}" in page.text and "Some checks failed" in page.text
+    missing = [attributes for attributes in page.of("div") if attributes.get("class") == "missing"]
+    assert missing and "not a readable PNG" in page.text
 
 
 def test_planted_oddities_are_named(small: SmallDataset, raw: Path) -> None:

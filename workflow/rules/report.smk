@@ -9,7 +9,7 @@ rule write_report:
         published=PUBLISHED,
         embeddings=of_batches(EMBEDDINGS),
         template=str(PAGE / "page.html.j2"),
-        parts=sorted(str(path) for path in PAGE.iterdir()),
+        parts=sorted(str(path) for path in PAGE.glob("[!.]*")),
     output:
         report=report(
             REPORT,

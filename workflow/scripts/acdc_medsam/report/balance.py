@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from acdc_medsam.dataset import LABELS, PHASES
 from acdc_medsam.files import Row
+from acdc_medsam.measures import Floats
 from acdc_medsam.render import PIXEL_COLUMNS
 from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.drawing import LINE, SERIES, STRUCTURES, draw_chart
@@ -55,7 +57,7 @@ def _structures(rows: Sequence[Row]) -> list[str]:
     cells = [whole(len(rows))]
     for column in PIXEL_COLUMNS.values():
         counts = [int(row[column]) for row in rows]
-        cells += [whole(np.count_nonzero(counts)), percent(sum(counts) / pixels) if rows else ""]
+        cells += [whole(sum(count > 0 for count in counts)), percent(sum(counts) / pixels) if rows else ""]
     return cells
 
 
@@ -93,7 +95,7 @@ def describe_geometry(contents: Contents) -> Table:
     )
 
 
-def _geometry(contents: Contents) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _geometry(contents: Contents) -> tuple[Floats, npt.NDArray[np.int64]]:
     rows = contents.volumes.values()
     spacing = np.array([[float(size) for size in row["spacing"].split()] for row in rows])
     return spacing, np.array([[int(row["height"]), int(row["width"])] for row in rows])
@@ -175,7 +177,7 @@ def draw_geometry(contents: Contents) -> list[Chart]:
         axes.set(xlabel="width (pixels)", ylabel="height (pixels)", xlim=(0, most), ylim=(0, most), aspect="equal")
 
     def draw_depths(axes: "Axes") -> None:
-        axes.hist(depths, bins=np.arange(min(depths) - 0.5, max(depths) + 1.5), color=SERIES[0], rwidth=0.9)
+        axes.hist(depths, bins=np.arange(min(depths) - 0.5, max(depths) + 1.5).tolist(), color=SERIES[0], rwidth=0.9)
         axes.set(xlabel="slices in a volume", ylabel="volumes")
 
     def between(values: Sequence[float]) -> str:

@@ -82,7 +82,8 @@ def similarities(pooled: npt.NDArray[np.float32]) -> Floats:
     """
     centred = (pooled - pooled.mean(0)).reshape(len(pooled), -1).astype(np.float64)
     directions = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), np.finfo(float).tiny)
-    return directions @ directions.T
+    similarity: Floats = directions @ directions.T
+    return similarity
 
 
 def near_duplicates(contents: Contents, similarity: Floats, threshold: float = THRESHOLD) -> list[Pair]:
@@ -131,10 +132,11 @@ def drift_between(vectors: Floats, validation: Sequence[bool], units: Sequence[s
     random = np.random.default_rng(SEED)
     sides = np.array([actual, *(random.permutation(actual) for _ in range(DRAWS))])
 
-    def means(chosen: Floats) -> Floats:
-        return chosen @ sums / (chosen @ sizes)[:, np.newaxis]
+    def means_of(chosen: Floats) -> Floats:
+        means: Floats = chosen @ sums / (chosen @ sizes)[:, np.newaxis]
+        return means
 
-    distances = np.sqrt(np.mean((means(sides.astype(float)) - means((~sides).astype(float))) ** 2, axis=1))
+    distances = np.sqrt(np.mean((means_of(sides.astype(float)) - means_of((~sides).astype(float))) ** 2, axis=1))
     drawn = distances[1:]
     low, high = np.quantile(drawn, (0.05, 0.95)).tolist()
     return Drift(float(distances[0]), (low, high), float(np.mean(drawn >= distances[0] - 1e-12)))
@@ -241,7 +243,7 @@ def draw_map(contents: Contents, pooled: Floats) -> list[Chart]:
 def draw_norms(contents: Contents) -> Chart:
     """Draw the distribution of norms of each split."""
     norms, split = contents.of_slices(contents.measures.embedding_norms), contents.column("split")
-    bins = np.linspace(norms.min(), max(norms.max(), norms.min() + 1e-6), 6 + int(len(norms) ** 0.5) // 2)
+    bins = np.linspace(norms.min(), max(norms.max(), norms.min() + 1e-6), 6 + int(len(norms) ** 0.5) // 2).tolist()
 
     def draw(axes: "Axes") -> None:
         for number, name in enumerate(contents.splits):
@@ -267,7 +269,7 @@ def draw_similarities(contents: Contents, similarity: Floats) -> Chart:
     upper = np.triu(np.ones_like(similarity, bool), 1)
     same = patient[:, np.newaxis] == patient
     kinds = {"same patient": similarity[upper & same], "different patients": similarity[upper & ~same]}
-    bins = np.linspace(-1, 1, 81)
+    bins = np.linspace(-1, 1, 81).tolist()
 
     def draw(axes: "Axes") -> None:
         for number, (name, values) in enumerate(kinds.items()):

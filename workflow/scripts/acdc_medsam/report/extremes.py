@@ -30,13 +30,12 @@ class Extreme:
 
 def find_extremes(contents: Contents) -> list[Extreme]:
     """Find the extreme slices, at most one of each patient for each extreme."""
-    area = "Area in the slice."
     extremes = []
     for key in LABELS:
         for end, sign in (("Smallest", 1), ("Largest", -1)):
             title = f"{end} {STRUCTURE_NAMES[key]}"
             values = sign * contents.areas[key]
-            extremes.append(_extreme(contents, title, area, values, _square_millimetres(contents, key), near=True))
+            extremes.append(_extreme(contents, title, "", values, _square_millimetres(contents, key), near=True))
     brightness, blur = contents.of_slices(contents.measures.brightness), contents.of_slices(contents.measures.blur)
     stretch = resize_stretch(contents.rows)
     mean = "Mean gray value of the PNG image; white is 100 %."

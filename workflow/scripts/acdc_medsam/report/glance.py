@@ -11,7 +11,7 @@ import psutil
 
 from acdc_medsam.files import read_index_comments
 from acdc_medsam.report.contents import Contents
-from acdc_medsam.report.elements import Table, enumeration, percent, size_of, whole
+from acdc_medsam.report.elements import Table, enumeration, size_of, whole
 from acdc_medsam.store import WEIGHTS_NOTE
 
 
@@ -52,7 +52,7 @@ def at_a_glance(
     """
     published = datetime.fromtimestamp(manifest.stat().st_mtime, UTC)
     facts = {
-        "Split": f"by {settings['unit']}, {percent(float(str(settings['validation'])))} for validation, "
+        "Split": f"by {settings['unit']}, {100 * float(str(settings['validation'])):g} % for validation, "
         f"seed {settings['seed']}",
         **describe_encoder(settings, embeddings, contents.rows[0]["encoder"]),
         "Published": f"{published:%Y-%m-%d %H:%M} UTC by {contents.quality['software']}",

@@ -28,10 +28,11 @@ NAMED = 5
 
 @dataclass(frozen=True)
 class Intensities:
-    """Charts, outliers in words, the table of all volumes, and what quantization cost, in words."""
+    """Charts, outliers in words and their volumes, the table of all volumes, and what quantization cost, in words."""
 
     charts: Sequence[Chart]
     outliers: Sequence[str]
+    outlying: Sequence[str]
     volumes: Table
     quantization: str
 
@@ -79,7 +80,8 @@ def intensities_section(contents: Contents) -> Intensities:
     ]
     marked = sorted({place for places in outliers.values() for place in places})
     charts = [*draw_histograms(contents, marked), draw_clip_levels(contents, clip, list(outliers["clip level"]))]
-    return Intensities(charts, words, list_volumes(contents, quantities), describe_quantization(contents))
+    outlying = [volumes[place] for place in marked]
+    return Intensities(charts, words, outlying, list_volumes(contents, quantities), describe_quantization(contents))
 
 
 def list_volumes(contents: Contents, quantities: dict[str, Floats]) -> Table:
@@ -110,7 +112,8 @@ def describe_quantization(contents: Contents) -> str:
 
 def shares(histograms: Counts) -> Floats:
     """(v, bins) each volume's histogram as shares of its voxels."""
-    return histograms / histograms.sum(1, keepdims=True)
+    divided: Floats = histograms / histograms.sum(1, keepdims=True)
+    return divided
 
 
 def draw_histograms(contents: Contents, marked: Sequence[int]) -> list[Chart]:
@@ -131,14 +134,17 @@ def draw_histograms(contents: Contents, marked: Sequence[int]) -> list[Chart]:
         values, x = shares(counts), (np.arange(counts.shape[1]) + 0.5) / BINS
 
         def draw(axes: "Axes", values: Floats = values, x: Floats = x, label: str = label) -> None:
+            axes.set_yscale("log")
             low, middle, high = np.maximum(np.quantile(values, (0.05, 0.5, 0.95), axis=0), LEAST)
             axes.fill_between(x, low, high, color=SERIES[0], alpha=0.3, linewidth=0)
             for place in marked[:NAMED]:
                 axes.plot(x, np.maximum(values[place], LEAST), color=SERIES[1], linewidth=0.7, alpha=0.8)
             axes.plot(x, middle, color=SERIES[0], linewidth=1.4)
+            axes.yaxis.set_minor_locator(NullLocator())
+            axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
             if len(x) > BINS:
                 axes.axvline(1, color=TEXT, linewidth=0.8, linestyle="--")
-            axes.set(yscale="log", ylim=(LEAST, 1), xlim=(0, len(x) / BINS), xlabel=label, ylabel="share of voxels")
+            axes.set(ylim=(LEAST, 1), xlim=(0, len(x) / BINS), xlabel=label, ylabel="share of voxels")
 
         description = (
             "Share of voxels per bin on a logarithmic scale: median over the volumes, the range of the middle 90 % "

@@ -16,7 +16,7 @@ from acdc_medsam.files import Row, write_bytes
 from acdc_medsam.report.balance import balance_section
 from acdc_medsam.report.contents import Contents, read_contents
 from acdc_medsam.report.cost import cost_section, read_jobs
-from acdc_medsam.report.elements import COLOURS, GROUP_NAMES, PHASE_NAMES, STRUCTURE_NAMES
+from acdc_medsam.report.elements import COLOURS, GROUP_NAMES, PHASE_NAMES, STRUCTURE_NAMES, enumeration
 from acdc_medsam.report.embeddings import Embeddings, embeddings_section, identical_pictures
 from acdc_medsam.report.extremes import Extreme, find_extremes
 from acdc_medsam.report.glance import at_a_glance
@@ -125,9 +125,7 @@ def find_hints(
     if embeddings and embeddings.pairs:
         hints.append(("embeddings", f"{len(embeddings.pairs)} pairs of slices in different splits are nearly the same"))
     if intensities.outliers:
-        hints.append(
-            ("intensities", f"{len(intensities.outliers)} times a volume's intensities are far from the others'")
-        )
+        hints.append(("intensities", f"Intensities far from the others': {enumeration(intensities.outlying, 3)}"))
     for extreme in extremes:
         for row, value in extreme.slices[:1]:
             hints.append(("extremes", f"{extreme.title}: {row['slice']}, {value}"))
