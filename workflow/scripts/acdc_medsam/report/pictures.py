@@ -108,10 +108,13 @@ def find_outlines(mask: Gray) -> dict[str, list[Floats]]:
     small = np.asarray(Image.fromarray(mask).resize((SIZE, SIZE), Image.Resampling.NEAREST))
     outlines = {}
     for structure, value in LABELS.items():
-        contours = find_contours(np.pad(small == value, 1).astype(np.float32), 0.5)
-        if contours:
+        left, top, right, bottom = Image.fromarray(small == value).getbbox() or (0, 0, 0, 0)
+        if right > left:
+            inside = np.pad(small[top:bottom, left:right] == value, 1).astype(np.float32)
             # Off the padding, and from the centres of pixels to the picture's own corner.
-            outlines[structure] = [(approximate_polygon(one, 0.6)[:, ::-1] - 0.5) / SIZE for one in contours]
+            corner = np.array([left, top]) - 0.5
+            contours = [approximate_polygon(one, 0.6)[:, ::-1] for one in find_contours(inside, 0.5)]
+            outlines[structure] = [(points + corner) / SIZE for points in contours]
     return outlines
 
 
@@ -137,12 +140,12 @@ def close_up(mask: Gray) -> tuple[float, float, float]:
 
     The whole image where there are none.
     """
-    rows, columns = np.nonzero(mask)
-    if not rows.size:
+    box = Image.fromarray(mask).getbbox()
+    if box is None:
         return 0.0, 0.0, 1.0
     left, top = (
-        min(max((int(places.min()) + int(places.max()) + 1) / 2 / side - CLOSE_UP / 2, 0.0), 1.0 - CLOSE_UP)
-        for places, side in ((columns, mask.shape[1]), (rows, mask.shape[0]))
+        min(max((first + end) / 2 / side - CLOSE_UP / 2, 0.0), 1.0 - CLOSE_UP)
+        for first, end, side in ((box[0], box[2], mask.shape[1]), (box[1], box[3], mask.shape[0]))
     )
     return left, top, CLOSE_UP
 
