@@ -9,7 +9,14 @@ from acdc_medsam.measures import REGIONS
 from acdc_medsam.report.balance import count_groups, count_slices, describe_geometry
 from acdc_medsam.report.cost import list_files, list_stages, read_jobs
 from acdc_medsam.report.elements import figures, seconds_of, size_of
-from acdc_medsam.report.embeddings import drift_between, identical_pictures, near_duplicates, similarities
+from acdc_medsam.report.embeddings import (
+    between_phases,
+    drift_between,
+    identical_pictures,
+    near_duplicates,
+    similarities,
+    threshold_of,
+)
 from acdc_medsam.report.extremes import find_extremes, resize_stretch
 from acdc_medsam.report.glance import count_by_split, warn_of_shared
 from acdc_medsam.report.intensities import describe_quantization, intensities_section, modified_z_scores
@@ -93,13 +100,13 @@ def test_what_eight_bits_cost_is_said_in_gray_values() -> None:
 def test_a_slice_that_stands_in_two_splits_is_found_by_its_bytes_and_by_its_embedding() -> None:
     contents = make_contents()
     assert identical_pictures(contents) == []
-    assert near_duplicates(contents, similarities(contents.measures.pooled)) == []
+    assert near_duplicates(contents, similarities(contents.measures.pooled), 0.9) == []
     contents.rows[-1]["image_sha256"] = contents.rows[2]["image_sha256"]
     contents.measures.pooled[-1] = 1.01 * contents.measures.pooled[2]
     contents.measures.pooled[1] = contents.measures.pooled[0]  # twice in train is no leak
     one, other = f"train/{contents.rows[2]['slice']}", f"val/{contents.rows[-1]['slice']}"
     assert identical_pictures(contents) == [(one, other)]
-    [pair] = near_duplicates(contents, similarities(contents.measures.pooled))
+    [pair] = near_duplicates(contents, similarities(contents.measures.pooled), 0.9)
     assert (pair.one, pair.other, pair.same_patient) == (one, other, False)
     assert pair.similarity > 0.99
 
@@ -109,6 +116,16 @@ def test_similarity_is_the_cosine_less_the_mean() -> None:
     centred = (pooled - pooled.mean(0)).reshape(5, -1)
     plain = centred[1] @ centred[3] / np.linalg.norm(centred[1]) / np.linalg.norm(centred[3])
     assert similarities(pooled)[1, 3] == pytest.approx(plain, abs=1e-4)
+
+
+def test_the_threshold_is_how_alike_one_slice_is_in_its_two_phases() -> None:
+    contents = make_contents()
+    similarity = RANDOM.uniform(size=(len(contents.rows),) * 2)
+    similarity[:SLICES, SLICES : 2 * SLICES] = 0.97  # the two frames of the first patient
+    phases = between_phases(contents, similarity)
+    assert len(phases) == len(contents.rows) / 2 and np.count_nonzero(phases == 0.97) == SLICES
+    assert threshold_of(np.array([0.8, 0.95, 0.99])) == 0.95
+    assert threshold_of(np.array([0.1, 0.2, 0.3])) == threshold_of(np.zeros(0)) == 0.9
 
 
 def test_drift_is_the_distance_of_the_means_and_unusual_only_where_the_splits_differ() -> None:

@@ -13,7 +13,7 @@ from acdc_medsam.files import Row
 from acdc_medsam.measures import Floats
 from acdc_medsam.render import PIXEL_COLUMNS
 from acdc_medsam.report.contents import Contents
-from acdc_medsam.report.drawing import LINE, SERIES, STRUCTURES, draw_chart
+from acdc_medsam.report.drawing import LINE, SERIES, STRUCTURES, TEXT, draw_chart, whole_numbers
 from acdc_medsam.report.elements import STRUCTURE_NAMES, Chart, Table, figures, percent, whole
 
 if TYPE_CHECKING:
@@ -137,11 +137,14 @@ def draw_areas(contents: Contents, structure: str) -> Chart:
             tick_labels=labels,
             widths=0.6,
             patch_artist=True,
+            whiskerprops={"color": TEXT, "linewidth": 0.8},
+            capprops={"color": TEXT, "linewidth": 0.8},
+            boxprops={"edgecolor": TEXT, "linewidth": 0.8},
             flierprops={"marker": ".", "markersize": 3, "markeredgecolor": SERIES[0]},
             medianprops={"color": SERIES[4], "linewidth": 1.5},
         )
         for patch in drawn["boxes"]:
-            patch.set(facecolor=STRUCTURES[structure], alpha=0.6)
+            patch.set_facecolor((STRUCTURES[structure], 0.6))
         axes.set_ylabel("cm² in a slice")
         axes.set_ylim(bottom=0)
 
@@ -167,6 +170,7 @@ def draw_geometry(contents: Contents) -> list[Chart]:
     def draw_spacing(axes: "Axes") -> None:
         axes.hist(spacing[:, 2], bins=20, color=SERIES[0])
         axes.set(xlabel="pixel spacing, x (mm)", ylabel="volumes")
+        whole_numbers(axes)
 
     def draw_size(axes: "Axes") -> None:
         places = Counter(map(tuple, size[:, ::-1].tolist()))
@@ -179,6 +183,7 @@ def draw_geometry(contents: Contents) -> list[Chart]:
     def draw_depths(axes: "Axes") -> None:
         axes.hist(depths, bins=np.arange(min(depths) - 0.5, max(depths) + 1.5).tolist(), color=SERIES[0], rwidth=0.9)
         axes.set(xlabel="slices in a volume", ylabel="volumes")
+        whole_numbers(axes)
 
     def between(values: Sequence[float]) -> str:
         low, middle, high = (figures(value, 4) for value in np.quantile(values, (0, 0.5, 1)))

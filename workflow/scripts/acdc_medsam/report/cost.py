@@ -82,7 +82,7 @@ def cost_section(jobs: Sequence[Job], slices: Mapping[str, int], published: Path
         list_stages(jobs, len(slices)),
         list_patients(patients, slices),
         list_files(published),
-        [draw_patients(patients)],
+        [draw_patients(patients)] if patients else [],
     )
 
 
@@ -153,8 +153,7 @@ def draw_patients(patients: Mapping[str, Mapping[str, float]]) -> Chart:
             )
         axes.set(xlabel="number of the patient", ylabel="seconds")
         axes.set_ylim(bottom=0)
-        if stages:
-            axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+        axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
 
     words = []
     for stage in stages:

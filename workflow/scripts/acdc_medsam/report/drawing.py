@@ -2,12 +2,13 @@
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from acdc_medsam.report.elements import Chart
 
@@ -94,9 +95,6 @@ def _embedded(svg: str, name: str) -> str:
     return svg.replace("\n", " ")
 
 
-def band(
-    axes: "Axes", x: Sequence[float], low: Sequence[float], middle: Sequence[float], high: Sequence[float]
-) -> None:
-    """Draw a line between two bounds."""
-    axes.fill_between(x, low, high, color=SERIES[0], alpha=0.25, linewidth=0)
-    axes.plot(x, middle, color=SERIES[0], linewidth=1.4)
+def whole_numbers(axes: "Axes") -> None:
+    """Let the vertical axis, which counts, have whole numbers alone."""
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
