@@ -64,30 +64,30 @@ def test_the_page_works(browser: "sync_api.Browser", report: Path, width: int, s
     assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()]
 
 
-def test_the_first_key_leads_past_the_links(browser: "sync_api.Browser", report: Path) -> None:
+def test_the_first_key_leads_past_the_links(browser: "sync_api.Browser", phantoms: Path) -> None:
     with browser.new_context() as context:
         page = context.new_page()
-        page.goto(report.as_uri())
+        page.goto(phantoms.as_uri())
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
         page.keyboard.press("Enter")
         assert page.url.endswith("#content")
 
 
-def test_the_outlines_can_be_hidden(browser: "sync_api.Browser", report: Path) -> None:
+def test_the_outlines_can_be_hidden(browser: "sync_api.Browser", phantoms: Path) -> None:
     with browser.new_context() as context:
         page = context.new_page()
-        page.goto(report.as_uri())
+        page.goto(phantoms.as_uri())
         outlines = page.locator(".outlines").first
         assert outlines.is_visible()
         page.get_by_label("Show the outlines of the masks").uncheck()
         assert not outlines.is_visible()
 
 
-def test_it_prints_dark_on_white(browser: "sync_api.Browser", report: Path) -> None:
+def test_it_prints_dark_on_white(browser: "sync_api.Browser", phantoms: Path) -> None:
     with browser.new_context(color_scheme="dark") as context:
         page = context.new_page()
-        page.goto(report.as_uri())
+        page.goto(phantoms.as_uri())
         page.emulate_media(media="print", color_scheme="dark")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert not page.locator("nav").is_visible()

@@ -177,8 +177,8 @@ def embeddings_section(contents: Contents) -> Embeddings:
     pairs = near_duplicates(contents, similarity, threshold)
     compared = (
         "Embeddings are compared by the cosine of their means in 4 x 4 regions, less the mean of the dataset. "
-        f"Nearly the same means {figures(threshold)} or more: as alike as one slice of one heart at end-diastole and end-systole "
-        f"usually is, and at least {LEAST_ALIKE}."
+        f"Nearly the same means {figures(threshold)} or more: as alike as one slice of one heart at end-diastole and "
+        f"end-systole usually is, and at least {LEAST_ALIKE}."
     )
     charts = [*draw_map(contents, pooled), draw_norms(contents), draw_similarities(contents, similarity, threshold)]
     return Embeddings(figures_by_split(contents), drift, compared, pairs, charts)
