@@ -55,6 +55,7 @@ class Embeddings:
 
     Attributes:
         figures: table per split.
+        outside: number of slices that are not in train.
         drift: between train and val, in words, or None without val.
         compared: how slices were compared, in words.
         pairs: the near-duplicates across splits.
@@ -62,6 +63,7 @@ class Embeddings:
     """
 
     figures: Table
+    outside: int
     drift: str | None
     compared: str
     pairs: Sequence[Pair]
@@ -104,11 +106,11 @@ def between_phases(contents: Contents, similarity: Floats) -> Floats:
 
 
 def threshold_of(phases: Floats) -> float:
-    """Similarity from which two slices are near-duplicates: that of one slice in its two phases, the median of these.
+    """Similarity from which two slices are near-duplicates: nine in ten slices are as much like their other phase.
 
-    So the threshold follows the encoder.
+    So the threshold follows the encoder. ``phases``: see :func:`between_phases`.
     """
-    return max(LEAST_ALIKE, float(np.median(phases))) if phases.size else LEAST_ALIKE
+    return max(LEAST_ALIKE, float(np.quantile(phases, 0.1))) if phases.size else LEAST_ALIKE
 
 
 def near_duplicates(contents: Contents, similarity: Floats, threshold: float) -> list[Pair]:
@@ -177,11 +179,12 @@ def embeddings_section(contents: Contents) -> Embeddings:
     pairs = near_duplicates(contents, similarity, threshold)
     compared = (
         "Embeddings are compared by the cosine of their means in 4 x 4 regions, less the mean of the dataset. "
-        f"Nearly the same means {figures(threshold)} or more: as alike as one slice of one heart at end-diastole and "
-        f"end-systole usually is, and at least {LEAST_ALIKE}."
+        f"Nearly the same means {figures(threshold)} or more: as alike as nine in ten slices at end-diastole are to "
+        f"the same slice at end-systole, and {LEAST_ALIKE} at least."
     )
     charts = [*draw_map(contents, pooled), draw_norms(contents), draw_similarities(contents, similarity, threshold)]
-    return Embeddings(figures_by_split(contents), drift, compared, pairs, charts)
+    outside = sum(row["split"] != "train" for row in contents.rows)
+    return Embeddings(figures_by_split(contents), outside, drift, compared, pairs, charts)
 
 
 def figures_by_split(contents: Contents) -> Table:
