@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 
 from acdc_medsam.measures import REGIONS
-from acdc_medsam.report.balance import count_groups, count_slices, describe_geometry
+from acdc_medsam.report.balance import balance_section, count_groups, count_slices, describe_geometry
 from acdc_medsam.report.cost import list_files, list_stages, read_jobs
 from acdc_medsam.report.elements import figures, seconds_of, size_of
-from acdc_medsam.report.embeddings import (
+from acdc_medsam.report.embeddings import drift_between, embeddings_section
+from acdc_medsam.report.extremes import find_extremes, resize_stretch
+from acdc_medsam.report.glance import count_by_split, warn_of_shared
+from acdc_medsam.report.intensities import describe_quantization, intensities_section, modified_z_scores
+from acdc_medsam.report.near_duplicates import (
     between_phases,
-    drift_between,
     identical_pictures,
     near_duplicates,
     similarities,
     threshold_of,
 )
-from acdc_medsam.report.extremes import find_extremes, resize_stretch
-from acdc_medsam.report.glance import count_by_split, warn_of_shared
-from acdc_medsam.report.intensities import describe_quantization, intensities_section, modified_z_scores
 from acdc_medsam.report.pictures import (
     CLOSE_UP,
     Axes,
@@ -141,6 +141,15 @@ def test_drift_is_the_distance_of_the_means_and_unusual_only_where_the_splits_di
     vectors[inside] += 0.5
     apart = drift_between(vectors, validation, units)
     assert apart.distance > apart.random[1] and apart.share == 0
+
+
+def test_a_dataset_without_val_has_no_drift_and_its_tables_are_empty_there() -> None:
+    contents = make_contents(patients=1)
+    for row in contents.rows:
+        row.update(split="train", rv_pixels="0")
+    assert embeddings_section(contents).drift is None
+    assert count_slices(contents).rows[1] == ["split val", "0", *["0", ""] * 3]
+    assert len(balance_section(contents).charts) == 7
 
 
 def test_principal_axes_are_those_of_all_vectors() -> None:

@@ -17,10 +17,11 @@ from acdc_medsam.report.balance import balance_section
 from acdc_medsam.report.contents import Contents, read_contents
 from acdc_medsam.report.cost import cost_section, read_jobs
 from acdc_medsam.report.elements import COLOURS, GROUP_NAMES, PHASE_NAMES, STRUCTURE_NAMES, enumeration
-from acdc_medsam.report.embeddings import Embeddings, embeddings_section, identical_pictures
+from acdc_medsam.report.embeddings import Embeddings, embeddings_section
 from acdc_medsam.report.extremes import Extreme, find_extremes
 from acdc_medsam.report.glance import at_a_glance
 from acdc_medsam.report.intensities import Intensities, intensities_section
+from acdc_medsam.report.near_duplicates import identical_pictures
 from acdc_medsam.report.pictures import Axes, Picture, Series, choose_series, draw_picture, principal_axes
 
 HINTED = ("Smallest right ventricle", "Smallest left ventricle", "Darkest", "Blurriest", "Most unequal resize")
