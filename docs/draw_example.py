@@ -3,14 +3,14 @@
 import tempfile
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from acdc_medsam.files import index_files
 from acdc_medsam.normalize import normalize_patient
 from acdc_medsam.phantom import write_patient
 from acdc_medsam.render import read_slices, resize_image, resize_label
-from acdc_medsam.report import draw_contours
+from acdc_medsam.report.elements import COLOURS
+from acdc_medsam.report.pictures import find_outlines
 
 NORMAL = 4
 """Number of a patient of the group NOR."""
@@ -21,7 +21,12 @@ with tempfile.TemporaryDirectory() as folder:
     normalize_patient(patient, index, percentile=99, on_invalid="stop")
     shown = list(read_slices(index_files(index)[0]))[3]
     image, mask = resize_image(shown.image, 1024), resize_label(shown.label, 1024)
-    pair = Image.new("RGB", (1024, 512))
-    for left, labels in ((0, np.zeros_like(mask)), (512, mask)):
-        pair.paste(draw_contours(image, labels, size=512).convert("RGB"), (left, 0))
-    pair.save(Path(__file__).with_name("example.png"), optimize=True)
+    # Drawn at twice the size, so that the lines are smooth.
+    pair = Image.new("RGB", (2048, 1024))
+    for left in (0, 1024):
+        pair.paste(Image.fromarray(image).convert("RGB"), (left, 0))
+    for structure, outlines in find_outlines(mask).items():
+        for points in outlines:
+            line = [(1024 + 1024 * x, 1024 * y) for x, y in points]
+            ImageDraw.Draw(pair).line(line, COLOURS[structure], width=5, joint="curve")
+    pair.resize((1024, 512), Image.Resampling.LANCZOS).save(Path(__file__).with_name("example.png"), optimize=True)

@@ -1,4 +1,4 @@
-"""Shared by all tests: the demo's weights, the real sample, tiny phantoms and a run on them, nnU-Net's check."""
+"""Shared by all tests: the demo's weights, the real sample, tiny phantoms, runs on both, nnU-Net's check."""
 
 import importlib
 import multiprocessing.dummy
@@ -65,3 +65,13 @@ def finished_once(
     encoder = {"name": "lite_medsam", "checkpoint": str(checkpoint), "patients_per_job": 2}
     workflow.configure(encoder=encoder)
     return workflow, workflow.run(), encoder
+
+
+@pytest.fixture(scope="session")
+def real(sample: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, Run]:
+    """A complete run on the sample with LiteMedSAM; never written to."""
+    workflow = Workflow(tmp_path_factory.mktemp("real"))
+    (workflow.raw).mkdir()
+    shutil.copytree(sample / "training", workflow.raw / "training")
+    workflow.configure(encoder={"name": "lite_medsam", "checkpoint": str(checkpoint)})
+    return workflow, workflow.run()

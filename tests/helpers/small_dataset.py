@@ -8,11 +8,12 @@ from acdc_medsam.card import write_card
 from acdc_medsam.checks import Expectations
 from acdc_medsam.cohort import find_cohort
 from acdc_medsam.encoders.registry import fingerprint
-from acdc_medsam.files import index_row, read_table, write_index
+from acdc_medsam.files import Row, index_row, read_table, sha256_file, write_index, write_table
+from acdc_medsam.measure import measure_dataset
 from acdc_medsam.normalize import normalize_patient
 from acdc_medsam.provenance import Indexes, write_provenance
 from acdc_medsam.publish import Sources, publish_dataset
-from acdc_medsam.render import render_patient
+from acdc_medsam.render import SLICE_COLUMNS, Gray, pixels_sha256, render_patient, write_png
 from acdc_medsam.split import split_dataset
 from acdc_medsam.store import EMBEDDING_COLUMNS, EMBEDDING_SHAPE, embedding_digest, save_tensor, store_path
 from acdc_medsam.verify import verify_dataset
@@ -21,6 +22,7 @@ SIZE = 64
 WEIGHTS = "0" * 64
 ENCODER = fingerprint("lite_medsam", WEIGHTS, "float32")
 CARD = Path(__file__).parents[2] / "workflow/report/card.md.j2"
+TEMPLATE = Path(__file__).parents[2] / "workflow/report/page/page.html.j2"
 
 
 class SmallDataset:
@@ -31,6 +33,7 @@ class SmallDataset:
         self.work = folder / "work"
         self.data = folder / "data" / "ACDC"
         self.index = self.work / "published.tsv"
+        self.embeddings = self.work / "embeddings" / "none" / "p001-016.tsv"
 
     def make(self, raw: Path) -> None:
         """Run normalize and render on every patient, and write random embeddings."""
@@ -38,17 +41,19 @@ class SmallDataset:
             h5, png = (self.work / kind / patient.name for kind in ("h5", "png"))
             normalize_patient(patient.folder, h5 / "index.tsv", 99, on_invalid="stop")
             render_patient(h5 / "index.tsv", png / "index.tsv", png / "slices.tsv", SIZE, keep_empty=False)
-        rows = [row for table in self.tables for row in read_table(table)]
-        random = torch.Generator().manual_seed(0)
-        table = self.work / "embeddings" / "none" / "p001-016.tsv"
+        self.embed()
+        save_tensor(torch.zeros(1, *EMBEDDING_SHAPE), self.embeddings.with_name("pe.pt"))
+
+    def embed(self) -> None:
+        """Write random embeddings, equal for equal images, and their table."""
         lines = []
-        for row in rows:
+        for row in (row for table in self.tables for row in read_table(table)):
             digest = embedding_digest(ENCODER, row["pixels_sha256"])
             path = store_path(self.work / "embeddings" / "store", digest)
+            random = torch.Generator().manual_seed(int(digest[:8], 16))
             sha256 = save_tensor(torch.randn(EMBEDDING_SHAPE, generator=random), path)
-            lines.append(index_row(path, table, sha256, slice=row["slice"], digest=digest, encoder=ENCODER))
-        write_index(table, lines, EMBEDDING_COLUMNS, sources={"weights.pth": WEIGHTS})
-        save_tensor(torch.zeros(1, *EMBEDDING_SHAPE), self.work / "embeddings" / "none" / "pe.pt")
+            lines.append(index_row(path, self.embeddings, sha256, slice=row["slice"], digest=digest, encoder=ENCODER))
+        write_index(self.embeddings, lines, EMBEDDING_COLUMNS, sources={"weights.pth": WEIGHTS})
 
     @property
     def tables(self) -> list[Path]:
@@ -58,17 +63,64 @@ class SmallDataset:
     def publish(self, unit: str = "patient", seed: int = 2026, link: str = "auto", embeddings: bool = True) -> None:
         """Run split and publish."""
         split_dataset(self.tables, self.work / "split.tsv", unit, 0.2, seed, stratify=True)
-        folder = self.work / "embeddings" / "none"
         sources = Sources(
             h5=sorted(self.work.glob("h5/*/index.tsv")),
             png=sorted(self.work.glob("png/*/index.tsv")),
             slices=self.tables,
             split=self.work / "split.tsv",
-            embeddings=[folder / "p001-016.tsv"] if embeddings else [],
-            encoding=folder / "pe.pt" if embeddings else None,
+            embeddings=[self.embeddings] if embeddings else [],
+            encoding=self.embeddings.with_name("pe.pt") if embeddings else None,
         )
         subsets = {path.parent.name: read_table(path)[0]["subset"] for path in self.tables}
         publish_dataset(sources, subsets, [], self.output, self.data / "manifest.tsv", self.index, link)
+
+    def measure(self, raw: Path, embeddings: bool = True, code: str = "code") -> Path:
+        """Run measure; returns the index."""
+        index = self.work / "measures" / "index.tsv"
+        measure_dataset(
+            h5=[self.work / "h5" / path.parent.name / "index.tsv" for path in self.tables],
+            slices=self.tables,
+            embeddings=[self.embeddings] if embeddings else [],
+            raw=[path for path in raw.rglob("*.nii.gz") if "_gt" not in path.name],
+            index=index,
+            code=code,
+            threads=2,
+        )
+        return index
+
+    def report(self, raw: Path, unit: str = "patient", embeddings: bool = True, publish: bool = True) -> str:
+        """Run publish unless told not to, verify, measure and report; returns the page."""
+        from acdc_medsam.report import page  # imports matplotlib, which other tests need not wait for
+
+        if publish:
+            self.publish(unit=unit, embeddings=embeddings)
+        quality = self.data / "quality.json"
+        expected = self.expectations(unit=unit, embeddings=embeddings)
+        verify_dataset(self.output, self.index, quality, self.work / "verified.tsv", expected, threads=1)
+        sources = page.Sources(
+            manifest=self.data / "manifest.tsv",
+            quality=quality,
+            measures=self.measure(raw, embeddings),
+            published=self.index,
+            embeddings=[self.embeddings] if embeddings else [],
+            benchmarks=self.work / "benchmarks",
+            template=TEMPLATE,
+        )
+        encoder = "lite_medsam" if embeddings else "none"
+        settings = {"encoder": encoder, "precision": "float32", "unit": unit, "validation": 0.2, "seed": 2026}
+        page.write_report(sources, self.data / "report.html", settings, threads=2)
+        return (self.data / "report.html").read_text(encoding="utf-8")
+
+    def replace_image(self, row: Row, pixels: Gray) -> None:
+        """Give a slice, a row of the manifest, another image with an embedding of its own."""
+        folder = self.work / "png" / row["patient"]
+        image = folder / "images" / f"{row['slice']}.png"
+        write_png(image, pixels)
+        lines = read_table(folder / "slices.tsv")
+        own = next(line for line in lines if line["slice"] == row["slice"])
+        own.update(image_sha256=sha256_file(image), pixels_sha256=pixels_sha256(pixels))
+        write_table(folder / "slices.tsv", SLICE_COLUMNS, lines)
+        self.embed()
 
     def expectations(self, **changes: object) -> Expectations:
         """What the dataset was made to be."""

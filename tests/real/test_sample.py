@@ -1,6 +1,5 @@
 """Six real patients: equal to the published dataset, and embeddings that are worth something."""
 
-import shutil
 from collections import defaultdict
 from pathlib import Path
 from types import ModuleType
@@ -15,16 +14,6 @@ from acdc_medsam.encoders import load_model
 from acdc_medsam.files import read_table
 from decode import PlainDataset, box_of, decode, dice
 from workflow_run import Run, Workflow
-
-
-@pytest.fixture(scope="module")
-def real(sample: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, Run]:
-    """A complete run on the sample with LiteMedSAM."""
-    workflow = Workflow(tmp_path_factory.mktemp("real"))
-    (workflow.raw).mkdir()
-    shutil.copytree(sample / "training", workflow.raw / "training")
-    workflow.configure(encoder={"name": "lite_medsam", "checkpoint": str(checkpoint)})
-    return workflow, workflow.run()
 
 
 def test_every_volume_equals_the_published_one(real: tuple[Workflow, Run], sample: Path) -> None:

@@ -1,62 +1,131 @@
 import json
 import re
+import shutil
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from acdc_medsam.files import read_table
-from acdc_medsam.report import COLOURS, choose_slices, draw_contours, shared_patients, write_report
-from acdc_medsam.verify import verify_dataset
+from acdc_medsam.png import read_gray
 from small_dataset import SmallDataset
 
-TEMPLATE = Path(__file__).parents[2] / "workflow/report/report.html.j2"
+VOID = {"meta", "img", "input", "br"}
 
 
-def page_of(small: SmallDataset, unit: str) -> str:
-    small.publish(unit=unit)
-    quality = small.data / "quality.json"
-    verify_dataset(
-        small.output, small.index, quality, small.work / "verified.tsv", small.expectations(unit=unit), threads=1
-    )
-    settings = {"encoder": "lite_medsam", "precision": "float32", "unit": unit, "validation": 0.2, "seed": 2026}
-    write_report(small.data / "manifest.tsv", quality, TEMPLATE, small.data / "report.html", settings)
-    return (small.data / "report.html").read_text()
+class Page(HTMLParser):
+    """Tags in order, tags left open, and text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags, self.open, self.text = list[tuple[str, dict[str, str | None]]](), list[str](), ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
 
 
-def test_contours_are_drawn_inside_the_structures() -> None:
-    mask = np.zeros((40, 40), np.uint8)
-    mask[10:30, 10:30] = 3
-    picture = np.asarray(draw_contours(np.full((40, 40), 100, np.uint8), mask, size=40).convert("RGB"))
-    assert tuple(picture[11, 20]) == COLOURS["LV"]
-    assert np.abs(picture[[20, 5], [20, 5]].astype(int) - 100).max() <= 1
+@pytest.fixture(scope="module")
+def whole(made: Path, raw: Path, tmp_path_factory: pytest.TempPathFactory) -> SmallDataset:
+    """A dataset with its report; never written to."""
+    folder = tmp_path_factory.mktemp("report") / "set"
+    shutil.copytree(made, folder)
+    dataset = SmallDataset(folder)
+    dataset.report(raw)
+    return dataset
 
 
-@pytest.mark.parametrize(
-    ("unit", "said"), [("patient", "No patient is in more than one split"), ("slice", "patients are in more than one")]
-)
-def test_the_page_says_whether_patients_are_shared(small: SmallDataset, unit: str, said: str) -> None:
-    page = page_of(small, unit)
-    assert said in page
-    shared = shared_patients(read_table(small.data / "manifest.tsv"))
-    assert bool(shared) == (unit == "slice")
+@pytest.fixture(scope="module")
+def text(whole: SmallDataset) -> str:
+    """Its page."""
+    return (whole.data / "report.html").read_text(encoding="utf-8")
 
 
-def test_the_page_is_whole_and_asks_nothing_of_the_network(small: SmallDataset) -> None:
-    page = page_of(small, "patient")
-    HTMLParser().feed(page)
-    assert not re.findall(r'(?:src|href)="(?!data:)', page)
-    rows = read_table(small.data / "manifest.tsv")
-    chosen = choose_slices(rows)
-    assert len(chosen) == 2 * len({row["group"] for row in rows}) == page.count("<img ")
-    assert all(row["slice"] in page for row in chosen)
-    for name in json.loads((small.data / "quality.json").read_text())["checks"]:
-        assert name.replace("<", "&lt;") in page
+def test_patients_that_are_shared_are_a_warning(small: SmallDataset, raw: Path, text: str) -> None:
+    assert "No patient is in more than one split" in text and 'class="warning"' not in text
+    page = small.report(raw, "slice")
+    assert "in more than one split, so that a score" in page and 'class="warning"' in page
 
 
-def test_names_from_files_are_escaped(small: SmallDataset) -> None:
-    small.publish()
+def test_the_page_is_whole_and_asks_nothing_of_the_network(text: str) -> None:
+    assert Page(text).open == []
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', text)
+    assert "url(" not in text.replace("url(#", "")
+    identifiers = re.findall(r'\bid="([^"]+)"', text)
+    assert len(identifiers) == len(set(identifiers))
+    assert set(re.findall(r'(?:href="|url\()#([^")]+)', text)) <= set(identifiers)
+
+
+def test_the_page_has_names_for_those_who_do_not_see_it(text: str) -> None:
+    page = Page(text)
+    assert all(image["alt"] and image["src"] for image in page.of("img"))
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1 and all(after <= before + 1 for before, after in pairwise(levels))
+    assert len(page.of("table")) == len(page.of("caption"))
+    assert all("scope" in head for head in page.of("th"))
+
+
+def test_the_page_shows_every_check_and_every_group(whole: SmallDataset, text: str) -> None:
+    page = Page(text)
+    for name in json.loads((whole.data / "quality.json").read_text())["checks"]:
+        assert name in page.text
+    rows = read_table(whole.data / "manifest.tsv")
+    groups = {row["group"] for row in rows}
+    first = {min(row["patient"] for row in rows if row["group"] == group) for group in groups}
+    shown = [row for row in rows if row["patient"] in first]
+    assert sum((image["alt"] or "").startswith("The embedding of slice") for image in page.of("img")) == len(shown)
+
+
+def test_the_page_is_the_same_bytes_again(whole: SmallDataset, raw: Path, text: str) -> None:
+    assert whole.report(raw, publish=False) == text
+
+
+def test_without_an_encoder_the_page_says_so(small: SmallDataset, raw: Path) -> None:
+    page = Page(small.report(raw, embeddings=False))
+    assert "This dataset was made without an encoder" in page.text
+    assert not [image for image in page.of("img") if (image["alt"] or "").startswith("The embedding")]
+
+
+def test_what_is_wrong_is_listed_and_names_from_files_are_escaped(small: SmallDataset, raw: Path) -> None:
+    small.measure(raw)
+    small.index.write_text("# left out: patient099: no such frame\n" + small.index.read_text())
     (small.data / "train/images/<script>alert(1)<").touch()
-    page = page_of(small, "patient")
-    assert "<script>" not in page and "&lt;script&gt;" in page
+    picture = next(path for path in sorted((small.data / "train/images").iterdir()) if path.name.startswith("patient"))
+    picture.chmod(0o644)
+    picture.write_bytes(b"damaged")
+    text = small.report(raw, publish=False)
+    page = Page(text)
+    assert "<script>" not in text and "<script>alert(1)<" in page.text
+    assert "patient099: no such frame" in page.text
+    assert f"images/{picture.name}" in page.text and "Some checks failed" in page.text
+    missing = [attributes for attributes in page.of("div") if attributes.get("class") == "missing"]
+    assert missing and "not a readable PNG" in page.text
+
+
+def test_planted_oddities_are_named(small: SmallDataset, raw: Path) -> None:
+    small.publish()
+    rows = read_table(small.data / "manifest.tsv")
+    train, val = (next(row for row in rows if row["split"] == split) for split in ("train", "val"))
+    dark = next(row for row in rows if row["split"] == "train" and row["patient"] != train["patient"])
+    small.replace_image(dark, np.full((64, 64), 3, np.uint8))
+    small.replace_image(val, read_gray(small.data / "train/images" / f"{train['slice']}.png"))
+    page = re.sub(r"\s+", " ", Page(small.report(raw)).text)
+    assert f"Darkest: {dark['slice']}, 1.2 %" in page
+    assert f"train/{train['slice']} = val/{val['slice']}" in page
+    assert f"train/{train['slice']} and val/{val['slice']}: 1.0000" in page

@@ -112,6 +112,7 @@ LOST = {
     "the positional encoding": ("data/ACDC/positional_encoding/pe.pt", []),
     "a published H5 slice": ("ACDC_training_slices/patient001*", []),
     "quality.json": ("data/ACDC/quality.json", []),
+    "a patient's measures": ("work/measures/patient001-*", []),
     "the report": ("data/ACDC/report.html", []),
     "the dataset card": ("data/ACDC/README.md", []),
     "croissant.json": ("data/ACDC/croissant.json", []),

@@ -7,7 +7,12 @@ rule publish:
         embeddings=of_batches(EMBEDDINGS),
         encoding=[] if ENCODER == "none" else ENCODING,
     output:
-        manifest=MANIFEST,
+        manifest=report(
+            MANIFEST,
+            caption="../report/captions/manifest.rst",
+            category="Dataset",
+            labels={"file": "manifest"},
+        ),
         index=PUBLISHED,
     log:
         out("work/logs/publish.log"),

@@ -1,10 +1,22 @@
+PAGE = Path(workflow.basedir, "workflow/report/page")
+
+
 rule write_report:
     input:
         manifest=MANIFEST,
         quality=QUALITY,
-        template=workflow.source_path("../report/report.html.j2"),
+        measures=MEASURES,
+        published=PUBLISHED,
+        embeddings=of_batches(EMBEDDINGS),
+        template=str(PAGE / "page.html.j2"),
+        parts=sorted(str(path) for path in PAGE.glob("[!.]*")),
     output:
-        report=REPORT,
+        report=report(
+            REPORT,
+            caption="../report/captions/report.rst",
+            category="Dataset",
+            labels={"file": "report"},
+        ),
     log:
         out("work/logs/report.log"),
     benchmark:
@@ -13,7 +25,9 @@ rule write_report:
     priority: 1
     conda:
         "../../envs/acdc-medsam.yaml"
+    threads: 16
     params:
+        benchmarks=out("work/benchmarks"),
         settings={
             "encoder": ENCODER,
             "precision": config["encoder"]["precision"],
@@ -29,4 +43,5 @@ rule write_report:
 rule report:
     input:
         rules.verify.input,
+        MEASURES,
         REPORT,

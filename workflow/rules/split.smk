@@ -2,7 +2,12 @@ rule split:
     input:
         tables=of_patients(SLICES),
     output:
-        table=SPLIT,
+        table=report(
+            SPLIT,
+            caption="../report/captions/split.rst",
+            category="Dataset",
+            labels={"file": "split"},
+        ),
     log:
         out("work/logs/split.log"),
     benchmark:

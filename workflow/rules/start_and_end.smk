@@ -18,7 +18,7 @@ def forget_untrue_indexes():
         of_patients(H5_INDEX)
         + of_patients(PNG_INDEX)
         + of_batches(EMBEDDINGS)
-        + [PUBLISHED, VERIFIED, *EXPORTS.values()]
+        + [MEASURES, PUBLISHED, VERIFIED, *EXPORTS.values()]
     )
     for index in filter(os.path.exists, indexes):
         if not index_is_true(Path(index)) or (not left_out and read_index_comments(Path(index)).left_out):
@@ -31,7 +31,7 @@ def forget_untrue_indexes():
 def introduce():
     """Say in one line what is about to be made."""
     slices = count_slices(PATIENTS.values())
-    jobs = 2 * len(PATIENTS) + len(of_batches(EMBEDDINGS)) + 8
+    jobs = 2 * len(PATIENTS) + len(of_batches(EMBEDDINGS)) + 9
     disk = f"up to {slices * EMBEDDING_MIB / 1024:.1f} GiB of embeddings by {ENCODER}"
     logger.info(
         f"ACDC to MedSAM: {len(PATIENTS)} patients, {2 * len(PATIENTS)} volumes, {slices} slices; "

@@ -5,7 +5,12 @@ rule check:
         manifest=MANIFEST,
         index=PUBLISHED,
     output:
-        quality=QUALITY,
+        quality=report(
+            QUALITY,
+            caption="../report/captions/quality.rst",
+            category="Dataset",
+            labels={"file": "checks"},
+        ),
         index=VERIFIED,
     log:
         out("work/logs/verify.log"),

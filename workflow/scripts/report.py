@@ -1,16 +1,16 @@
-"""Rule report: manifest, checks and pictures -> one page."""
+"""Rule report: manifest, checks, measures and pictures -> one page."""
 
 from pathlib import Path
 
 from acdc_medsam.jobs import job_log
-from acdc_medsam.report import write_report
+from acdc_medsam.report.page import Sources, write_report
 
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
-        write_report(
-            manifest=Path(snakemake.input.manifest),
-            quality=Path(snakemake.input.quality),
+        sources = Sources(
+            **{name: Path(snakemake.input[name]) for name in ("manifest", "quality", "measures", "published")},
+            embeddings=[Path(path) for path in snakemake.input.embeddings],
+            benchmarks=Path(snakemake.params.benchmarks),
             template=Path(snakemake.input.template),
-            report=Path(snakemake.output.report),
-            settings=snakemake.params.settings,
         )
+        write_report(sources, Path(snakemake.output.report), snakemake.params.settings, snakemake.threads)

@@ -1,0 +1,94 @@
+"""The report as a reader meets it: in a browser, wide and narrow, light and dark, on paper, by keyboard."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from acdc_medsam.phantom import write_cohort
+from small_dataset import SmallDataset
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["sync_api.Browser"]:
+    """Debian's Chromium, without a window; the sandbox needs rights that containers do not have."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Report on phantoms of all groups, split by slice, so that it has warnings and near-duplicates to show."""
+    folder = tmp_path_factory.mktemp("browser")
+    write_cohort(folder / "raw", patients=5, testing=1, in_plane=(64, 56), depth=5)
+    dataset = SmallDataset(folder)
+    dataset.make(folder / "raw")
+    dataset.report(folder / "raw", unit="slice")
+    return dataset.data / "report.html"
+
+
+@pytest.fixture(scope="module", params=["phantoms", "real"])
+def report(request: pytest.FixtureRequest) -> Path:
+    """Where the report lies."""
+    made = request.getfixturevalue(request.param)
+    return made if isinstance(made, Path) else made[0].data / "report.html"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_page_works(browser: "sync_api.Browser", report: Path, width: int, scheme: str) -> None:
+    said, asked = list[str](), list[str]()
+    with browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme) as context:
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(report.as_uri())
+        page.evaluate("Promise.all([...document.images].map(image => image.decode()))")
+        assert page.evaluate("[...document.images].filter(image => !image.naturalWidth).length") == 0
+        assert page.evaluate("document.images.length") > 50
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+        results = axe.Axe().run(page)
+        assert results.violations_count == 0, results.generate_report()
+    assert said == []
+    assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()]
+
+
+def test_the_first_key_leads_past_the_links(browser: "sync_api.Browser", phantoms: Path) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(phantoms.as_uri())
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+        page.keyboard.press("Enter")
+        assert page.url.endswith("#content")
+
+
+def test_the_outlines_can_be_hidden(browser: "sync_api.Browser", phantoms: Path) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(phantoms.as_uri())
+        outlines = page.locator(".outlines").first
+        assert outlines.is_visible()
+        page.get_by_label("Show the outlines of the masks").uncheck()
+        assert not outlines.is_visible()
+
+
+def test_it_prints_dark_on_white(browser: "sync_api.Browser", phantoms: Path) -> None:
+    with browser.new_context(color_scheme="dark") as context:
+        page = context.new_page()
+        page.goto(phantoms.as_uri())
+        page.emulate_media(media="print", color_scheme="dark")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert not page.locator("nav").is_visible()
+        assert page.pdf().startswith(b"%PDF")

@@ -1,0 +1,78 @@
+"""Figures of embeddings, from one reading of their files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from acdc_medsam.errors import DatasetError
+from acdc_medsam.measures import REGIONS, Floats
+from acdc_medsam.store import EMBEDDING_SHAPE
+
+
+@dataclass(frozen=True)
+class EmbeddingMeasures:
+    """Figures of one embedding.
+
+    Attributes:
+        mean: of all values.
+        std: their standard deviation.
+        norm: their Euclidean norm.
+        pooled: (256, REGIONS, REGIONS) mean of each channel in each region.
+        products: (256, 256) sum over all places of the outer product of their vectors.
+    """
+
+    mean: float
+    std: float
+    norm: float
+    pooled: npt.NDArray[np.float32]
+    products: Floats
+
+
+def open_embedding(path: Path) -> torch.Tensor:
+    """Open an embedding's file: a tensor (256, 64, 64), read from the disk only where it is used.
+
+    Raises:
+        DatasetError: the file is missing or holds no embedding.
+    """
+    try:
+        tensor = torch.load(path, weights_only=True, mmap=True)
+    except Exception as error:  # torch.load raises many kinds at a damaged or foreign file
+        raise DatasetError(f"{path} cannot be read ({type(error).__name__}); run the workflow again") from error
+    if not isinstance(tensor, torch.Tensor) or tensor.shape != EMBEDDING_SHAPE:
+        raise DatasetError(f"{path} holds no embedding {list(EMBEDDING_SHAPE)}; delete it and run the workflow again")
+    return tensor
+
+
+def measure_embedding(embedding: torch.Tensor) -> EmbeddingMeasures:
+    """Measure an embedding (256, 64, 64) float32.
+
+    The sum of outer products is the pass over the values that costs: its trace is the sum of their squares.
+    """
+    vectors = embedding.flatten(1)
+    products = (vectors @ vectors.T).numpy().astype(np.float64)
+    pooled = torch.nn.functional.adaptive_avg_pool2d(embedding, REGIONS).numpy()
+    squares, mean = float(np.trace(products)), float(pooled.mean(dtype=np.float64))
+    variance = max(squares / embedding.numel() - mean**2, 0.0)
+    return EmbeddingMeasures(mean, float(np.sqrt(variance)), float(np.sqrt(squares)), pooled, products)
+
+
+def measure_embeddings(paths: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:
+    """Measure some embeddings, one at least; the keys are attributes of :class:`acdc_medsam.measures.Measures`."""
+    each, products = list[EmbeddingMeasures](), np.zeros((EMBEDDING_SHAPE[0],) * 2)
+    for path in paths:
+        measured = measure_embedding(open_embedding(path))
+        products += measured.products
+        each.append(measured)
+    return {
+        "embedding_means": np.array([one.mean for one in each]),
+        "embedding_stds": np.array([one.std for one in each]),
+        "embedding_norms": np.array([one.norm for one in each]),
+        "pooled": np.stack([one.pooled for one in each]),
+        "tokens": np.array(len(each) * EMBEDDING_SHAPE[1] * EMBEDDING_SHAPE[2]),
+        "token_products": products,
+    }

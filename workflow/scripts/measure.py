@@ -1,0 +1,15 @@
+"""Rule measure: H5 volumes, PNG images, embeddings and raw images -> figures of each, for the report."""
+
+from pathlib import Path
+
+from acdc_medsam.jobs import job_log
+from acdc_medsam.measure import measure_dataset
+
+if __name__ == "__main__" and "snakemake" in globals():
+    with job_log(snakemake.log[0]):
+        measure_dataset(
+            **{key: [Path(path) for path in snakemake.input[key]] for key in ("h5", "slices", "embeddings", "raw")},
+            index=Path(snakemake.output.index),
+            code=snakemake.params.code,
+            threads=snakemake.threads,
+        )
