@@ -2,13 +2,17 @@
 
 import importlib
 import multiprocessing.dummy
+import os
+import pickle
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+from filelock import FileLock
 
 from acdc_medsam.phantom import write_cohort
 from workflow_run import Run, Workflow
@@ -16,6 +20,8 @@ from workflow_run import Run, Workflow
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = ROOT / "checkpoints" / "lite_medsam.pth"
 SAMPLE = ROOT.parent / "shared" / "acdc-sample"
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="session")
@@ -55,23 +61,42 @@ def integrity(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], T]) -> T:
+    """Let one of the processes that share the tests make something in a folder, and give all what it returned."""
+    own = factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    made = shared / f"{name}.pickle"
+    with FileLock(shared / f"{name}.lock"):
+        if not made.exists():
+            made.write_bytes(pickle.dumps(make(shared / name)))
+    result: T = pickle.loads(made.read_bytes())
+    return result
+
+
 @pytest.fixture(scope="session")
 def finished_once(
     raw: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Workflow, Run, dict[str, Any]]:
     """A complete run with LiteMedSAM; never written to."""
-    workflow = Workflow(tmp_path_factory.mktemp("finished") / "run")
-    shutil.copytree(raw, workflow.raw)
     encoder = {"name": "lite_medsam", "checkpoint": str(checkpoint), "patients_per_job": 2}
-    workflow.configure(encoder=encoder)
-    return workflow, workflow.run(), encoder
+
+    def make(folder: Path) -> tuple[Workflow, Run]:
+        workflow = Workflow(folder / "run")
+        shutil.copytree(raw, workflow.raw)
+        workflow.configure(encoder=encoder)
+        return workflow, workflow.run()
+
+    return *once(tmp_path_factory, "finished", make), encoder
 
 
 @pytest.fixture(scope="session")
 def real(sample: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, Run]:
     """A complete run on the sample with LiteMedSAM; never written to."""
-    workflow = Workflow(tmp_path_factory.mktemp("real"))
-    (workflow.raw).mkdir()
-    shutil.copytree(sample / "training", workflow.raw / "training")
-    workflow.configure(encoder={"name": "lite_medsam", "checkpoint": str(checkpoint)})
-    return workflow, workflow.run()
+
+    def make(folder: Path) -> tuple[Workflow, Run]:
+        workflow = Workflow(folder)
+        shutil.copytree(sample / "training", workflow.raw / "training")
+        workflow.configure(encoder={"name": "lite_medsam", "checkpoint": str(checkpoint)})
+        return workflow, workflow.run()
+
+    return once(tmp_path_factory, "real", make)
