@@ -9,9 +9,6 @@ import pytest
 from acdc_medsam.phantom import write_cohort
 from small_dataset import SmallDataset
 
-# One browser, in one process.
-pytestmark = pytest.mark.xdist_group("browser")
-
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 

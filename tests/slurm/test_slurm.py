@@ -19,9 +19,6 @@ from acdc_medsam.phantom import write_cohort
 from slurm_cluster import SlurmCluster, wait_for
 from workflow_run import ROOT, Run, Workflow
 
-# They share one Slurm, and so one process.
-pytestmark = pytest.mark.xdist_group("slurm")
-
 PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
 # The profile as it is, but that Slurm is asked more often, and not through its accounting, which this one has not.
 OPTIONS = ["--slurm-init-seconds-before-status-checks", "5", "--seconds-between-status-checks", "1"]

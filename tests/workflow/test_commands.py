@@ -12,9 +12,6 @@ import yaml
 
 from workflow_run import Workflow
 
-# What one command makes, the next ones take.
-pytestmark = pytest.mark.xdist_group("commands")
-
 ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"(?:`|^ +)(?:python -m )?((?:snakemake|acdc_medsam) [^`\n]+)", re.MULTILINE)
 COMMANDS = sorted(set(COMMAND.findall((ROOT / "README.md").read_text())))
