@@ -16,11 +16,11 @@ ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"(?:`|^ +)(?:python -m )?((?:snakemake|acdc_medsam) [^`\n]+)", re.MULTILINE)
 COMMANDS = sorted(set(COMMAND.findall((ROOT / "README.md").read_text())))
 CLUSTER = (ROOT / "docs/cluster.md").read_text()
-APPTAINER = """#!/bin/sh
+APPTAINER = """#!/bin/bash
 [ "$1" = --version ] && exec echo apptainer version 1.3.0
 echo "$@" >> apptainer.log
 for last; do :; done
-exec sh -c "$last"
+exec bash -c "$last"
 """
 
 
