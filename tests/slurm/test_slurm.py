@@ -37,7 +37,7 @@ class ClusterWorkflow(Workflow):
         """The command line of a run, with the profile instead of a number of cores."""
         common = super().command()
         assert common[-2] == "--cores"
-        return [*common[:-2], *OPTIONS, *arguments]
+        return ["timeout", "500", *common[:-2], *OPTIONS, *arguments]
 
     def records(self, state: str = "") -> list[dict[str, str]]:
         """Slurm's records of this folder's jobs, or of those in a state."""
@@ -112,18 +112,22 @@ def through_slurm(
 def one_gpu(
     through_slurm: tuple[ClusterWorkflow, Run], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[ClusterWorkflow, Run]:
-    """Then the tables of embeddings again, with a limit of one GPU, and a patient that cannot be used."""
+    """Then the tables of embeddings again, with a limit of one GPU, and three patients that cannot be used.
+
+    Jobs are chosen one by one, which the plugin would have wait for the other patients for ever.
+    """
     folder = through_slurm[0].copy(tmp_path_factory.mktemp("one_gpu") / "run").folder
     workflow = ClusterWorkflow(folder, through_slurm[0].cluster)
-    write_cohort(workflow.raw, patients=1, first=9, in_plane=(48, 40), depth=4)
-    path = workflow.raw / "training/patient009/patient009_frame01.nii.gz"
-    image = nib.load(path)
-    nib.save(nib.Nifti1Image(np.full(image.shape, 5, np.int16), image.affine), path)
+    for patient in write_cohort(workflow.raw, patients=3, first=7, in_plane=(48, 40), depth=4):
+        path = patient / f"{patient.name}_frame01.nii.gz"
+        image = nib.load(path)
+        nib.save(nib.Nifti1Image(np.full(image.shape, 5, np.int16), image.affine), path)
     tables = [f"work/embeddings/lite_medsam/{batch}.tsv" for batch in ("p001-002", "p003-004")]
     for table in tables:
         (folder / table).unlink()
-    options = ["--resources", "gpu=1", "--retries", "0"]
-    return workflow, workflow.run(*options, *tables, "work/h5/patient009/index.tsv", expect=1)
+    options = ["--resources", "gpu=1", "--retries", "0", "--scheduler-subsample", "1"]
+    indexes = [f"work/h5/patient00{number}/index.tsv" for number in (7, 8, 9)]
+    return workflow, workflow.run(*options, *tables, *indexes, expect=1)
 
 
 def test_every_job_goes_through_slurm(through_slurm: tuple[ClusterWorkflow, Run]) -> None:
@@ -160,8 +164,9 @@ def test_a_limit_of_one_gpu_means_one_embedding_job_at_a_time(one_gpu: tuple[Clu
 
 def test_a_failed_job_is_named_with_its_reason(one_gpu: tuple[ClusterWorkflow, Run]) -> None:
     output = one_gpu[1].output
-    assert "Error in rule normalize" in output and "work/logs/normalize/patient009.log" in output
-    assert "ERROR patient009: patient009_frame01.nii.gz: intensities have no range to scale" in output
+    for name in ("patient007", "patient008", "patient009"):
+        assert "Error in rule normalize" in output and f"work/logs/normalize/{name}.log" in output
+        assert f"ERROR {name}: {name}_frame01.nii.gz: intensities have no range to scale" in output
 
 
 def test_the_result_is_the_local_runs(

@@ -92,12 +92,3 @@ def test_the_dockerfile_installs_the_project_requirements_at_the_pinned_versions
     assert words[0] == "install" and words[words.index("--constraint") + 1] == "constraints.txt"
     requirements = tmp_path / words[words.index("--requirement") + 1]
     assert requirements.read_text().splitlines() == PROJECT["dependencies"]
-
-
-def test_no_array_is_larger_than_what_the_scheduler_looks_at() -> None:
-    """Or else the plugin loses jobs, and the run waits for them for ever."""
-    default, slurm = (
-        yaml.safe_load((ROOT / f"profiles/{name}/config.yaml").read_text()) for name in ("default", "slurm")
-    )
-    assert slurm["jobs"] == "unlimited"
-    assert slurm["slurm-array-limit"] <= default["scheduler-subsample"]

@@ -48,7 +48,19 @@ def announce():
         logger.info(f"{slices} slices in {os.path.dirname(MANIFEST)}; report: {REPORT}")
 
 
+def hold_no_job_back():
+    """Have the Slurm plugin submit the jobs that it is given, be it one or an array, without waiting for more.
+
+    For rules of `slurm-array-jobs` version 2.8 waits while more are ready than it is given, as with `--jobs 50` or
+    `--scheduler-subsample`. It is never given the held ones again, and the run does not end.
+    """
+    plugin = sys.modules.get("snakemake_executor_plugin_slurm")
+    if plugin:
+        plugin.pending_jobs_for_rule = lambda dag, rule: 0
+
+
 # A job of a cluster reads this file too, while others are at work.
 if workflow.is_main_process:
+    hold_no_job_back()
     forget_untrue_indexes()
     introduce()
