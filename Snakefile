@@ -36,5 +36,9 @@ rule all:
         rules.provenance.input,
 
 
+onstart:
+    limit_no_rate()
+
+
 onsuccess:
     announce()

@@ -59,6 +59,15 @@ def hold_no_job_back():
         plugin.pending_jobs_for_rule = lambda dag, rule: 0
 
 
+def limit_no_rate():
+    """Start jobs as soon as there is room for them, be it more than 100 a second.
+
+    For its limit of jobs per time Snakemake 9.27 starts one timer a second for each job that has run before, so each
+    job would cost more than the one before it, and no option says that there is no limit.
+    """
+    workflow.scheduler.job_rate_limiter = None
+
+
 # A job of a cluster reads this file too, while others are at work.
 if workflow.is_main_process:
     hold_no_job_back()
