@@ -139,15 +139,16 @@ def index_files(path: Path) -> list[Path]:
 
 def index_is_true(path: Path) -> bool:
     """Whether the index is whole and every file that it names is there with the size it was written with."""
-    folders: dict[Path, dict[str, int]] = {}
+    # Text rather than Path, and a folder is listed once: a cohort has some 80 files a patient, looked at in every run.
+    folders: dict[str, dict[str, int]] = {}
     rows = read_table(path)
     if not rows and not read_index_comments(path).left_out:
         return False
     for row in rows:
-        file = Path(os.path.normpath(path.parent / row["file"]))
-        if file.parent not in folders:
-            folders[file.parent] = _sizes(file.parent)
-        if folders[file.parent].get(file.name) != int(row["bytes"]):
+        folder, name = os.path.split(row["file"])
+        if folder not in folders:
+            folders[folder] = _sizes(os.path.join(path.parent, folder))
+        if folders[folder].get(name) != int(row["bytes"]):
             return False
     return True
 
@@ -161,7 +162,7 @@ def remove_others(folders: Iterable[Path], keep: Iterable[Path]) -> None:
                 file.unlink()
 
 
-def _sizes(folder: Path) -> dict[str, int]:
+def _sizes(folder: str) -> dict[str, int]:
     try:
         with os.scandir(folder) as entries:
             return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
