@@ -147,7 +147,7 @@ def index_is_true(path: Path) -> bool:
     for row in rows:
         folder, name = os.path.split(row["file"])
         if folder not in folders:
-            folders[folder] = _sizes(os.path.join(path.parent, folder))
+            folders[folder] = _sizes(path.parent / folder)
         if folders[folder].get(name) != int(row["bytes"]):
             return False
     return True
@@ -162,7 +162,7 @@ def remove_others(folders: Iterable[Path], keep: Iterable[Path]) -> None:
                 file.unlink()
 
 
-def _sizes(folder: str) -> dict[str, int]:
+def _sizes(folder: Path) -> dict[str, int]:
     try:
         with os.scandir(folder) as entries:
             return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
