@@ -34,11 +34,3 @@ rule all:
     default_target: True
     input:
         rules.provenance.input,
-
-
-onstart:
-    limit_no_rate()
-
-
-onsuccess:
-    announce()

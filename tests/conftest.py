@@ -24,6 +24,11 @@ SAMPLE = ROOT.parent / "shared" / "acdc-sample"
 T = TypeVar("T")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Sizes of tests that can be as thorough as there is time for."""
+    parser.addoption("--kills", type=int, default=6, help="runs to kill, in tests/workflow/test_crashes.py")
+
+
 @pytest.fixture(scope="session")
 def checkpoint() -> Path:
     """The published LiteMedSAM weights."""
