@@ -6,6 +6,7 @@ import psutil
 
 from acdc_medsam.cohort import count_slices
 from acdc_medsam.files import index_is_true, read_index_comments
+from acdc_medsam.jobs import describe
 from acdc_medsam.run_lock import RunLock, remove_temporary_files
 
 EMBEDDING_MIB = 4
@@ -80,7 +81,7 @@ def claim_output():
     except AcdcError as error:
         refuse(str(error))
     except OSError as error:
-        refuse(f"{error.filename}: {error.strerror}; the output folder must be one that can be written to")
+        refuse(describe(error))
     if RUN_LOCK.after_failure:
         folders = [Path(out("work")), *Path(config["output"]).glob("ACDC_*"), Path(out("data"))]
         removed = remove_temporary_files(folders)
@@ -99,9 +100,12 @@ def stop_soon(signum, frame):
 # A job of a cluster reads this file too, while others are at work; so may a dry run.
 if workflow.is_main_process:
     hold_no_job_back()
-    if RUN_LOCK.try_acquire():
-        forget_untrue_indexes()
-        RUN_LOCK.release()
+    try:
+        if RUN_LOCK.try_acquire():
+            forget_untrue_indexes()
+            RUN_LOCK.release()
+    except OSError as error:
+        refuse(describe(error))
     introduce()
 
 

@@ -82,7 +82,10 @@ class RunLock:
     def _write(self, text: str) -> None:
         if self._descriptor is not None:
             os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, text.encode(), 0)
+            try:
+                os.pwrite(self._descriptor, text.encode(), 0)
+            except OSError as error:
+                raise OSError(error.errno, os.strerror(error.errno or 0), str(self._path)) from error
 
 
 def remove_temporary_files(folders: list[Path]) -> int:
