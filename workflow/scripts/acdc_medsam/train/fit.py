@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import logging
+import sys
 import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -14,11 +15,13 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import nn
 
 from acdc_medsam.data.module import DataModule
 from acdc_medsam.data.slices import ItemOptions, positional_encoding
 from acdc_medsam.devices import claimed_device
+from acdc_medsam.encode_files import keep_freed_memory
 from acdc_medsam.encoders import load_model
 from acdc_medsam.encoders.model import PRECISIONS
 from acdc_medsam.encoders.registry import ENCODERS, fingerprint
@@ -134,6 +137,8 @@ def fine_tune(
     items = ItemOptions(box_jitter=options.box_jitter, mask_size=MASK_SIZE, seed=options.seed)
     module = DataModule(data, items, options.batch_size, workers)
     with claimed_device(device) as where:
+        if where.type == "cpu":
+            keep_freed_memory()
         trainer = make_trainer(work, options, where)
         last = resumable(work / "last.ckpt", identity)
         if last is not None:
@@ -159,7 +164,9 @@ def make_trainer(work: Path, options: TrainOptions, device: torch.device) -> pl.
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         logger=False,
+        plugins=[LightningEnvironment()],  # one process, whatever a cluster says of its job
         enable_model_summary=False,
+        enable_progress_bar=sys.stderr.isatty(),
         gradient_clip_val=1.0,
         callbacks=[
             History(work / "log.tsv"),

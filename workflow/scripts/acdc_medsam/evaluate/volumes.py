@@ -1,0 +1,93 @@
+"""Between slices of 1024 pixels and volumes as the scanner gave them: labels, spacing, NIfTI."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from acdc_medsam.errors import DatasetError
+from acdc_medsam.files import atomic_path
+
+Label = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A labelled volume.
+
+    Attributes:
+        name: ``patient001_frame01``.
+        patient: ``patient001``.
+        phase: ED or ES.
+        label: (Z, H, W) in {0, 1, 2, 3}.
+        spacing: (z, y, x) in mm.
+        affine: (4, 4) from voxel (x, y, z) to mm, as in the NIfTI.
+    """
+
+    name: str
+    patient: str
+    phase: str
+    label: Label
+    spacing: tuple[float, float, float]
+    affine: npt.NDArray[np.float64]
+
+
+def read_truth(path: Path) -> Truth:
+    """Read an H5 volume's label and geometry.
+
+    Raises:
+        DatasetError: it is missing or is not one of the workflow's volumes.
+    """
+    try:
+        with h5py.File(path) as file:
+            facts = dict(file.attrs)
+            z, y, x = (float(size) for size in facts["spacing"])
+            label = np.asarray(file["label"][:], np.uint8)
+            return Truth(path.stem, str(facts["patient"]), str(facts["phase"]), label, (z, y, x), facts["affine"])
+    except (OSError, KeyError, ValueError) as error:
+        raise DatasetError(
+            f"{path} cannot be read ({error}); it lies where the workflow published it, see --volumes, or run it again"
+        ) from error
+
+
+def to_plane(mask: Label, shape: tuple[int, int]) -> Label:
+    """Resize (S, S) to a plane (H, W) by nearest neighbour.
+
+    It undoes :func:`acdc_medsam.render.resize_label` exactly where the plane has no side longer than S.
+    """
+    return np.asarray(Image.fromarray(mask).resize(shape[::-1], Image.Resampling.NEAREST))
+
+
+def to_volume(masks: Mapping[int, Label], shape: tuple[int, int, int]) -> Label:
+    """Put masks (S, S), by place along z, into a volume (Z, H, W); slices that are not given are background.
+
+    Raises:
+        DatasetError: a place is outside of the volume.
+    """
+    volume = np.zeros(shape, np.uint8)
+    for place, mask in masks.items():
+        if not 0 <= place < shape[0]:
+            raise DatasetError(f"slice {place} of a volume of {shape[0]}: manifest and H5 volumes are of two datasets")
+        volume[place] = to_plane(mask, (shape[1], shape[2]))
+    return volume
+
+
+def write_nifti(label: Label, truth: Truth, path: Path) -> None:
+    """Write a label (Z, H, W) as ``.nii.gz`` in the place of the volume that it is of, so that it opens above it."""
+    image = nib.Nifti1Image(np.ascontiguousarray(label.transpose(2, 1, 0)), truth.affine)
+    # Where a header contradicts itself, pixdim is what the dataset took as spacing, and the affine what viewers take.
+    image.header.set_zooms(truth.spacing[::-1])
+    image.header.set_xyzt_units("mm")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(_gzipped(image))
+
+
+def _gzipped(image: nib.Nifti1Image) -> bytes:
+    import gzip
+
+    return gzip.compress(image.to_bytes(), 6, mtime=0)
