@@ -83,6 +83,9 @@ REPORT = out(DATASET / "report.html")
 CARD = out(DATASET / "README.md")
 CROISSANT = out(DATASET / "croissant.json")
 PROVENANCE = out(DATASET / "provenance.json")
+MODEL = out(f"training/{ENCODER}/model.pth")
+METRICS = out(f"training/{ENCODER}/metrics.json")
+EVALUATED = out(f"training/{ENCODER}/evaluated.tsv")
 EXPORTS = {name: out(f"work/exports/{name}.tsv") for name in ("nnunet", "webdataset", "lists", "structures")}
 
 

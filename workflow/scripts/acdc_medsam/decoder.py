@@ -53,7 +53,7 @@ def decode(decoder: nn.Module, embeddings: Tensor, encoding: Tensor, sparse: Ten
     upscaled: Tensor = sam.output_upscaling(image.transpose(1, 2).reshape(embeddings.shape))
     networks = sam.output_hypernetworks_mlps
     weights = torch.stack([network(found[:, 1 + place]) for place, network in enumerate(networks)], dim=1)
-    logits: Tensor = (weights @ upscaled.flatten(2)).unflatten(2, upscaled.shape[2:])
+    logits: Tensor = (weights @ upscaled.flatten(2)).view(len(weights), -1, *upscaled.shape[2:])
     return logits
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from acdc_medsam.dataset import SPLITS
 from acdc_medsam.errors import AcdcError
-from acdc_medsam.evaluate.run import as_table, evaluate_model
 from acdc_medsam.jobs import describe
-from acdc_medsam.train.fit import find_checkpoint
+from acdc_medsam.train import require_libraries
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,13 +21,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--data_dir", type=Path, default=Path("data/ACDC"), help="folder of the dataset")
     parser.add_argument("--model", type=Path, default=Path("training/model.pth"), help="fine-tuned weights")
-    parser.add_argument("--checkpoint", type=Path, help="what the embeddings were made with; else sought in checkpoints/")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="what the embeddings were made with; else sought in checkpoints/"
+    )
     parser.add_argument("--volumes", type=Path, help="folder of ACDC_training_volumes; else two above the dataset")
     parser.add_argument("--split", choices=SPLITS, default="val")
     parser.add_argument("--out", type=Path, default=Path("training"), help="folder of what is made")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
+        require_libraries()
+        from acdc_medsam.evaluate.run import as_table, evaluate_model
+        from acdc_medsam.train.weights import find_checkpoint
+
         checkpoint = given.checkpoint or find_checkpoint(given.data_dir, sorted(Path("checkpoints").glob("*.pth")))
         volumes = given.volumes or given.data_dir.resolve().parents[1]
         metrics = evaluate_model(given.data_dir, volumes, checkpoint, given.model, given.split, given.out)

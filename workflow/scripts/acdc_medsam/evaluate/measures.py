@@ -45,15 +45,18 @@ def compare(predicted: Mask, truth: Mask, spacing: Spacing) -> Agreement:
         truth: not empty.
         spacing: (z, y, x) in mm.
     """
-    masks, distances = (_batch(predicted), _batch(truth)), [None, None]
+    hd95 = assd = None
     if predicted.any():
-        options = {"include_background": True, "spacing": list(spacing)}
-        distances = [
-            float(compute_hausdorff_distance(*masks, percentile=95, **options)),
-            float(compute_average_surface_distance(*masks, symmetric=True, **options)),
-        ]
-    volumes = [millilitres(mask, spacing) for mask in (predicted, truth)]
-    return Agreement(overlap(predicted, truth), *distances, *volumes)
+        masks, options = (_batch(predicted), _batch(truth)), {"include_background": True, "spacing": list(spacing)}
+        hd95 = float(compute_hausdorff_distance(*masks, percentile=95, **options))
+        assd = float(compute_average_surface_distance(*masks, symmetric=True, **options))
+    return Agreement(
+        dice=overlap(predicted, truth),
+        hd95_mm=hd95,
+        assd_mm=assd,
+        volume_ml=millilitres(predicted, spacing),
+        true_volume_ml=millilitres(truth, spacing),
+    )
 
 
 def millilitres(mask: Mask, spacing: Spacing) -> float:

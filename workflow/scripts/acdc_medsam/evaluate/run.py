@@ -12,18 +12,18 @@ import numpy as np
 import torch
 
 from acdc_medsam import __version__
-from acdc_medsam.data.slices import SIZE, ItemOptions, SliceDataset, positional_encoding
+from acdc_medsam.data.slices import ItemOptions, SliceDataset, positional_encoding
 from acdc_medsam.dataset import LABELS, SUBSETS, volume_name
 from acdc_medsam.encoders import load_model
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.evaluate.cases import choose_cases, draw_case, spread
 from acdc_medsam.evaluate.measures import compare, overlap
 from acdc_medsam.evaluate.predict import Predict, to_labels, with_boxes, without_prompts
-from acdc_medsam.evaluate.summary import Record, ejection_fractions, summarize
+from acdc_medsam.evaluate.summary import Record, ejection_fractions, mean, summarize
 from acdc_medsam.evaluate.volumes import Label, Truth, read_truth, to_volume, write_nifti
 from acdc_medsam.files import index_row, sha256_file, write_bytes, write_index
 from acdc_medsam.publish import h5_folder
-from acdc_medsam.train.fit import encoder_of
+from acdc_medsam.train.weights import encoder_of
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,14 @@ def find_volume(folder: Path, name: str) -> Path:
 
 
 def evaluate_model(
-    data: Path, volumes: Path, checkpoint: Path, model: Path, split: str, out: Path, index: Path | None = None
+    data: Path,
+    volumes: Path,
+    checkpoint: Path,
+    model: Path,
+    split: str,
+    out: Path,
+    index: Path | None = None,
+    threads: int | None = None,
 ) -> dict[str, Any]:
     """Segment a split in each of WAYS, and write ``metrics.json``, ``predictions/`` and ``cases/`` to ``out``.
 
@@ -64,6 +71,7 @@ def evaluate_model(
         split: what to segment.
         out: output folder.
         index: declared output of the rule, lists every file; written last.
+        threads: of the computation; None for torch's choice.
 
     Returns:
         What ``metrics.json`` holds.
@@ -71,6 +79,8 @@ def evaluate_model(
     Raises:
         CheckpointError, DatasetError: what is wrong, with the file's name.
     """
+    if threads is not None:
+        torch.set_num_threads(threads)
     name, encoding = encoder_of(data, checkpoint), positional_encoding(data)
     tuned = load_model(name, model)
     ways: dict[str, Predict] = {
@@ -122,7 +132,7 @@ def segment(dataset: SliceDataset, places: Sequence[int], predict: Predict, trut
             true = item["mask"].numpy() == LABELS[structure]
             if true.any():
                 slice_dice[structure].append(overlap(inside, true))
-    records = []
+    records = list[Record]()
     for structure, value in LABELS.items():
         true = truth.label == value
         if true.any():
@@ -132,7 +142,7 @@ def segment(dataset: SliceDataset, places: Sequence[int], predict: Predict, trut
                     **{"volume": truth.name, "patient": truth.patient, "phase": truth.phase, "structure": structure},
                     **asdict(agreement),
                     "volume_error_ml": agreement.volume_ml - agreement.true_volume_ml,
-                    "slice_dice": float(np.mean(slice_dice[structure])) if slice_dice[structure] else None,
+                    "slice_dice": mean(slice_dice[structure]),
                     "slices": slice_dice[structure],
                 }
             )
@@ -141,15 +151,10 @@ def segment(dataset: SliceDataset, places: Sequence[int], predict: Predict, trut
 
 def describe(records: Sequence[Record]) -> dict[str, Any]:
     """What ``metrics.json`` says of one way."""
-    means = {
-        structure: float(np.mean(values)) if values else None
-        for structure in LABELS
-        if (values := [dice for record in records if record["structure"] == structure for dice in record["slices"]])
-        is not None
-    }
+    flat = {key: [dice for one in records if one["structure"] == key for dice in one["slices"]] for key in LABELS}
     rows = [{key: value for key, value in record.items() if key != "slices"} for record in records]
     return {
-        "mean_slice_dice": means,
+        "mean_slice_dice": {structure: mean(values) for structure, values in flat.items()},
         "structures": summarize(records),
         "ejection_fraction": ejection_fractions(records),
         "volumes": rows,
@@ -180,6 +185,9 @@ def as_table(metrics: Mapping[str, Any]) -> str:
         for structure, phases in metrics["ways"][way]["structures"].items():
             one, flat = phases["all"], metrics["ways"][way]["mean_slice_dice"][structure]
             cells = [one["dice"], one["hd95_mm"], one["assd_mm"], flat]
-            numbers = [f"{cell:9.{digits}f}" if cell is not None else f"{'-':>9}" for cell, digits in zip(cells, (4, 2, 2, 4), strict=True)]
+            numbers = [
+                f"{cell:9.{digits}f}" if cell is not None else f"{'-':>9}"
+                for cell, digits in zip(cells, (4, 2, 2, 4), strict=True)
+            ]
             lines.append(f"{words:30}{structure:>10}{''.join(numbers)}{one['missed']:8}")
     return "\n".join(lines)

@@ -43,15 +43,15 @@ def ejection_fractions(records: Sequence[Record]) -> dict[str, Any]:
     """Ejection fractions of both ventricles in percent, of each patient with both phases, and their errors."""
     found: dict[str, Any] = {}
     for structure in ("LV", "RV"):
-        volumes = {(record["patient"], record["phase"]): record for record in records if record["structure"] == structure}
+        volumes = {
+            (record["patient"], record["phase"]): record for record in records if record["structure"] == structure
+        }
         patients = {}
         for patient in sorted({name for name, _ in volumes}):
             pair = [volumes.get((patient, phase)) for phase in PHASES]
             if pair[0] is None or pair[1] is None:
                 continue
-            predicted, true = (
-                ejection_fraction(pair[0][key], pair[1][key]) for key in ("volume_ml", "true_volume_ml")
-            )
+            predicted, true = (ejection_fraction(pair[0][key], pair[1][key]) for key in ("volume_ml", "true_volume_ml"))
             error = None if predicted is None or true is None else predicted - true
             patients[patient] = {"percent": predicted, "true_percent": true, "error": error}
         errors = [one["error"] for one in patients.values()]

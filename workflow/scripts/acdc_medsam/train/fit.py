@@ -6,11 +6,9 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from itertools import product
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -23,81 +21,16 @@ from acdc_medsam.data.slices import ItemOptions, positional_encoding
 from acdc_medsam.devices import claimed_device
 from acdc_medsam.encode_files import keep_freed_memory
 from acdc_medsam.encoders import load_model
-from acdc_medsam.encoders.model import PRECISIONS
-from acdc_medsam.encoders.registry import ENCODERS, fingerprint
-from acdc_medsam.errors import CheckpointError, ConfigError, DatasetError
-from acdc_medsam.files import read_table, sha256_file, write_bytes
+from acdc_medsam.files import sha256_file, write_bytes
 from acdc_medsam.train.history import History
+from acdc_medsam.train.options import TrainOptions
 from acdc_medsam.train.task import FineTuning, start_as_single_mask
+from acdc_medsam.train.weights import encoder_of
 
 logger = logging.getLogger(__name__)
 
 MASK_SIZE = 256
 """Side of the decoder's own masks, at which the loss is computed."""
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """How to train.
-
-    Attributes:
-        epochs: passes over the training slices.
-        learning_rate: the highest one of AdamW.
-        seed: of the order of slices and of what is drawn.
-        batch_size: slices in a batch.
-        box_jitter: each side of a box is moved by up to so many pixels of 1024.
-    """
-
-    epochs: int = 50
-    learning_rate: float = 3e-4
-    seed: int = 2026
-    batch_size: int = 4
-    box_jitter: float = 20
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or self.box_jitter < 0 or not 0 < self.learning_rate < 1:
-            raise ConfigError(
-                "train: epochs and batch_size must be 1 or more, box_jitter 0 or more, learning_rate between 0 and 1"
-            )
-
-
-def encoder_of(data: Path, checkpoint: Path) -> str:
-    """Name of the encoder whose weights in ``checkpoint`` made the dataset's embeddings.
-
-    Raises:
-        CheckpointError: they were made by other weights.
-        DatasetError: there are no embeddings.
-    """
-    used = {row["encoder"] for row in read_table(data / "manifest.tsv")} - {""}
-    if not used:
-        raise DatasetError(f"{data / 'manifest.tsv'} names no embeddings; set encoder.name and run the workflow again")
-    if not checkpoint.is_file():
-        raise CheckpointError(f"{checkpoint} is missing: give the checkpoint that the embeddings of {data} were made with")
-    weights = sha256_file(checkpoint)
-    for name, precision in product(ENCODERS, PRECISIONS):
-        if used == {fingerprint(name, weights, precision)}:
-            return name
-    raise CheckpointError(
-        f"{checkpoint} did not make the embeddings of {data}: embeddings and decoder must be of one model; "
-        "give the checkpoint that the dataset was made with, or run the workflow again with this one"
-    )
-
-
-def find_checkpoint(data: Path, candidates: Iterable[Path]) -> Path:
-    """The one of some checkpoints that made the dataset's embeddings.
-
-    Raises:
-        CheckpointError: none did.
-    """
-    tried = list(candidates)
-    for checkpoint in tried:
-        try:
-            encoder_of(data, checkpoint)
-        except CheckpointError:
-            continue
-        return checkpoint
-    names = ", ".join(map(str, tried)) or "no file in checkpoints/"
-    raise CheckpointError(f"looked at {names}: none made the embeddings of {data}; name it with --checkpoint")
 
 
 def save_model(model: nn.Module, path: Path) -> None:
@@ -108,31 +41,39 @@ def save_model(model: nn.Module, path: Path) -> None:
 
 
 def fine_tune(
-    data: Path, checkpoint: Path, model: Path, work: Path, options: TrainOptions, device: str = "auto", workers: int = 0
+    data: Path,
+    checkpoint: Path,
+    model: Path,
+    options: TrainOptions,
+    device: str = "auto",
+    workers: int = 0,
+    threads: int | None = None,
 ) -> None:
     """Fine-tune the mask decoder, or go on where a run of the same data and options was stopped.
 
     Args:
         data: folder of the dataset.
         checkpoint: what its embeddings were made with.
-        model: output, weights of the epoch with the highest validation Dice.
-        work: folder of ``last.ckpt`` and ``best.ckpt``, and of the table of epochs, ``log.tsv``.
+        model: output, weights of the epoch with the highest validation Dice. Beside it lie ``last.ckpt`` and
+            ``best.ckpt``, and the table of epochs, ``log.tsv``.
         options: how to train.
         device: see :func:`acdc_medsam.devices.claimed_device`.
         workers: processes that load data.
+        threads: of the computation; None for torch's choice. Another number gives other last digits.
 
     Raises:
         CheckpointError, DatasetError: what is wrong, with the file's name.
     """
-    name = encoder_of(data, checkpoint)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    name, work = encoder_of(data, checkpoint), model.parent
     facts = [asdict(options), sha256_file(data / "manifest.tsv"), sha256_file(checkpoint)]
     identity = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     whole = load_model(name, checkpoint)
+    decoder = cast(nn.Module, whole.mask_decoder)
     # Weights are mapped from the checkpoint; what is trained gets memory of its own.
-    whole.mask_decoder.load_state_dict(  # type: ignore[union-attr, operator]
-        {key: value.clone() for key, value in whole.mask_decoder.state_dict().items()}, assign=True  # type: ignore[union-attr, operator]
-    )
-    start_as_single_mask(whole.mask_decoder)  # type: ignore[arg-type]
+    decoder.load_state_dict({key: value.clone() for key, value in decoder.state_dict().items()}, assign=True)
+    start_as_single_mask(decoder)
     task = FineTuning(whole, positional_encoding(data), options.learning_rate, identity)
     items = ItemOptions(box_jitter=options.box_jitter, mask_size=MASK_SIZE, seed=options.seed)
     module = DataModule(data, items, options.batch_size, workers)

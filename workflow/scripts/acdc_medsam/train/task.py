@@ -1,4 +1,4 @@
-"""What is learned: RV, MYO and LV in three masks of SAM's decoder at once, with a structure's box or without any prompt.
+"""What is learned: RV, MYO and LV in three masks of SAM's decoder at once, with a structure's box or without prompts.
 
 A box cannot say that the myocardium is a ring around a ventricle that the same box holds. So what is wanted is said by
 where it is read: of the decoder's four masks the three that SAM gives with ``multimask_output=True`` become those of
