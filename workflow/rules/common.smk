@@ -11,6 +11,7 @@ from acdc_medsam.cohort import find_cohort
 from acdc_medsam.config import check_config, load_schema
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import AcdcError
+from acdc_medsam.files import sha256_file
 from acdc_medsam.publish import DATASET
 
 

@@ -12,8 +12,10 @@ SIZE = 1024
 """Boxes are in pixels of a picture of this side."""
 
 CLASS_TOKENS = {structure: 1 + place for place, structure in enumerate(LABELS)}
-"""Structure -> the decoder's mask that a fine-tuned decoder gives it in. SAM's decoder has four: the first is its answer
-where one mask is asked for, the other three are its answers with ``multimask_output=True``."""
+"""Structure -> which of the decoder's masks is that of the structure, once it is fine-tuned.
+
+SAM's decoder has four: the first answers where one is asked for, the others are those of ``multimask_output=True``.
+"""
 
 
 def encode_boxes(prompt_encoder: nn.Module, boxes: Tensor) -> tuple[Tensor, Tensor]:

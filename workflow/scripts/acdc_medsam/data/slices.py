@@ -60,7 +60,7 @@ class ItemOptions:
 
 
 class SliceDataset(Dataset[Item]):
-    """Slices of one split. An item is a dictionary:
+    """Slices of one split, each a dictionary.
 
     ``embedding`` (256, 64, 64) float32, mapped from its file; ``mask`` (S, S) uint8, labels 0 to 3, or 0 and 1 of one
     structure; with ``image`` also ``image`` (1024, 1024) uint8. With boxes ``box`` (4,), of all that the mask shows,

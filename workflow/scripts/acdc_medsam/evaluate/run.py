@@ -23,16 +23,10 @@ from acdc_medsam.evaluate.summary import Record, ejection_fractions, mean, summa
 from acdc_medsam.evaluate.volumes import Label, Truth, read_truth, to_volume, write_nifti
 from acdc_medsam.files import index_row, sha256_file, write_bytes, write_index
 from acdc_medsam.publish import h5_folder
+from acdc_medsam.report.results import WAYS
 from acdc_medsam.train.weights import encoder_of
 
 logger = logging.getLogger(__name__)
-
-WAYS = {
-    "zero_shot_boxes": "released decoder, true boxes",
-    "fine_tuned_boxes": "fine-tuned, true boxes",
-    "fine_tuned": "fine-tuned, without prompts",
-}
-"""What is compared: name in metrics.json -> in words."""
 
 SHOWN = 5
 """Slices of a volume in a picture."""

@@ -93,18 +93,18 @@ class FineTuning(pl.LightningModule):
         turn = number + self.current_epoch
         return torch.stack([places[(turn + place) % len(places)] for place, places in enumerate(chosen)])
 
-    def validation_step(self, batch: Item, _: int) -> None:
+    def validation_step(self, batch: Item) -> None:
         """Dice of each structure in each slice that shows it, without prompts and with its box."""
         embeddings, labels = batch["embedding"], batch["mask"]
         truth = torch.stack([labels == value for value in LABELS.values()], dim=1)
         best = self.without_prompts(embeddings).argmax(1)
         self._collect("dice", torch.stack([best == value for value in LABELS.values()], dim=1), truth)
-        for place, structure in enumerate(LABELS):
-            shown = batch["present"][:, place]
+        for number, structure in enumerate(LABELS):
+            shown = batch["present"][:, number]
             if shown.any():
-                structures = torch.full((int(shown.sum()),), place, device=labels.device)
-                own, _ = self.with_boxes(embeddings[shown], batch["boxes"][shown, place], structures)
-                dice = compute_dice(own > 0, truth[shown, place, None])
+                structures = torch.full((int(shown.sum()),), number, device=labels.device)
+                own, _ = self.with_boxes(embeddings[shown], batch["boxes"][shown, number], structures)
+                dice = compute_dice(own > 0, truth[shown, number, None])
                 self.found[f"box_dice_{structure}"].extend(dice[:, 0])
 
     def _collect(self, name: str, predicted: Tensor, truth: Tensor) -> None:
