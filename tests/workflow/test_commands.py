@@ -51,6 +51,7 @@ def root(raw: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
     shutil.copytree(raw, folder / "ACDC/raw")
     config = yaml.safe_load((folder / "config.yaml").read_text())
     config["encoder"] |= {"name": "lite_medsam", "checkpoint": "checkpoints/lite_medsam.pth"}
+    config["train"]["epochs"] = 1
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder
 
