@@ -67,6 +67,10 @@ def test_a_run_that_crashed_goes_on_to_the_same_weights(
     with caplog.at_level(logging.INFO):
         fit.fine_tune(data, checkpoint, model, OPTIONS, threads=2)
     assert "going on with" in caplog.text
+    states = [torch.load(folder / "last.ckpt", weights_only=True) for folder in (tmp_path, trained / "training")]
+    assert states[0]["global_step"] == states[1]["global_step"] == 4
+    torch.testing.assert_close(states[0]["state_dict"], states[1]["state_dict"], rtol=0, atol=0)
+    torch.testing.assert_close(states[0]["optimizer_states"], states[1]["optimizer_states"], rtol=0, atol=0)
     assert same(model, trained / "training/model.pth")
     assert epochs(tmp_path / "log.tsv") == epochs(trained / "training/log.tsv")
     assert fit.resumable(tmp_path / "last.ckpt", "another run") is None
@@ -93,6 +97,7 @@ def test_segment_anything_takes_the_model_and_says_the_same(trained: Path) -> No
     path, empty = trained / "training/model.pth", build_lite_medsam()
     sam = modeling.Sam(empty.image_encoder, empty.prompt_encoder, empty.mask_decoder)
     sam.load_state_dict(torch.load(path, weights_only=True), strict=True, assign=True)
+    sam.image_encoder.img_size = 256
     embedding, encoding = torch.randn(256, 64, 64), sam.prompt_encoder.get_dense_pe().detach()
     with torch.no_grad():
         prompts = sam.prompt_encoder(points=None, boxes=None, masks=None)

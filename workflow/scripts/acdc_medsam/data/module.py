@@ -1,13 +1,28 @@
 """The dataset as a Lightning data module."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from acdc_medsam.data.slices import Item, ItemOptions, SliceDataset, seeded
+
+
+class Shuffled(Sampler[int]):
+    """A shuffled order that is the same each time it is asked for: Lightning may ask once or twice for an epoch."""
+
+    def __init__(self, count: int, *seed: object) -> None:
+        """Shuffle so many items by what the seed's parts say."""
+        self.order: list[int] = torch.randperm(count, generator=seeded(*seed)).tolist()
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.order)
 
 
 class DataModule(pl.LightningDataModule):
@@ -37,7 +52,7 @@ class DataModule(pl.LightningDataModule):
         """Slices of ``train``, in an order of their own in each epoch."""
         dataset = SliceDataset(self.root, "train", self.options)
         dataset.epoch = self.trainer.current_epoch if self.trainer else 0
-        return self._loader(dataset, seeded(self.options.seed, dataset.epoch, "order"))
+        return self._loader(dataset, Shuffled(len(dataset), self.options.seed, dataset.epoch, "order"))
 
     def val_dataloader(self) -> DataLoader[Item]:
         """Slices of ``val``, in the manifest's order."""
@@ -47,12 +62,11 @@ class DataModule(pl.LightningDataModule):
         """Slices of ``test``, in the manifest's order."""
         return self._loader(SliceDataset(self.root, "test", replace(self.options, box_jitter=0)))
 
-    def _loader(self, dataset: SliceDataset, order: torch.Generator | None = None) -> DataLoader[Item]:
+    def _loader(self, dataset: SliceDataset, order: Shuffled | None = None) -> DataLoader[Item]:
         return DataLoader(
             dataset,
             self.batch_size,
-            shuffle=order is not None,
-            generator=order,
+            sampler=order,
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
         )

@@ -24,6 +24,7 @@ from acdc_medsam.evaluate.volumes import Label, Truth, read_truth, to_volume, wr
 from acdc_medsam.files import index_row, sha256_file, write_bytes, write_index
 from acdc_medsam.publish import h5_folder
 from acdc_medsam.report.results import WAYS
+from acdc_medsam.train import quiet_libraries
 from acdc_medsam.train.weights import encoder_of
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ def evaluate_model(
     Raises:
         CheckpointError, DatasetError: what is wrong, with the file's name.
     """
+    quiet_libraries()
     if threads is not None:
         torch.set_num_threads(threads)
     name, encoding = encoder_of(data, checkpoint), positional_encoding(data)

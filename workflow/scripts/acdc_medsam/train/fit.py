@@ -5,7 +5,6 @@ import io
 import json
 import logging
 import sys
-import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +21,7 @@ from acdc_medsam.devices import claimed_device
 from acdc_medsam.encode_files import keep_freed_memory
 from acdc_medsam.encoders import load_model
 from acdc_medsam.files import sha256_file, write_bytes
+from acdc_medsam.train import quiet_libraries
 from acdc_medsam.train.history import History
 from acdc_medsam.train.options import TrainOptions
 from acdc_medsam.train.task import FineTuning, start_as_single_mask
@@ -93,7 +93,7 @@ def fine_tune(
 
 def make_trainer(work: Path, options: TrainOptions, device: torch.device) -> pl.Trainer:
     """Make what runs the epochs; its checkpoints are ``best.ckpt`` and ``last.ckpt``, each replaced as a whole."""
-    quiet_lightning()
+    quiet_libraries()
     common: dict[str, Any] = {"dirpath": work, "enable_version_counter": False, "save_on_train_epoch_end": True}
     gpu = device.type == "cuda"
     return pl.Trainer(
@@ -126,9 +126,3 @@ def resumable(last: Path, identity: str) -> Path | None:
     logger.info("%s is of other data or options; training starts anew", last)
     last.unlink()
     return None
-
-
-def quiet_lightning() -> None:
-    """Leave out what Lightning says about itself and about loaders with few workers."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")

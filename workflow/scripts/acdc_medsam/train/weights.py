@@ -10,6 +10,18 @@ from acdc_medsam.errors import CheckpointError, DatasetError
 from acdc_medsam.files import read_table, sha256_file
 
 
+def fingerprints(data: Path) -> set[str]:
+    """Fingerprints of the encoders that made a dataset's embeddings.
+
+    Raises:
+        DatasetError: there are no embeddings.
+    """
+    used = {row["encoder"] for row in read_table(data / "manifest.tsv")} - {""}
+    if not used:
+        raise DatasetError(f"{data / 'manifest.tsv'} names no embeddings; set encoder.name and run the workflow again")
+    return used
+
+
 def encoder_of(data: Path, checkpoint: Path) -> str:
     """Name of the encoder whose weights in ``checkpoint`` made the dataset's embeddings.
 
@@ -17,9 +29,7 @@ def encoder_of(data: Path, checkpoint: Path) -> str:
         CheckpointError: they were made by other weights.
         DatasetError: there are no embeddings.
     """
-    used = {row["encoder"] for row in read_table(data / "manifest.tsv")} - {""}
-    if not used:
-        raise DatasetError(f"{data / 'manifest.tsv'} names no embeddings; set encoder.name and run the workflow again")
+    used = fingerprints(data)
     if not checkpoint.is_file():
         raise CheckpointError(
             f"{checkpoint} is missing: give the checkpoint that the embeddings of {data} were made with"
@@ -39,7 +49,9 @@ def find_checkpoint(data: Path, candidates: Iterable[Path]) -> Path:
 
     Raises:
         CheckpointError: none did.
+        DatasetError: there are no embeddings.
     """
+    fingerprints(data)
     tried = list(candidates)
     for checkpoint in tried:
         try:
