@@ -19,7 +19,7 @@ from acdc_medsam.evaluate.measures import Mask, compare, ejection_fraction
 from acdc_medsam.evaluate.predict import to_labels
 from acdc_medsam.evaluate.run import evaluate_model
 from acdc_medsam.evaluate.summary import ejection_fractions, summarize
-from acdc_medsam.evaluate.volumes import read_truth, to_plane, to_volume, write_nifti
+from acdc_medsam.evaluate.volumes import largest_part, read_truth, to_plane, to_volume, write_nifti
 from acdc_medsam.files import index_is_true, read_table
 from acdc_medsam.render import resize_label
 from acdc_medsam.report.results import results_section
@@ -85,6 +85,17 @@ def test_cases_are_the_ends_and_the_middle() -> None:
 def test_a_pixel_is_of_the_structure_with_the_highest_logit() -> None:
     logits = torch.tensor([[-1.0, 1, 1], [-2, 2, -1], [-3, 1.5, 0.5]])[:, None]
     assert to_labels(logits).tolist() == [[0, 2, 1]]
+
+
+def test_the_largest_part_of_each_structure_is_kept() -> None:
+    label = np.zeros((3, 8, 8), np.uint8)
+    label[0, 1:4, 1:4] = label[1, 4, 4] = 3  # hang together by a corner
+    label[2, 7, 0] = 3
+    label[:, 0, 6:] = 1
+    kept = label.copy()
+    kept[2, 7, 0] = 0
+    assert (largest_part(label) == kept).all()
+    assert not largest_part(np.zeros_like(label)).any()
 
 
 @pytest.mark.parametrize("shape", [(216, 256), (428, 512), (48, 40), (1024, 999)])

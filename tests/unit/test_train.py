@@ -143,3 +143,13 @@ def test_a_command_says_what_is_wrong(
     assert "epochs and batch_size must be 1 or more" in capsys.readouterr().err
     with pytest.raises(ConfigError):
         replace(OPTIONS, learning_rate=2)
+
+
+def test_splits_by_patient_and_by_slice_are_compared(trained: Path, checkpoint: Path, tmp_path: Path) -> None:
+    from leakage import UNITS, measure
+
+    options = TrainOptions(epochs=1, batch_size=4)
+    found = {unit: measure(trained / "data/ACDC", checkpoint, unit, 0.5, options, tmp_path) for unit in UNITS}
+    assert found["patient"]["patients_on_both_sides"] == 0 < found["slice"]["patients_on_both_sides"]
+    assert all(one["training_slices"] == one["validation_slices"] == 2 for one in found.values())
+    assert all(0 <= one["val_dice"] <= 1 for one in found.values())

@@ -20,7 +20,7 @@ from acdc_medsam.evaluate.cases import choose_cases, draw_case, spread
 from acdc_medsam.evaluate.measures import compare, overlap
 from acdc_medsam.evaluate.predict import Predict, to_labels, with_boxes, without_prompts
 from acdc_medsam.evaluate.summary import Record, ejection_fractions, mean, summarize
-from acdc_medsam.evaluate.volumes import Label, Truth, read_truth, to_volume, write_nifti
+from acdc_medsam.evaluate.volumes import Label, Truth, largest_part, read_truth, to_volume, write_nifti
 from acdc_medsam.files import index_row, sha256_file, write_bytes, write_index
 from acdc_medsam.publish import h5_folder
 from acdc_medsam.report.results import WAYS
@@ -92,7 +92,7 @@ def evaluate_model(
     for volume, of_volume in places.items():
         truth = read_truth(find_volume(volumes, volume))
         for way, predict in ways.items():
-            found, labels = segment(dataset, of_volume, predict, truth)
+            found, labels = segment(dataset, of_volume, predict, truth, tidy=way == "fine_tuned")
             records[way] += found
             files.append(out / "predictions" / way / f"{volume}.nii.gz")
             write_nifti(labels, truth, files[-1])
@@ -116,23 +116,41 @@ def evaluate_model(
     return metrics
 
 
-def segment(dataset: SliceDataset, places: Sequence[int], predict: Predict, truth: Truth) -> tuple[list[Record], Label]:
-    """Segment a volume's slices; returns a record for each structure, and the labels (Z, H, W) of the volume."""
+def segment(
+    dataset: SliceDataset, places: Sequence[int], predict: Predict, truth: Truth, tidy: bool
+) -> tuple[list[Record], Label]:
+    """Segment a volume's slices.
+
+    Args:
+        dataset: of which the slices are.
+        places: of the slices in it.
+        predict: the way.
+        truth: the volume.
+        tidy: whether to keep the largest part of each structure alone, see :func:`largest_part`.
+
+    Returns:
+        A record for each structure, its ``slices`` the Dice of each slice as predicted; and the labels (Z, H, W).
+    """
     masks: dict[str, dict[int, Label]] = {structure: {} for structure in LABELS}
-    labels, slice_dice = dict[int, Label](), defaultdict[str, list[float]](list)
+    planes, slice_dice = dict[int, Label](), defaultdict[str, list[float]](list)
     for item in map(dataset.__getitem__, places):
         logits, number = predict(item), int(item["slice_index"])
-        labels[number] = to_labels(logits).numpy()
+        planes[number] = to_labels(logits).numpy()
         for structure, inside in zip(LABELS, (logits > 0).numpy(), strict=True):
             masks[structure][number] = inside.astype(np.uint8)
             true = item["mask"].numpy() == LABELS[structure]
             if true.any():
                 slice_dice[structure].append(overlap(inside, true))
+    labels = to_volume(planes, truth.label.shape)
+    if tidy:
+        labels = largest_part(labels)
     records = list[Record]()
     for structure, value in LABELS.items():
+        # With boxes structures may overlap, and each is measured as it was found.
+        predicted = labels == value if tidy else to_volume(masks[structure], truth.label.shape) > 0
         true = truth.label == value
         if true.any():
-            agreement = compare(to_volume(masks[structure], truth.label.shape) > 0, true, truth.spacing)
+            agreement = compare(predicted, true, truth.spacing)
             records.append(
                 {
                     **{"volume": truth.name, "patient": truth.patient, "phase": truth.phase, "structure": structure},
@@ -142,7 +160,7 @@ def segment(dataset: SliceDataset, places: Sequence[int], predict: Predict, trut
                     "slices": slice_dice[structure],
                 }
             )
-    return records, to_volume(labels, truth.label.shape)
+    return records, labels
 
 
 def describe(records: Sequence[Record]) -> dict[str, Any]:
