@@ -82,7 +82,7 @@ class SliceDataset(Dataset[Item]):
         Raises:
             DatasetError: there is no manifest, no slice of that split, or no embedding.
         """
-        self.root, self.options, self.epoch = Path(root), options or ItemOptions(), 0
+        self.root, self.split, self.options, self.epoch = Path(root), split, options or ItemOptions(), 0
         manifest = self.root / "manifest.tsv"
         rows = [row for row in read_table(manifest) if row["split"] == split]
         if self.options.structure is not None:
@@ -102,7 +102,7 @@ class SliceDataset(Dataset[Item]):
 
     def __getitem__(self, place: int) -> Item:
         row, options = self.rows[place], self.options
-        folder = self.root / row["split"]
+        folder = self.root / self.split
         label = torch.from_numpy(read_gray(folder / "masks" / f"{row['slice']}.png").copy())
         if options.structure is not None:
             label = (label == LABELS[options.structure]).to(torch.uint8)

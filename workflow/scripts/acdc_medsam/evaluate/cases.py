@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -13,6 +14,8 @@ from acdc_medsam.png import read_gray
 from acdc_medsam.render import Gray
 from acdc_medsam.report.elements import COLOURS
 from acdc_medsam.report.pictures import close_up, find_outlines
+
+T = TypeVar("T")
 
 SIDE = 320
 """Pixels of a panel."""
@@ -59,7 +62,7 @@ def _panel(pixels: Gray, label: Label, window: tuple[float, float, float]) -> Im
     return panel
 
 
-def spread(names: Sequence[str], count: int) -> list[str]:
+def spread(items: Sequence[T], count: int) -> list[T]:
     """So many of some slices, from one end to the other."""
-    places = np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)
-    return [names[place] for place in dict.fromkeys(places.tolist())]
+    places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
+    return [items[place] for place in dict.fromkeys(places.tolist())]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from acdc_medsam import __version__
-from acdc_medsam.data.slices import ItemOptions, SliceDataset, positional_encoding
+from acdc_medsam.data.slices import SIZE, ItemOptions, SliceDataset, positional_encoding
 from acdc_medsam.dataset import LABELS, SUBSETS, volume_name
 from acdc_medsam.encoders import load_model
 from acdc_medsam.errors import DatasetError
@@ -23,6 +23,7 @@ from acdc_medsam.evaluate.summary import Record, ejection_fractions, mean, summa
 from acdc_medsam.evaluate.volumes import Label, Truth, largest_part, read_truth, to_volume, write_nifti
 from acdc_medsam.files import index_row, sha256_file, write_bytes, write_index
 from acdc_medsam.publish import h5_folder
+from acdc_medsam.render import resize_label
 from acdc_medsam.report.results import WAYS
 from acdc_medsam.train import quiet_libraries
 from acdc_medsam.train.weights import encoder_of
@@ -86,7 +87,7 @@ def evaluate_model(
     }
     dataset = SliceDataset(data, split, ItemOptions())
     records, files = defaultdict[str, list[Record]](list), list[Path]()
-    places = defaultdict[str, list[int]](list)
+    places, tidied = defaultdict[str, list[int]](list), dict[str, Label]()
     for place, row in enumerate(dataset.rows):
         places[volume_name(row["patient"], int(row["frame"]))].append(place)
     for volume, of_volume in places.items():
@@ -96,6 +97,8 @@ def evaluate_model(
             records[way] += found
             files.append(out / "predictions" / way / f"{volume}.nii.gz")
             write_nifti(labels, truth, files[-1])
+            if way == "fine_tuned":
+                tidied[volume] = labels
         logger.info("%s: %d slices", volume, len(of_volume))
     metrics = {
         "software": f"acdc-medsam {__version__}",
@@ -107,7 +110,7 @@ def evaluate_model(
         "checkpoint_sha256": sha256_file(checkpoint),
         "manifest_sha256": sha256_file(data / "manifest.tsv"),
         "ways": {way: describe(found) for way, found in records.items()},
-        "cases": draw_cases(dataset, places, ways["fine_tuned"], records["fine_tuned"], out / "cases"),
+        "cases": draw_cases(dataset, places, tidied, records["fine_tuned"], out / "cases"),
     }
     write_bytes(out / "metrics.json", (json.dumps(metrics, indent=1) + "\n").encode())
     if index is not None:
@@ -176,19 +179,21 @@ def describe(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def draw_cases(
-    dataset: SliceDataset, places: Mapping[str, Sequence[int]], predict: Predict, records: Sequence[Record], out: Path
+    dataset: SliceDataset,
+    places: Mapping[str, Sequence[int]],
+    predicted: Mapping[str, Label],
+    records: Sequence[Record],
+    out: Path,
 ) -> dict[str, Any]:
-    """Draw the best, the median and the worst volume; returns what they are."""
+    """Draw the best, the median and the worst volume, of ``predicted`` labels (Z, H, W); returns what they are."""
     chosen = choose_cases(records)
     for case, (volume, _) in chosen.items():
-        of_volume = {dataset.rows[place]["slice"]: place for place in places[volume]}
-        shown = spread(list(of_volume), SHOWN)
-        items = {name: dataset[of_volume[name]] for name in shown}
-        draw_case(
-            {name: dataset.root / dataset.rows[of_volume[name]]["split"] / "images" / f"{name}.png" for name in shown},
-            {name: (item["mask"].numpy(), to_labels(predict(item)).numpy()) for name, item in items.items()},
-            out / f"{case}.png",
-        )
+        images, masks = dict[str, Path](), dict[str, tuple[Label, Label]]()
+        for item in (dataset[place] for place in spread(places[volume], SHOWN)):
+            name, plane = item["slice"], predicted[volume][int(item["slice_index"])]
+            images[name] = dataset.root / dataset.split / "images" / f"{name}.png"
+            masks[name] = item["mask"].numpy(), resize_label(plane, SIZE)
+        draw_case(images, masks, out / f"{case}.png")
     return {case: {"volume": volume, "dice": dice} for case, (volume, dice) in chosen.items()}
 
 
