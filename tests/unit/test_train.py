@@ -1,6 +1,11 @@
 """Training on three slices of phantoms with LiteMedSAM's decoder; how good it gets is for real data to say."""
 
 import logging
+import os
+import random
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +79,37 @@ def test_a_run_that_crashed_goes_on_to_the_same_weights(
     assert same(model, trained / "training/model.pth")
     assert epochs(tmp_path / "log.tsv") == epochs(trained / "training/log.tsv")
     assert fit.resumable(tmp_path / "last.ckpt", "another run") is None
+
+
+def test_a_run_that_is_killed_again_and_again(
+    trained: Path, checkpoint: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """With SIGKILL, at any time; each run takes some ten seconds to start."""
+    kills: int = request.config.getoption("--training-kills")
+    if not kills:
+        pytest.skip("kill a training run so many times with --training-kills")
+    command = [sys.executable, "-m", "acdc_medsam.train", "--data_dir", str(trained / "data/ACDC")]
+    command += ["--checkpoint", str(checkpoint), "--epochs", str(2 * kills), "--batch_size", "1", "--threads", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(fit.__file__).parents[2])}
+    started = time.monotonic()
+    subprocess.run([*command, "--out", str(tmp_path / "whole")], env=environment, check=True)
+    seconds, chance, killed = time.monotonic() - started, random.Random(7), list[int]()
+    while len(killed) < kills:
+        process = subprocess.Popen([*command, "--out", str(tmp_path / "killed")], env=environment)
+        try:
+            assert process.wait(seconds * chance.uniform(0.3, 0.9)) == 0
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            log = tmp_path / "killed/log.tsv"
+            killed.append(len(epochs(log)) if log.exists() else 0)
+    subprocess.run([*command, "--out", str(tmp_path / "killed")], env=environment, check=True)
+    print("killed after epochs", killed, "of", 2 * kills)
+    assert killed and same(tmp_path / "killed/model.pth", tmp_path / "whole/model.pth")
+    assert epochs(tmp_path / "killed/log.tsv") == epochs(tmp_path / "whole/log.tsv")
+    states = [torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("killed", "whole")]
+    torch.testing.assert_close(states[0]["state_dict"], states[1]["state_dict"], rtol=0, atol=0)
 
 
 def test_what_is_saved_is_the_best_epoch(trained: Path) -> None:

@@ -76,6 +76,12 @@ def test_a_command_works(root: Path, command: str) -> None:
     output = run(["bash", "-c", f'"{sys.executable}" -m {command}'], root)
     if "--cores" in command:
         assert "report: data/ACDC/report.html" in output
+    if "evaluate" in command:
+        planned = run([sys.executable, "-m", "snakemake", "--cores", "2", "--dry-run"], root)
+        jobs = set(re.findall(r"^rule (\w+):", planned, re.MULTILINE))
+        assert jobs == {"write_report", "write_provenance", "all"}, (
+            "the report takes up the results, and no more is made"
+        )
 
 
 @pytest.mark.parametrize(
