@@ -70,9 +70,7 @@ def read_nifti(path: Path) -> Nifti:
             shape, dtype, offset = _claims(header, path)
             data = _read_voxels(stream, start, offset, shape, dtype, path)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise VolumeError(
-            f"{path.name}: damaged gzip data ({error}); restore it from the original dataset"
-        ) from error
+        raise VolumeError(f"{path.name}: damaged gzip data ({error}); restore it from the original dataset") from error
     except OSError as error:
         raise VolumeError(
             f"{path.name}: cannot be read ({error.strerror or error}); correct its permissions, or restore it from the "
@@ -82,7 +80,7 @@ def read_nifti(path: Path) -> Nifti:
     slope, inter = header.get_slope_inter()
     with np.errstate(all="ignore"):  # what overflows is infinite, which is refused later
         scaled: Array = apply_read_scaling(voxels, *(None if f is None else np.float64(f) for f in (slope, inter)))
-    return Nifti(scaled, _spacing(header, path), _affine(header, path))
+    return Nifti(scaled, _spacing(type(header), start, path), _affine(header, path))
 
 
 def read_shape(path: Path) -> tuple[int, int, int]:
@@ -112,7 +110,7 @@ def _read_header(stream: IO[bytes], path: Path) -> tuple[Header, bytes]:
             try:
                 header = kind(start[: kind.sizeof_hdr], check=False)
                 header.check_fix(quiet)
-                header.get_slope_inter()
+                header.get_data_shape(), header.get_data_dtype(), header.get_data_offset(), header.get_slope_inter()
             except Exception as error:  # of any kind: nonsense in a header makes its reader stumble anywhere
                 raise VolumeError(
                     f"{path.name}: its NIfTI header makes no sense ({error}); restore it from the original dataset"
@@ -123,13 +121,7 @@ def _read_header(stream: IO[bytes], path: Path) -> tuple[Header, bytes]:
 
 def _claims(header: Header, path: Path) -> tuple[tuple[int, int, int], np.dtype[Any], int]:
     """Shape, dtype and place of the voxels as the header has them, if the file can hold as much."""
-    try:
-        shape, dtype, offset = header.get_data_shape(), header.get_data_dtype(), header.get_data_offset()
-    except Exception as error:
-        raise VolumeError(
-            f"{path.name}: its NIfTI header names no shape or type of voxels that is known ({error}); "
-            "restore it from the original dataset"
-        ) from error
+    shape, dtype, offset = header.get_data_shape(), header.get_data_dtype(), header.get_data_offset()
     if len(shape) != 3:
         raise VolumeError(
             f"{path.name}: {len(shape)}-dimensional; a frame must have 3 dimensions (x, y, z): restore it from the "
@@ -137,7 +129,8 @@ def _claims(header: Header, path: Path) -> tuple[tuple[int, int, int], np.dtype[
         )
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise VolumeError(
-            f"{path.name}: voxels are of type {dtype}; integers or floating point of up to 64 bits are needed"
+            f"{path.name}: voxels are of type {dtype}; integers or floating point of up to 64 bits are needed, "
+            "as in the original dataset"
         )
     claimed, on_disk = math.prod(shape) * dtype.itemsize, path.stat().st_size
     room = on_disk * DEFLATE_RATIO if path.suffix == ".gz" else on_disk
@@ -177,8 +170,9 @@ def _read_voxels(
     return data
 
 
-def _spacing(header: Header, path: Path) -> tuple[float, float, float]:
-    spacing = tuple(abs(float(size)) for size in header["pixdim"][1:4])
+def _spacing(kind: Any, start: bytes, path: Path) -> tuple[float, float, float]:
+    # From the header as it stands in the file: nibabel's checks put 1 mm where there is none.
+    spacing = tuple(abs(float(size)) for size in kind(start[: kind.sizeof_hdr], check=False)["pixdim"][1:4])
     if not all(0 < size < math.inf for size in spacing):
         raise VolumeError(
             f"{path.name}: spacing (pixdim) is {' x '.join(f'{size:g}' for size in spacing)} mm, which cannot be; "
