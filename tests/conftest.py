@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 from acdc_medsam.phantom import write_cohort
 from workflow_run import Run, Workflow
@@ -22,6 +23,12 @@ CHECKPOINT = ROOT / "checkpoints" / "lite_medsam.pth"
 SAMPLE = ROOT.parent / "shared" / "acdc-sample"
 
 T = TypeVar("T")
+
+# The suite tries the same cases every time; `--hypothesis-profile=fuzz` tries many others.
+anywhere = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("suite", max_examples=60, derandomize=True, database=None, **anywhere)
+settings.register_profile("fuzz", max_examples=8000, print_blob=True, **anywhere)
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

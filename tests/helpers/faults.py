@@ -301,7 +301,8 @@ def plain_volume(path: Path) -> Any:
     offset, slope, inter = struct.unpack_from(f"{order}3f", data, 108)
     x, y, z = dimensions[1:4]
     volume = np.frombuffer(data, order + DTYPES[code], x * y * z, int(offset)).reshape(z, y, x)
-    return volume if slope in (0, 1) and inter == 0 or math.isnan(slope) else volume * slope + inter
+    unscaled = slope == 0 or math.isnan(slope) or (slope, inter) == (1, 0)
+    return volume if unscaled else volume * slope + inter
 
 
 def plain_normalized(volume: Any) -> Any:

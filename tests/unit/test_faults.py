@@ -103,7 +103,9 @@ def test_no_memory_is_taken_for_what_a_header_claims(size: int, files: Files) ->
     assert peak < 8 * 2**20
 
 
-@pytest.mark.parametrize("name", ["Patient 1", "patient001 ", "patient٠٠١", "patient", "..", "patient001;ls"])
+@pytest.mark.parametrize(
+    "name", ["Patient 1", "patient001 ", "patient\u0660\u0660\u0661", "patient", "..", "patient001;ls"]
+)
 def test_folders_of_other_names_are_no_patients(name: str, files: Files) -> None:
     if name != "..":
         shutil.copytree(files.folder, files.folder.with_name(name))
@@ -111,7 +113,7 @@ def test_folders_of_other_names_are_no_patients(name: str, files: Files) -> None
 
 
 FORBIDDEN = {
-    "raw/training/patient001/patient001_frame01.nii.gz": "patient001: patient001_frame01.nii.gz: cannot be read (Permission denied)",
+    "raw/training/patient001/patient001_frame01.nii.gz": "patient001_frame01.nii.gz: cannot be read (Permission",
     "raw/training/patient001/Info.cfg": "patient001: Info.cfg cannot be read (Permission denied); correct its",
     "raw/training/patient001": "patient001: Info.cfg cannot be read (Permission denied); correct its permissions",
     "raw/training": "raw/training cannot be read (Permission denied); correct its permissions",

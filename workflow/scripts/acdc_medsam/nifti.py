@@ -6,7 +6,7 @@ import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO, cast
 
 import nibabel as nib
 import numpy as np
@@ -97,16 +97,17 @@ def read_shape(path: Path) -> tuple[int, int, int]:
     return _claims(header, path)[0]
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> BinaryIO:
     if path.stat().st_size == 0:
         raise VolumeError(f"{path.name}: the file is empty (0 bytes); restore it from the original dataset")
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+    return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
-def _read_header(stream: IO[bytes], path: Path) -> tuple[Header, bytes]:
+def _read_header(stream: BinaryIO, path: Path) -> tuple[Header, bytes]:
     start = stream.read(LONGEST_HEADER)
     for magic, place, kind in HEADERS:
-        if start[place : place + len(magic)] == magic and len(start) >= kind.sizeof_hdr:
+        sizes = {int.from_bytes(start[:4], order) for order in ("little", "big")}
+        if start[place : place + len(magic)] == magic and kind.sizeof_hdr in sizes and len(start) >= kind.sizeof_hdr:
             try:
                 header = kind(start[: kind.sizeof_hdr], check=False)
                 header.check_fix(quiet)
@@ -143,7 +144,7 @@ def _claims(header: Header, path: Path) -> tuple[tuple[int, int, int], np.dtype[
 
 
 def _read_voxels(
-    stream: IO[bytes], start: bytes, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], path: Path
+    stream: BinaryIO, start: bytes, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], path: Path
 ) -> bytearray:
     """Read what the header claims, block by block, and then to the end, where gzip has its checksum."""
     claimed, data = math.prod(shape) * dtype.itemsize, bytearray(start[offset:])
