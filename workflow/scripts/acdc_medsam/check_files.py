@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from acdc_medsam.archive import claims_more
 from acdc_medsam.checks import (
     EMBEDDING_FINITE,
     EMBEDDING_OWNER,
@@ -97,6 +98,8 @@ def read_tensor(path: Path) -> tuple["torch.Tensor", str]:
         size = path.stat().st_size
         if size > MAX_TENSOR_BYTES:
             raise DatasetError(f"{size} bytes, more than a tensor of the dataset takes")
+        if claims_more(path):
+            raise DatasetError("claims more than a file of its size holds")
         data = path.read_bytes()
         tensor = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     except FileNotFoundError as error:
@@ -107,6 +110,8 @@ def read_tensor(path: Path) -> tuple["torch.Tensor", str]:
         raise DatasetError(f"not readable with weights_only=True ({type(error).__name__})") from error
     if not isinstance(tensor, torch.Tensor):
         raise DatasetError(f"holds a {type(tensor).__name__}, not a tensor")
+    if tensor.layout != torch.strided or tensor.numel() * tensor.element_size() > MAX_TENSOR_BYTES:
+        raise DatasetError(f"holds a tensor {list(tensor.shape)} that is larger than its file")
     return tensor, hashlib.sha256(data).hexdigest()
 
 
