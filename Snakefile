@@ -37,6 +37,7 @@ rule all:
 
 
 onstart:
+    check_weights()
     limit_no_rate()
 
 

@@ -1,5 +1,7 @@
 # What a run does before its first job and after its last.
+import importlib.util
 import json
+import subprocess
 
 from acdc_medsam.cohort import count_slices
 from acdc_medsam.files import index_is_true, read_index_comments
@@ -39,6 +41,23 @@ def introduce():
     )
     for problem in LEFT_OUT:
         logger.warning(f"left out: {problem}")
+
+
+def check_weights():
+    """Refuse a checkpoint that cannot be used before any job runs, if it is to be read for the first time.
+
+    In a process of its own, because importing torch would keep memory for the whole run. Where torch is in the jobs'
+    environment alone, the first job that reads the checkpoint says what is wrong with it.
+    """
+    path, sha256 = config["encoder"]["checkpoint"], config["encoder"]["sha256"]
+    new = any(job.rule.name == "positional_encoding" for job in workflow.dag.needrun_jobs())
+    if workflow.is_main_process and new and os.path.exists(path) and importlib.util.find_spec("torch"):
+        command = [sys.executable, "-m", "acdc_medsam", "weights", ENCODER, path]
+        command += ["--sha256", sha256] if sha256 else []
+        environment = {**os.environ, "PYTHONPATH": f"{workflow.basedir}/workflow/scripts"}
+        process = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if process.returncode:
+            refuse(process.stdout.strip() or process.stderr.strip())
 
 
 def announce():

@@ -138,10 +138,13 @@ def index_files(path: Path) -> list[Path]:
 
 
 def index_is_true(path: Path) -> bool:
-    """Whether the index is whole and every file that it names is there with the size it was written with."""
+    """Whether the index is whole and every file that it names is there with the size it was written with.
+
+    One that names no file says why: the patient is left out, or there is a remark.
+    """
     folders: dict[Path, dict[str, int]] = {}
-    rows = read_table(path)
-    if not rows and not read_index_comments(path).left_out:
+    rows, comments = read_table(path), read_index_comments(path)
+    if not rows and not comments.left_out and not comments.notes:
         return False
     for row in rows:
         file = Path(os.path.normpath(path.parent / row["file"]))

@@ -4,6 +4,7 @@ In: ACDC's raw folder of one patient. Out: ``volumes/`` and ``slices/`` with an 
 """
 
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +78,10 @@ def normalize_intensities(volume: Array, percentile: float = 99.0) -> Normalized
         ) from error
     threshold = float(centers[np.argmax(cdf >= percentile / 100)])
     raw_min, raw_max = float(volume.min()), float(volume.max())
+    if not math.isfinite(threshold - raw_min):
+        raise VolumeError(
+            f"intensities up to {raw_max:g} are too large to be scaled; restore the image from the original dataset"
+        )
     in_one_bin = float(np.diff(cdf, prepend=0).max())
     # Huge integers that differ can be one number as float64, which the bins do not show.
     if in_one_bin >= percentile / 100 or not threshold > raw_min:

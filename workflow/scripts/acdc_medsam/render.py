@@ -131,5 +131,9 @@ def render_patient(volumes: Path, index: Path, table: Path, size: int, keep_empt
     remove_others((folder / "images", folder / "masks"), keep=[folder / str(row["file"]) for row in files])
     write_table(table, SLICE_COLUMNS, rows)
     comments = read_index_comments(volumes)
-    write_index(index, files, (), comments.left_out, comments.notes)
+    notes = list(comments.notes)
+    if not rows and not comments.left_out:
+        notes.append(f"{folder.name}: no slice holds a structure, so none is kept; images.keep_empty keeps them")
+        logger.warning("%s", notes[-1])
+    write_index(index, files, (), comments.left_out, notes)
     logger.info("%s: %d slices", folder.name, len(rows))
