@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from acdc_medsam.__main__ import main
 from acdc_medsam.encoders import checkpoint_file, load_model
 from acdc_medsam.encoders.checkpoint import ARCHITECTURES, check_fit
 from acdc_medsam.encoders.registry import ENCODERS
@@ -200,3 +201,11 @@ def test_a_sparse_tensor_is_refused(weights: Weights, file: Path) -> None:
     weights["image_encoder.patch_embed.seq.0.c.weight"] = torch.zeros(32, 3, 1, 1).to_sparse()
     torch.save(weights, file)
     assert "image_encoder.patch_embed.seq.0.c.weight" in refusal(file)
+
+
+def test_the_command_line_looks_at_weights(weights: Weights, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(weights, file)
+    assert main(["weights", "lite_medsam", str(file)]) == 0
+    assert capsys.readouterr().out == f"{file}: the weights of lite_medsam\n"
+    assert main(["weights", "lite_medsam", str(file), "--sha256", "0" * 64]) == 1
+    assert "is not the file that is configured" in capsys.readouterr().out

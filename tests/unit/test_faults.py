@@ -6,18 +6,22 @@ import re
 import shutil
 import tempfile
 import tracemalloc
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
 from acdc_medsam.cohort import find_cohort, read_patient
-from acdc_medsam.errors import AcdcError, CohortError, VolumeError
-from acdc_medsam.files import index_files, read_index_comments
+from acdc_medsam.errors import AcdcError, CohortError, DatasetError, VolumeError
+from acdc_medsam.files import index_files, index_is_true, read_index_comments, read_table, write_table
 from acdc_medsam.nifti import read_nifti
 from acdc_medsam.normalize import normalize_patient
+from acdc_medsam.render import SLICE_COLUMNS, render_patient
+from acdc_medsam.split import split_dataset
 from faults import (
     COHORT_FAULTS,
     UNUSUAL,
@@ -28,6 +32,8 @@ from faults import (
     edit_header,
     plain_normalized,
     plain_volume,
+    rewrite,
+    voxels,
 )
 
 REMEDY = re.compile(r"restore|correct|copy it|keep one|give the number|must be one of|are needed")
@@ -166,3 +172,36 @@ def test_a_patient_without_frames_is_never_returned(files: Files) -> None:
     files.info.write_text("Group : NOR")
     with pytest.raises(CohortError, match="ED is missing"):
         read_patient(files.folder)
+
+
+def made_of(files: Files, change: Callable[[Any], Any]) -> tuple[Path, Path]:
+    """Index and table of slices of a patient all of whose labels are changed."""
+    for label in files.folder.glob("*_gt.nii.gz"):
+        rewrite(label, change(voxels(label)))
+    h5, png = (files.folder.parents[2] / kind / "patient001" for kind in ("h5", "png"))
+    normalize_patient(files.folder, h5 / "index.tsv", 99, on_invalid="stop")
+    render_patient(h5 / "index.tsv", png / "index.tsv", png / "slices.tsv", size=64, keep_empty=False)
+    return png / "index.tsv", png / "slices.tsv"
+
+
+def test_a_patient_without_any_structure_is_remarked_on(files: Files) -> None:
+    index, table = made_of(files, np.zeros_like)
+    assert read_table(table) == []
+    assert read_index_comments(index).notes == (
+        "patient001: no slice holds a structure, so none is kept; images.keep_empty keeps them",
+    )
+    assert index_is_true(index), "or the patient would be made again by every run"
+    with pytest.raises(DatasetError, match="no slice is left to make a dataset of: .*images.keep_empty"):
+        split_dataset([table], table.with_name("split.tsv"), "patient", 0.2, 2026, stratify=True)
+
+
+@pytest.mark.parametrize("unit", ["patient", "slice"])
+def test_too_few_to_divide_are_all_for_training(unit: str, files: Files, caplog: pytest.LogCaptureFixture) -> None:
+    only = np.zeros(voxels(files.label).shape, np.uint8)
+    only[5:20, 5:20, 1] = 3
+    _, table = made_of(files, lambda label: only)
+    slices = read_table(table)
+    write_table(table, SLICE_COLUMNS, slices[:1] if unit == "slice" else slices)
+    split_dataset([table], table.with_name("split.tsv"), unit, 0.2, 2026, stratify=True)
+    assert {row["split"] for row in read_table(table.with_name("split.tsv"))} == {"train"}
+    assert f"there are fewer than two training {unit}s to divide" in caplog.text

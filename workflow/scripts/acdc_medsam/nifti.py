@@ -93,7 +93,9 @@ def read_shape(path: Path) -> tuple[int, int, int]:
         with _open(path) as stream:
             header, _ = _read_header(stream, path)
     except (OSError, EOFError, zlib.error) as error:
-        raise VolumeError(f"{path.name}: its header cannot be read ({error}); restore it") from error
+        raise VolumeError(
+            f"{path.name}: its header cannot be read ({error}); restore it from the original dataset"
+        ) from error
     return _claims(header, path)[0]
 
 

@@ -21,9 +21,14 @@ def read_gray(path: Path) -> npt.NDArray[np.uint8]:
     try:
         with Image.open(path, formats=("PNG",)) as image:
             if image.mode != "L":
-                raise DatasetError(f"{path}: mode {image.mode} instead of 8-bit grayscale")
+                raise DatasetError(
+                    f"{path}: mode {image.mode} instead of 8-bit grayscale; delete it and run the workflow again"
+                )
             if image.width * image.height > MAX_PIXELS:
-                raise DatasetError(f"{path}: claims {image.width} x {image.height} pixels, more than any image here")
+                raise DatasetError(
+                    f"{path}: claims {image.width} x {image.height} pixels, more than any image here; "
+                    "delete it and run the workflow again"
+                )
             return np.asarray(image)
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DatasetError(f"{path}: not a readable PNG ({error}); delete it and run the workflow again") from error
