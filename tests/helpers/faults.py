@@ -287,6 +287,7 @@ UNUSUAL: dict[str, Callable[[Files], object]] = {
     "byte-order mark": lambda f: f.info.write_bytes(b"\xef\xbb\xbf" + f.info.read_bytes()),
     "CRLF": lambda f: edit_bytes(f.info, lambda b: b.replace(b"\n", b"\r\n")),
     "a key twice alike": lambda f: edit_bytes(f.info, lambda b: b + b"ED: 1\n"),
+    "intensities around 2^31": lambda f: rewrite(f.image, voxels(f.image).astype(np.int32) + 2_000_000_000),
     **{dtype: as_type(dtype) for dtype in ("u1", "i1", "u2", "u4", "i4", "f8")},
 }
 """What is valid all the same and must give the right result."""

@@ -191,7 +191,7 @@ def test_a_patient_without_any_structure_is_remarked_on(files: Files) -> None:
         "patient001: no slice holds a structure, so none is kept; images.keep_empty keeps them",
     )
     assert index_is_true(index), "or the patient would be made again by every run"
-    with pytest.raises(DatasetError, match="no slice is left to make a dataset of: .*images.keep_empty"):
+    with pytest.raises(DatasetError, match=r"no slice is left to make a dataset of: .*images\.keep_empty"):
         split_dataset([table], table.with_name("split.tsv"), "patient", 0.2, 2026, stratify=True)
 
 

@@ -67,31 +67,44 @@ def normalize_intensities(volume: Array, percentile: float = 99.0) -> Normalized
         percentile: in (0, 100].
 
     Raises:
-        VolumeError: the volume has no range to scale: as much as the percentile is one value, or all of it.
+        VolumeError: the volume has no range to scale: as much as the percentile is one value, or all of it; or its
+            range is wider than any MR image's.
     """
+    raw_min, raw_max = float(volume.min()), float(volume.max())
+    values, zero = (_counted_from_zero(volume), int(volume.min())) if volume.dtype.kind in "iu" else (volume, 0)
     try:
         # Flattened, or a volume of fewer than four columns is taken for a colour image, with a warning.
-        cdf, centers = cumulative_distribution(volume.ravel())
+        cdf, centers = cumulative_distribution(values.ravel())
     except ValueError as error:  # the range is narrower than 256 steps of the dtype, or wider than it can hold
         raise VolumeError(
             f"intensities cannot be put into a histogram ({error}); restore the image from the original dataset"
         ) from error
-    threshold = float(centers[np.argmax(cdf >= percentile / 100)])
-    raw_min, raw_max = float(volume.min()), float(volume.max())
-    if not math.isfinite(threshold - raw_min):
+    low, threshold = float(values.min()), float(centers[np.argmax(cdf >= percentile / 100)])
+    if not math.isfinite(threshold - low):
         raise VolumeError(
             f"intensities up to {raw_max:g} are too large to be scaled; restore the image from the original dataset"
         )
     in_one_bin = float(np.diff(cdf, prepend=0).max())
-    # Huge integers that differ can be one number as float64, which the bins do not show.
-    if in_one_bin >= percentile / 100 or not threshold > raw_min:
+    if in_one_bin >= percentile / 100 or not threshold > low:
         raise VolumeError(
             f"intensities have no range to scale: {in_one_bin:.1%} of the voxels are one value (minimum {raw_min:g}, "
             f"maximum {raw_max:g}), so the image is constant or nearly empty; restore it from the original dataset"
         )
-    # float64, so that neither the difference of two int16 overflows nor float32 rounds before the division.
-    scaled = (np.clip(volume.astype(np.float64), raw_min, threshold) - raw_min) / (threshold - raw_min)
-    return Normalized(scaled.astype(np.float32), threshold, raw_min, raw_max)
+    # float64, so that float32 does not round before the division.
+    scaled = (np.clip(values.astype(np.float64), low, threshold) - low) / (threshold - low)
+    return Normalized(scaled.astype(np.float32), zero + threshold, raw_min, raw_max)
+
+
+def _counted_from_zero(volume: Array) -> npt.NDArray[np.int64]:
+    """Integers less their minimum: a histogram takes memory for every integer from 0 to the largest."""
+    low, high = int(volume.min()), int(volume.max())
+    if high - low > MAX_INTEGER_RANGE:
+        raise VolumeError(
+            f"intensities span more than {MAX_INTEGER_RANGE}, as no MR image does; restore it from the original dataset"
+        )
+    # Unsigned ones may be too large for int64 before the difference, signed ones overflow in their own type by it.
+    counted = volume - volume.min() if volume.dtype.kind == "u" else volume.astype(np.int64) - low
+    return counted.astype(np.int64)
 
 
 def read_frame(frame: Frame) -> Volume:
@@ -123,11 +136,6 @@ def _voxels(image: Nifti, path: Path) -> Array:
     voxels = image.voxels
     if not np.isfinite(voxels).all():
         raise VolumeError(f"{path.name}: contains NaN or infinite voxels; restore it from the original dataset")
-    if voxels.dtype.kind in "iu" and int(voxels.max()) - int(voxels.min()) > MAX_INTEGER_RANGE:
-        raise VolumeError(
-            f"{path.name}: intensities span more than {MAX_INTEGER_RANGE}, as no MR image does; "
-            "restore it from the original dataset"
-        )
     # nibabel's (X, Y, Z) transposed: x is the image column and y its row, as SimpleITK and the users have it.
     return np.ascontiguousarray(voxels.transpose(2, 1, 0).astype(voxels.dtype.newbyteorder("="), copy=False))
 
