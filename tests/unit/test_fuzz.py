@@ -28,6 +28,7 @@ from acdc_medsam.dataset import GROUPS
 from acdc_medsam.encoders.checkpoint import read_weights
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import AcdcError, CheckpointError, CohortError, ConfigError, DatasetError, VolumeError
+from acdc_medsam.h5 import MAX_VOXELS, read_h5
 from acdc_medsam.normalize import normalize_intensities, read_frame, write_h5
 from acdc_medsam.png import MAX_PIXELS, read_gray
 from acdc_medsam.render import read_slices, resize_image, resize_label
@@ -313,6 +314,29 @@ def test_any_png(folder: Path, data: bytes) -> None:
         assert "image.png" in str(error)
         return
     assert pixels.ndim == 2 and pixels.dtype == np.uint8 and pixels.size <= MAX_PIXELS
+
+
+@pytest.fixture(scope="module")
+def volume_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("fuzz") / "volume.h5"
+    image = np.linspace(0, 1, 60, dtype=np.float32).reshape(SHAPE)
+    write_h5(path, image, np.ones(SHAPE, np.uint8), {"patient": "patient001"}, chunks=(1, *SHAPE[1:]))
+    return path
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2500) | st.integers(0, 15000), numbers), min_size=1, max_size=5),
+    st.none() | st.integers(0, 15000),
+)
+def test_any_h5(volume_file: Path, folder: Path, changes: list[tuple[int, bytes]], length: int | None) -> None:
+    (folder / "changed.h5").write_bytes(edited(volume_file.read_bytes(), changes)[:length])
+    try:
+        content = read_h5(folder / "changed.h5", 3)
+    except DatasetError as error:
+        assert "changed.h5" in str(error)
+        return
+    assert content.image.shape == content.label.shape and content.image.size <= MAX_VOXELS
+    assert content.image.dtype == np.float32 and content.label.dtype == np.uint8
 
 
 json_trees = st.recursive(
