@@ -34,12 +34,3 @@ rule all:
     default_target: True
     input:
         rules.provenance.input,
-
-
-onstart:
-    check_weights()
-    limit_no_rate()
-
-
-onsuccess:
-    announce()

@@ -31,6 +31,11 @@ settings.register_profile("fuzz", max_examples=8000, print_blob=True, **anywhere
 settings.load_profile("suite")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Sizes of tests that can be as thorough as there is time for."""
+    parser.addoption("--kills", type=int, default=6, help="runs to kill, in tests/workflow/test_crashes.py")
+
+
 @pytest.fixture(scope="session")
 def checkpoint() -> Path:
     """The published LiteMedSAM weights."""

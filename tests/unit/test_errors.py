@@ -17,8 +17,8 @@ HEADINGS = re.findall(r"^### (.*)$", DOCUMENT, re.MULTILINE)
 GAP = "\u2026"
 """Stands for what is inserted into a message."""
 
-PROGRAMMING = {"ValueError", "KeyError", "AttributeError", "ModuleNotFoundError", "Interrupted", "URLError"}
-"""What is raised for mistakes of those who call, or is caught again; users meet none of it."""
+PROGRAMMING = {"ValueError", "KeyError", "AttributeError", "ModuleNotFoundError", "Interrupted", "URLError", "OSError"}
+"""What is raised for mistakes of those who call, is caught again, or is the system's own, put into words by jobs."""
 
 
 def text_of(node: ast.expr) -> str:

@@ -18,7 +18,7 @@ def test_an_error_that_users_can_mend_is_a_message_alone(tmp_path: Path, capsys:
 def test_a_full_disk_names_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit), job_log(str(tmp_path / "log")):
         raise OSError(28, "No space left on device", "work/file")
-    assert capsys.readouterr().err == "work/file: No space left on device\n"
+    assert capsys.readouterr().err.startswith("work/file: No space left on device; make space on its disk")
 
 
 def test_a_defect_of_the_workflow_leaves_its_traceback_in_the_log(tmp_path: Path) -> None:

@@ -1,12 +1,18 @@
 # What a run does before its first job and after its last.
 import importlib.util
 import json
+import signal
 import subprocess
+
+import psutil
 
 from acdc_medsam.cohort import count_slices
 from acdc_medsam.files import index_is_true, read_index_comments
+from acdc_medsam.jobs import describe
+from acdc_medsam.run_lock import RunLock, remove_temporary_files
 
 EMBEDDING_MIB = 4
+RUN_LOCK = RunLock(Path(config["output"]))
 
 
 def forget_untrue_indexes():
@@ -87,8 +93,49 @@ def limit_no_rate():
     workflow.scheduler.job_rate_limiter = None
 
 
-# A job of a cluster reads this file too, while others are at work.
+def claim_output():
+    """Refuse a second run on the same output, and tidy up after one that was killed."""
+    try:
+        RUN_LOCK.hold()
+    except AcdcError as error:
+        refuse(str(error))
+    except OSError as error:
+        refuse(describe(error))
+    if RUN_LOCK.after_failure:
+        folders = [Path(out("work")), *Path(config["output"]).glob("ACDC_*"), Path(out("data"))]
+        removed = remove_temporary_files(folders)
+        if removed:
+            logger.info(f"removed {removed} files that an earlier run left half-written")
+
+
+def stop_soon(signum, frame):
+    """End the jobs of this machine and then the run: by itself Snakemake would wait for jobs that take hours."""
+    logger.error("stopping; the same command goes on from here")
+    for job in psutil.Process().children(recursive=True):
+        job.terminate()
+    raise KeyboardInterrupt
+
+
+# A job of a cluster reads this file too, while others are at work; so may a dry run.
 if workflow.is_main_process:
     hold_no_job_back()
-    forget_untrue_indexes()
+    try:
+        if RUN_LOCK.try_acquire():
+            forget_untrue_indexes()
+            RUN_LOCK.release()
+    except OSError as error:
+        refuse(describe(error))
     introduce()
+
+
+onstart:
+    check_weights()
+    claim_output()
+    limit_no_rate()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, stop_soon)
+
+
+onsuccess:
+    announce()
+    RUN_LOCK.end()

@@ -7,12 +7,13 @@ what the store lacks is encoded, so no picture is encoded twice, whatever is ren
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from acdc_medsam.encoders.checkpoint_file import checked_sha256
 from acdc_medsam.encoders.registry import ENCODERS, fingerprint
-from acdc_medsam.files import index_row, read_table, write_index
+from acdc_medsam.files import index_row, read_table, sha256_file, write_index
 from acdc_medsam.jobs import ON_SCREEN
 from acdc_medsam.store import EMBEDDING_COLUMNS, embedding_digest, store_path
 
@@ -55,9 +56,12 @@ def embed_batch(tables: Sequence[Path], table: Path, store: Path, options: Encod
     started = time.monotonic()
     known = encode_missing(missing, store, options) if missing else {}
     seconds = time.monotonic() - started
+    paths = [store_path(store, digest) for digest in digests.values()]
+    with ThreadPoolExecutor(options.threads) as pool:
+        sums = pool.map(lambda path: known.get(path.stem) or sha256_file(path), paths)
     rows = [
-        index_row(store_path(store, key), table, known.get(key), slice=name, digest=key, encoder=encoder)
-        for name, key in digests.items()
+        index_row(path, table, sha256, slice=name, digest=path.stem, encoder=encoder)
+        for name, path, sha256 in zip(digests, paths, sums, strict=True)
     ]
     write_index(table, rows, EMBEDDING_COLUMNS, sources={options.checkpoint.name: weights})
     kept = len(images) - len(missing)

@@ -33,11 +33,12 @@ def atomic_path(path: Path, read_only: bool = False) -> Iterator[Path]:
     The name ``path`` therefore never stands for half a file, whatever is killed, and a hard link to an older
     file of that name keeps the older content. The temporary file is removed when the block raises.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=".", suffix=f".{path.name}.tmp", dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary: Path | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=".", suffix=f".{path.name}.tmp", dir=path.parent)
+        os.close(descriptor)
+        temporary = Path(name)
         yield temporary
         # A link has the mode of the file that it leads to, which is not ours to change.
         if temporary.stat().st_nlink == 1 and not temporary.is_symlink():
@@ -45,8 +46,14 @@ def atomic_path(path: Path, read_only: bool = False) -> Iterator[Path]:
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
+    except OSError as error:
+        # A full disk is met by writing, which knows no name, and nobody looks for the temporary one.
+        if error.errno is None or (error.filename is not None and Path(error.filename).parent != path.parent):
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes, read_only: bool = False) -> None:
@@ -142,15 +149,16 @@ def index_is_true(path: Path) -> bool:
 
     One that names no file says why: the patient is left out, or there is a remark.
     """
-    folders: dict[Path, dict[str, int]] = {}
-    rows, comments = read_table(path), read_index_comments(path)
-    if not rows and not comments.left_out and not comments.notes:
+    # Text rather than Path, and a folder is listed once: a cohort has some 80 files a patient, looked at in every run.
+    folders: dict[str, dict[str, int]] = {}
+    rows = read_table(path)
+    if not rows and not ((comments := read_index_comments(path)).left_out or comments.notes):
         return False
     for row in rows:
-        file = Path(os.path.normpath(path.parent / row["file"]))
-        if file.parent not in folders:
-            folders[file.parent] = _sizes(file.parent)
-        if folders[file.parent].get(file.name) != int(row["bytes"]):
+        folder, name = os.path.split(row["file"])
+        if folder not in folders:
+            folders[folder] = _sizes(path.parent / folder)
+        if folders[folder].get(name) != int(row["bytes"]):
             return False
     return True
 

@@ -18,7 +18,7 @@ from acdc_medsam import __version__
 from acdc_medsam.cohort import Frame, Patient, read_patient
 from acdc_medsam.dataset import LABELS, slice_name, volume_name
 from acdc_medsam.errors import VolumeError
-from acdc_medsam.files import atomic_path, index_row, remove_others, sha256_file, write_index
+from acdc_medsam.files import index_row, remove_others, sha256_file, write_bytes, write_index
 from acdc_medsam.nifti import Nifti, read_nifti
 
 logger = logging.getLogger(__name__)
@@ -235,7 +235,10 @@ def write_h5(
     path: Path, image: FloatImage, label: LabelImage, attributes: dict[str, object], chunks: tuple[int, ...]
 ) -> None:
     """Write ``image`` float32 and ``label`` uint8 of one shape, gzip-compressed; same input, same bytes."""
-    with atomic_path(path, read_only=True) as temporary, h5py.File(temporary, "w") as file:
+    # Made in memory: where the HDF5 library itself meets a full disk, it ends the process with a segmentation fault.
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
         file.create_dataset("image", data=image, chunks=chunks, compression="gzip")
         file.create_dataset("label", data=label, chunks=chunks, compression="gzip")
         file.attrs.update(attributes)
+        file.flush()
+        write_bytes(path, file.id.get_file_image(), read_only=True)

@@ -1,0 +1,134 @@
+"""A disk that fills up, cannot be written to, or has no hard links; input that changes while a run is at work."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from acdc_medsam.run_lock import TEMPORARY
+from undisturbed import Started, contents, differences
+from workflow_run import Run, Workflow
+
+MOST = 400 * 2**20
+"""Bytes of the small file system; the tiny dataset takes a third of them."""
+
+LEFT = 4096
+"""Bytes left on the full file system: the run's lock takes them."""
+
+STAGES = {
+    "normalize": ("work/h5/patient001/index.tsv", "work/h5/patient001/volumes/patient001_frame01.h5"),
+    "render": ("work/png/patient002/index.tsv", "work/png/patient002/images/patient002_frame01_slice_1.png"),
+    "embed": ("work/embeddings/store/*/*.pt", "work/embeddings/store/"),
+    "publish": ("data/ACDC/manifest.tsv", "data/ACDC/manifest.tsv"),
+    "measure": ("work/measures/*.npz", "work/measures/"),
+    "report": ("data/ACDC/report.html", "data/ACDC/report.html"),
+}
+"""Stage -> what is taken away so that it has work to do, and the file for which there is no room."""
+
+
+@pytest.fixture(scope="module")
+def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A file system of its own that holds little."""
+    folder = tmp_path_factory.mktemp("disk")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={MOST}", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("only root may mount the small file system that this test fills")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture(scope="module")
+def filled(
+    finished_once: tuple[Workflow, Run, dict[str, Any]], small_disk: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Workflow:
+    """A complete run whose output lies on the small file system."""
+    new = finished_once[0].copy(tmp_path_factory.mktemp("filled") / "run")
+    for folder in [new.folder / "data", new.folder / "work", *new.folder.glob("ACDC_*")]:
+        subprocess.run(["cp", "--archive", folder, small_disk], check=True)
+        shutil.rmtree(folder)
+        folder.symlink_to(small_disk / folder.name)
+    return new
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_full_disk_is_named_and_nothing_is_lost(filled: Workflow, small_disk: Path, stage: str) -> None:
+    expected = contents(filled)
+    pattern, file = STAGES[stage]
+    for path in sorted(filled.folder.glob(pattern))[:1]:
+        path.unlink()
+    ballast = small_disk / "ballast"
+    status = os.statvfs(small_disk)
+    ballast.write_bytes(bytes(status.f_bavail * status.f_frsize - LEFT))
+    try:
+        run = filled.run(expect=1)
+    finally:
+        ballast.unlink()
+    assert file in run.output and "No space left on device; make space on its disk" in run.output
+    assert "Traceback" not in run.output
+    assert not [path for path in small_disk.rglob(".*") if TEMPORARY.fullmatch(path.name)]
+    filled.run()
+    assert differences(contents(filled), expected) == []
+
+
+def test_output_that_cannot_be_written_to(filled: Workflow, small_disk: Path) -> None:
+    next(filled.data.glob("report.html")).unlink()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    try:
+        output = filled.run(expect=1).output
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    assert "Read-only file system; the output folder must be one that can be written to" in output
+    assert "Traceback" not in output
+
+
+def test_where_hard_links_cannot_be_made_files_are_copied(workflow: Workflow, small_disk: Path) -> None:
+    """From one file system to another there are none."""
+    other = small_disk / "other-work"
+    other.mkdir()
+    (workflow.folder / "work").symlink_to(other)
+    workflow.run("dataset")
+    published = sorted(workflow.data.glob("train/images/*.png"))
+    assert published and all(path.stat().st_nlink == 1 for path in published)
+    workflow.configure(encoder={"name": "none"}, publish={"link": "hard"})
+    run = workflow.run("dataset", expect=1)
+    assert "no hard link to " in run.output and "set 'publish: {link: copy}' in config.yaml" in run.output
+
+
+def change(image: Path) -> None:
+    """Give one voxel of an image another value."""
+    before = nib.load(image)
+    voxels = np.asanyarray(before.dataobj).copy()
+    voxels[20, 20, 1] = voxels.min()
+    nib.save(nib.Nifti1Image(voxels, before.affine, before.header), image)
+
+
+def test_input_that_changes_during_a_run_is_taken_up_by_the_next(workflow: Workflow) -> None:
+    started = Started(workflow)
+    assert started.wait_for(lambda output: "(Rule: render)" in output)
+    done = [name for name in ("patient001", "patient002") if (workflow.folder / f"work/png/{name}/index.tsv").exists()]
+    change(workflow.raw / f"training/{done[0]}/{done[0]}_frame01.nii.gz")
+    assert started.process.wait() == 0
+    run = workflow.run()
+    assert run.of("normalize", "render") == [f"normalize {done[0]}", f"render {done[0]}"]
+    assert workflow.run().jobs == []
+
+
+def test_input_that_vanishes_during_a_run_is_named_and_the_others_are_kept(workflow: Workflow) -> None:
+    started = Started(workflow, "images", "--keep-going", "--cores", "1")
+    assert started.wait_for(lambda output: ": normalize" in output)
+    waiting = [n for n in range(1, 5) if f": normalize patient{n:03d}" not in started.log.read_text()]
+    patient = next(path for path in sorted(workflow.raw.glob(f"*/patient{waiting[-1]:03d}")))
+    lost = patient / f"{patient.name}_frame01.nii.gz"
+    kept = lost.read_bytes()
+    lost.unlink()
+    assert started.process.wait() == 1
+    output = started.log.read_text()
+    assert lost.name in output and "Traceback" not in output
+    assert len(list(workflow.folder.glob("work/png/*/index.tsv"))) == 3
+    lost.write_bytes(kept)
+    assert len(workflow.run("images").of("normalize")) == 1
