@@ -14,6 +14,7 @@ from acdc_medsam import check_files
 from acdc_medsam import checks as names
 from acdc_medsam import verify as verify_stage
 from acdc_medsam.check_files import read_tensor
+from acdc_medsam.checks import has_passed
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.files import read_table
 from acdc_medsam.verify import accept_dataset, run_checks, verify_dataset
@@ -262,3 +263,13 @@ def test_a_tensor_larger_than_its_file_is_not_unfolded(tmp_path: Path) -> None:
             bomb.writestr(name, plain.read(name))
     with pytest.raises(DatasetError, match="claims more than a file of its size holds"):
         read_tensor(tmp_path / "bomb.pt")
+
+
+@pytest.mark.parametrize(
+    ("text", "passed"),
+    [('{"passed": true}', True), ('{"passed": false}', False), ("", False), ("[]", False), ("{}", False)],
+)
+def test_a_damaged_quality_json_says_of_nothing_that_it_passed(text: str, passed: bool, tmp_path: Path) -> None:
+    (tmp_path / "quality.json").write_text(text)
+    assert has_passed(tmp_path / "quality.json") is passed
+    assert not has_passed(tmp_path / "none.json")

@@ -1,11 +1,11 @@
 # What a run does before its first job and after its last.
 import importlib.util
-import json
 import signal
 import subprocess
 
 import psutil
 
+from acdc_medsam.checks import has_passed
 from acdc_medsam.cohort import count_slices
 from acdc_medsam.files import index_is_true, read_index_comments
 from acdc_medsam.jobs import describe
@@ -32,7 +32,7 @@ def forget_untrue_indexes():
         if not index_is_true(Path(index)) or (not left_out and read_index_comments(Path(index)).left_out):
             logger.warning(f"{index}: files that it lists have gone or changed; they are made again when asked for")
             os.remove(index)
-    if os.path.exists(VERIFIED) and not json.loads(Path(QUALITY).read_text())["passed"]:
+    if os.path.exists(VERIFIED) and not has_passed(Path(QUALITY)):
         os.remove(VERIFIED)
 
 

@@ -54,10 +54,11 @@ class Patient:
 
 @dataclass(frozen=True)
 class Cohort:
-    """The patients that can be used, in the order of their numbers, and why the others cannot."""
+    """The patients that can be used, in the order of their numbers, why others cannot, and whom ``exclude`` misnames."""
 
     patients: tuple[Patient, ...]
     problems: dict[str, list[str]]
+    unknown: tuple[str, ...] = ()
 
 
 def find_cohort(raw: Path, exclude: Sequence[str] = ()) -> Cohort:
@@ -82,7 +83,7 @@ def find_cohort(raw: Path, exclude: Sequence[str] = ()) -> Cohort:
             patients.append(read_patient(places[0]))
         except CohortError as error:
             problems[name].extend(str(error).splitlines())
-    return Cohort(tuple(patients), dict(problems))
+    return Cohort(tuple(patients), dict(problems), tuple(sorted(set(exclude) - set(folders))))
 
 
 def _patient_folders(raw: Path) -> dict[str, list[Path]]:
