@@ -54,7 +54,7 @@ class Patient:
 
 @dataclass(frozen=True)
 class Cohort:
-    """The patients that can be used, in the order of their numbers, why others cannot, and whom ``exclude`` misnames."""
+    """The patients that can be used, by number; why others cannot; and names to exclude that no patient has."""
 
     patients: tuple[Patient, ...]
     problems: dict[str, list[str]]
