@@ -1,6 +1,7 @@
 # What a run does before its first job and after its last.
 import json
 import signal
+import time
 
 import psutil
 
@@ -32,6 +33,17 @@ def forget_untrue_indexes():
             os.remove(index)
     if os.path.exists(VERIFIED) and not json.loads(Path(QUALITY).read_text())["passed"]:
         os.remove(VERIFIED)
+
+
+def check_clock():
+    """Stop at raw files from the future: Snakemake takes what is made of them for older, and fails after each job."""
+    sources = [path for patient in PATIENTS.values() for path in patient.sources]
+    late = [path for path in sources if path.stat().st_mtime > time.time() + 60]
+    if late:
+        refuse(
+            f"{late[0]} and {len(late) - 1} other raw files were changed in the future, by this machine's clock.",
+            "Set the clock right, or `touch` these files, and run the same command again.",
+        )
 
 
 def introduce():
@@ -106,6 +118,7 @@ if workflow.is_main_process:
             RUN_LOCK.release()
     except OSError as error:
         refuse(describe(error))
+    check_clock()
     introduce()
 
 
