@@ -2,6 +2,7 @@
 import importlib.util
 import signal
 import subprocess
+import time
 
 import psutil
 
@@ -36,6 +37,17 @@ def forget_untrue_indexes():
         os.remove(VERIFIED)
 
 
+def check_clock():
+    """Stop at raw files from the future: Snakemake takes what is made of them for older, and fails after each job."""
+    sources = [path for patient in PATIENTS.values() for path in patient.sources]
+    late = [path for path in sources if path.stat().st_mtime > time.time() + 60]
+    if late:
+        refuse(
+            f"{late[0]} and {len(late) - 1} other raw files were changed in the future, by this machine's clock.",
+            "Set the clock right, or `touch` these files, and run the same command again.",
+        )
+
+
 def introduce():
     """Say in one line what is about to be made."""
     slices = count_slices(PATIENTS.values())
@@ -61,9 +73,9 @@ def check_weights():
         command = [sys.executable, "-m", "acdc_medsam", "weights", ENCODER, path]
         command += ["--sha256", sha256] if sha256 else []
         environment = {**os.environ, "PYTHONPATH": f"{workflow.basedir}/workflow/scripts"}
-        process = subprocess.run(command, env=environment, capture_output=True, text=True)
-        if process.returncode:
-            refuse(process.stdout.strip() or process.stderr.strip())
+        process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+        if process.returncode and process.stdout:
+            refuse(process.stdout.strip())
 
 
 def announce():
@@ -125,6 +137,7 @@ if workflow.is_main_process:
             RUN_LOCK.release()
     except OSError as error:
         refuse(describe(error))
+    check_clock()
     introduce()
 
 
