@@ -73,7 +73,7 @@ def check_weights():
         command = [sys.executable, "-m", "acdc_medsam", "weights", ENCODER, path]
         command += ["--sha256", sha256] if sha256 else []
         environment = {**os.environ, "PYTHONPATH": f"{workflow.basedir}/workflow/scripts"}
-        process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+        process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         if process.returncode and process.stdout:
             refuse(process.stdout.strip())
 
