@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from acdc_medsam import errors
@@ -35,10 +36,13 @@ def name_of(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
+@cache
+def nodes(source: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(source.read_text(encoding="utf-8"))))
+
+
 def calls(source: Path) -> Iterator[ast.Call]:
-    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call):
-            yield node
+    yield from (node for node in nodes(source) if isinstance(node, ast.Call))
 
 
 def package_messages() -> Iterator[str]:
@@ -70,6 +74,7 @@ def is_python(text: str) -> bool:
         return False
 
 
+@cache
 def templates() -> set[str]:
     found = {" ".join(text.split()) for text in (*package_messages(), *rule_messages())}
     return {text for text in found if re.search(r"[a-z]{3}", text)}
@@ -110,7 +115,7 @@ def test_no_message_is_written_twice() -> None:
 
 def test_whatever_is_raised_is_of_the_family_or_a_mistake_of_the_caller() -> None:
     for source in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        for node in nodes(source):
             if isinstance(node, ast.Raise) and node.exc is not None:
                 kind = name_of(node.exc.func) if isinstance(node.exc, ast.Call) else name_of(node.exc)
                 assert kind in FAMILY | PROGRAMMING, f"{source.name}:{node.lineno}"

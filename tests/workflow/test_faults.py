@@ -7,11 +7,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from acdc_medsam.files import read_table
-from faults import COHORT_FAULTS, VOLUME_FAULTS, Fault, copy_patient
+from faults import COHORT_FAULTS, VOLUME_FAULTS, Fault, copy_patient, rewrite, voxels
 from workflow_run import Workflow
 
 AT_START = {f"patient{number}": fault for number, fault in enumerate(COHORT_FAULTS, 101)}
@@ -72,7 +73,9 @@ def test_names_reach_no_shell(raw: Path, checkpoint: Path, tmp_path: Path) -> No
     """One patient alone, whom no split can divide, with names that a shell would run."""
     workflow = Workflow(tmp_path / "run")
     name = "a b;touch x'$(touch y)`touch z` ä"
-    shutil.copytree(raw / "training/patient001", workflow.folder / f"raw {name}" / "training/patient001")
+    patient = copy_patient(raw / "training/patient001", workflow.folder / f"raw {name}" / "training/patient001").folder
+    for label in patient.glob("*_gt.nii.gz"):  # one slice of each frame has structures, which are soon encoded
+        rewrite(label, voxels(label) * np.array([0, 1, 0, 0], np.uint8))
     weights = workflow.folder / f"weights {name}" / f"li'te {name}.pth"
     weights.parent.mkdir()
     weights.symlink_to(checkpoint)
@@ -82,7 +85,7 @@ def test_names_reach_no_shell(raw: Path, checkpoint: Path, tmp_path: Path) -> No
     assert "nothing goes to val: there are fewer than two training patients to divide" in run.output
     out = workflow.folder / f"out {name}"
     rows = read_table(out / "data/ACDC/manifest.tsv")
-    assert rows and {row["split"] for row in rows} == {"train"}
+    assert len(rows) == 2 and {row["split"] for row in rows} == {"train"}
     assert json.loads((out / "data/ACDC/quality.json").read_text())["passed"]
     made = {path.name for path in workflow.folder.iterdir()} - {".snakemake", "config.yaml"}
     assert made == {f"raw {name}", f"out {name}", f"weights {name}"}
