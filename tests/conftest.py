@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from acdc_medsam.phantom import write_cohort
 from once import once
@@ -17,6 +18,12 @@ from workflow_run import Run, Workflow
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = ROOT / "checkpoints" / "lite_medsam.pth"
 SAMPLE = ROOT.parent / "shared" / "acdc-sample"
+
+# The suite tries the same cases every time; `--hypothesis-profile=fuzz` tries many others.
+anywhere = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("suite", max_examples=60, derandomize=True, database=None, **anywhere)
+settings.register_profile("fuzz", max_examples=8000, print_blob=True, **anywhere)
+settings.load_profile("suite")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

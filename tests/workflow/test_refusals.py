@@ -122,7 +122,7 @@ def test_a_checkpoint_is_downloaded_and_checked(workflow: Workflow, checkpoint: 
         url = f"http://127.0.0.1:{port}/{checkpoint.name}"
         encoder = {"name": "lite_medsam", "checkpoint": "weights/lite.pth", "url": url}
         workflow.configure(encoder={**encoder, "sha256": "0" * 64})
-        assert "could not be downloaded" in refused(workflow, "weights/lite.pth")
+        assert "its sha256 is" in refused(workflow, "weights/lite.pth")
         assert not list((workflow.folder / "weights").glob("*.pth"))
         workflow.configure(encoder=encoder)
         workflow.run("weights/lite.pth")

@@ -1,10 +1,12 @@
 # What a run does before its first job and after its last.
-import json
+import importlib.util
 import signal
+import subprocess
 import time
 
 import psutil
 
+from acdc_medsam.checks import has_passed
 from acdc_medsam.cohort import count_slices
 from acdc_medsam.files import index_is_true, read_index_comments
 from acdc_medsam.jobs import describe
@@ -31,7 +33,7 @@ def forget_untrue_indexes():
         if not index_is_true(Path(index)) or (not left_out and read_index_comments(Path(index)).left_out):
             logger.warning(f"{index}: files that it lists have gone or changed; they are made again when asked for")
             os.remove(index)
-    if os.path.exists(VERIFIED) and not json.loads(Path(QUALITY).read_text())["passed"]:
+    if os.path.exists(VERIFIED) and not has_passed(Path(QUALITY)):
         os.remove(VERIFIED)
 
 
@@ -57,6 +59,23 @@ def introduce():
     )
     for problem in LEFT_OUT:
         logger.warning(f"left out: {problem}")
+
+
+def check_weights():
+    """Refuse a checkpoint that cannot be used before any job runs, if it is to be read for the first time.
+
+    In a process of its own, because importing torch would keep memory for the whole run. Where torch is in the jobs'
+    environment alone, the first job that reads the checkpoint says what is wrong with it.
+    """
+    path, sha256 = config["encoder"]["checkpoint"], config["encoder"]["sha256"]
+    new = any(job.rule.name == "positional_encoding" for job in workflow.dag.needrun_jobs())
+    if workflow.is_main_process and new and os.path.exists(path) and importlib.util.find_spec("torch"):
+        command = [sys.executable, "-m", "acdc_medsam", "weights", ENCODER, path]
+        command += ["--sha256", sha256] if sha256 else []
+        environment = {**os.environ, "PYTHONPATH": f"{workflow.basedir}/workflow/scripts"}
+        process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        if process.returncode and process.stdout:
+            refuse(process.stdout.strip())
 
 
 def announce():
@@ -123,6 +142,7 @@ if workflow.is_main_process:
 
 
 onstart:
+    check_weights()
     claim_output()
     limit_no_rate()
     for signum in (signal.SIGINT, signal.SIGTERM):
