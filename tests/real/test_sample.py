@@ -62,7 +62,8 @@ def test_boxes_and_embeddings_give_the_ventricles_back(real: tuple[Workflow, Run
     encoding = torch.load(real[0].data / "positional_encoding/pe.pt", weights_only=True)
     found = defaultdict(list)
     for split in ("train", "val"):
-        for embedding, _, mask, _ in PlainDataset(real[0].data / split):  # type: ignore[attr-defined]
+        dataset = PlainDataset(real[0].data / split)
+        for embedding, _, mask, _ in map(dataset.__getitem__, range(0, len(dataset), 2)):
             for structure, value in LABELS.items():
                 truth = mask == value
                 if truth.any():

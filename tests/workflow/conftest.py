@@ -53,3 +53,9 @@ def unmade(undisturbed: Workflow, tmp_path: Path) -> Workflow:
     shutil.copytree(undisturbed.raw, new.raw)
     shutil.copy(undisturbed.folder / "config.yaml", new.folder)
     return new
+
+
+@pytest.fixture
+def few(undisturbed: Workflow, tmp_path: Path) -> Workflow:
+    """A copy of the complete run on few slices, for a test to change."""
+    return undisturbed.copy(tmp_path / "run")

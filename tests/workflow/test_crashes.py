@@ -70,7 +70,7 @@ def test_a_signal_stops_the_run_soon(unmade: Workflow, signum: signal.Signals) -
     assert "stopping; the same command goes on from here" in output and "Traceback" not in output
     assert not (unmade.data / "manifest.tsv").exists()
     kept = unmade.stored()
-    run = unmade.run()
+    run = unmade.run("embeddings")
     assert not run.of("normalize", "render")
     assert unmade.stored().items() >= kept.items()
     assert not [path for path in unmade.folder.rglob(".*") if TEMPORARY.fullmatch(path.name)]
@@ -105,8 +105,8 @@ def test_a_second_run_on_the_same_output_is_refused(unmade: Workflow, tmp_path: 
     output = other.run("images", expect=1).output
     assert f"{unmade.folder}: process {started.process.pid} on " in output and "Traceback" not in output
     assert "is at work there; wait for its end or stop it, or set another 'output'" in output
-    os.kill(started.process.pid, signal.SIGCONT)
-    assert started.process.wait() == 0
+    os.killpg(started.process.pid, signal.SIGKILL)
+    started.process.wait()
 
 
 def test_the_order_of_jobs_changes_no_byte(undisturbed: Workflow, unmade: Workflow) -> None:

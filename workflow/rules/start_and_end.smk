@@ -132,7 +132,7 @@ def stop_soon(signum, frame):
 if workflow.is_main_process:
     hold_no_job_back()
     try:
-        if RUN_LOCK.try_acquire():
+        if os.path.isdir(out("work")) and RUN_LOCK.try_acquire():
             forget_untrue_indexes()
             RUN_LOCK.release()
     except OSError as error:
