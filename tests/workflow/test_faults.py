@@ -67,6 +67,10 @@ def test_unusable_patients_are_left_out_and_listed_with_the_reason(broken: Workf
     assert len({line.split(":")[0] for line in quality["left_out"]}) == len(AT_START | IN_JOBS)
     assert sorted({row["patient"] for row in read_table(broken.data / "manifest.tsv")}) == SOUND
     assert broken.run().jobs == [], "and that is so once and for all"
+    broken.configure(encoder={"name": "none"}, exclude=[name for name in AT_START | IN_JOBS if name != TRIED[0]])
+    run = broken.run(expect=1)
+    # Nor is it taken for made once it may not be left out.
+    assert_said(run.output, {TRIED[0]: IN_JOBS[TRIED[0]]})
 
 
 def test_names_reach_no_shell(raw: Path, checkpoint: Path, tmp_path: Path) -> None:
