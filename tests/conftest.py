@@ -2,26 +2,28 @@
 
 import importlib
 import multiprocessing.dummy
-import os
-import pickle
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
-from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 from acdc_medsam.phantom import write_cohort
+from once import once
 from workflow_run import Run, Workflow
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = ROOT / "checkpoints" / "lite_medsam.pth"
 SAMPLE = ROOT.parent / "shared" / "acdc-sample"
 
-T = TypeVar("T")
+# The suite tries the same cases every time; `--hypothesis-profile=fuzz` tries many others.
+anywhere = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("suite", max_examples=60, derandomize=True, database=None, **anywhere)
+settings.register_profile("fuzz", max_examples=8000, print_blob=True, **anywhere)
+settings.load_profile("suite")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -65,18 +67,6 @@ def integrity(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = importlib.import_module("nnunetv2.experiment_planning.verify_dataset_integrity")
     monkeypatch.setattr(module, "multiprocessing", SimpleNamespace(get_context=lambda method: multiprocessing.dummy))
     return module
-
-
-def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], T]) -> T:
-    """Let one of the processes that share the tests make something in a folder, and give all what it returned."""
-    own = factory.getbasetemp()
-    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    made = shared / f"{name}.pickle"
-    with FileLock(shared / f"{name}.lock"):
-        if not made.exists():
-            made.write_bytes(pickle.dumps(make(shared / name)))
-    result: T = pickle.loads(made.read_bytes())
-    return result
 
 
 @pytest.fixture(scope="session")

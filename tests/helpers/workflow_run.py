@@ -39,6 +39,11 @@ class Workflow:
         """Write the configuration that overlays the project's own."""
         (self.folder / "config.yaml").write_text(yaml.safe_dump({"raw": "raw", **config}))
 
+    def configuration(self) -> dict[str, Any]:
+        """The configuration that was written last."""
+        config: dict[str, Any] = yaml.safe_load((self.folder / "config.yaml").read_text())
+        return {key: value for key, value in config.items() if key != "raw"}
+
     def command(self, *arguments: str) -> list[str]:
         """The command line of a run."""
         common = ["--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml", "--cores", "2"]

@@ -85,7 +85,8 @@ def test_boxes_and_embeddings_give_the_ventricles_back(real: tuple[Workflow, Run
     predict = with_boxes(load_model("lite_medsam", checkpoint), positional_encoding(real[0].data), fine_tuned=False)
     found = defaultdict(list)
     for split in ("train", "val"):
-        for item in SliceDataset(real[0].data, split, ItemOptions()):
+        dataset = SliceDataset(real[0].data, split, ItemOptions())
+        for item in map(dataset.__getitem__, range(0, len(dataset), 2)):
             for inside, (structure, value) in zip((predict(item) > 0).numpy(), LABELS.items(), strict=True):
                 truth = (item["mask"] == value).numpy()
                 if truth.any():

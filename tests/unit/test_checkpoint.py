@@ -1,6 +1,7 @@
 import os
 import pickle
 import re
+import zipfile
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from acdc_medsam.__main__ import main
 from acdc_medsam.encoders import checkpoint_file, load_model
 from acdc_medsam.encoders.checkpoint import ARCHITECTURES, check_fit
 from acdc_medsam.encoders.registry import ENCODERS
@@ -179,3 +181,31 @@ def test_weights_that_fit_two_encoders(file: Path) -> None:
     small, large = ARCHITECTURES["sam_vit_b"](), ARCHITECTURES["sam_vit_l"]()
     with pytest.raises(CheckpointError, match="the file fits medsam_vit_b and sam_vit_b"):
         check_fit(large, small.state_dict(), file, ENCODERS["sam_vit_l"])
+
+
+def test_a_tensor_that_is_larger_than_its_file_is_refused_by_its_shape(weights: Weights, file: Path) -> None:
+    huge = torch.ones((), dtype=torch.float16).expand(10**6, 10**6)
+    torch.save({**weights, "image_encoder.patch_embed.seq.0.c.weight": huge}, file)
+    assert "image_encoder.patch_embed.seq.0.c.weight (1000000, 1000000) instead of (32, 3, 1, 1)" in refusal(file)
+
+
+def test_compressed_weights_are_not_unfolded(weights: Weights, file: Path) -> None:
+    torch.save(weights, file)
+    with zipfile.ZipFile(file) as plain, zipfile.ZipFile(file.with_name("bomb.pth"), "w", zipfile.ZIP_DEFLATED) as bomb:
+        for entry in plain.namelist():
+            bomb.writestr(entry, plain.read(entry))
+    assert "holds compressed data" in refusal(file.with_name("bomb.pth"))
+
+
+def test_a_sparse_tensor_is_refused(weights: Weights, file: Path) -> None:
+    weights["image_encoder.patch_embed.seq.0.c.weight"] = torch.zeros(32, 3, 1, 1).to_sparse()
+    torch.save(weights, file)
+    assert "image_encoder.patch_embed.seq.0.c.weight" in refusal(file)
+
+
+def test_the_command_line_looks_at_weights(weights: Weights, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(weights, file)
+    assert main(["weights", "lite_medsam", str(file)]) == 0
+    assert capsys.readouterr().out == f"{file}: the weights of lite_medsam\n"
+    assert main(["weights", "lite_medsam", str(file), "--sha256", "0" * 64]) == 1
+    assert "is not the file that is configured" in capsys.readouterr().out

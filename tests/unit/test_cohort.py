@@ -28,7 +28,8 @@ def test_excluded_patients_are_not_looked_at(cohort: Path) -> None:
     (cohort / "training/patient002/Info.cfg").unlink()
     found = find_cohort(cohort, exclude=["patient002"])
     assert [patient.number for patient in found.patients] == [1, 3, 4]
-    assert not found.problems
+    assert not found.problems and found.unknown == ()
+    assert find_cohort(cohort, exclude=["patient020", "patient002"]).unknown == ("patient020",)
 
 
 @pytest.mark.parametrize(

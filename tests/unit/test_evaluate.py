@@ -21,6 +21,7 @@ from acdc_medsam.evaluate.run import evaluate_model
 from acdc_medsam.evaluate.summary import ejection_fractions, summarize
 from acdc_medsam.evaluate.volumes import largest_part, read_truth, to_plane, to_volume, write_nifti
 from acdc_medsam.files import index_is_true, read_table
+from acdc_medsam.normalize import write_h5
 from acdc_medsam.render import resize_label
 from acdc_medsam.report.results import results_section
 from small_dataset import SmallDataset
@@ -132,9 +133,10 @@ def test_volumes_of_another_dataset_are_refused(made: Path, tmp_path: Path) -> N
         to_volume({7: np.zeros((8, 8), np.uint8)}, (4, 8, 8))
     with h5py.File(tmp_path / "strange.h5", "w") as file:
         file["image"] = [1]
-    for name in ("strange.h5", "gone.h5"):
-        with pytest.raises(DatasetError, match=f"{name} cannot be read"):
-            read_truth(tmp_path / name)
+    write_h5(tmp_path / "bare.h5", np.zeros((1, 4, 4), np.float32), np.zeros((1, 4, 4), np.uint8), {}, (1, 4, 4))
+    for name, problem in {"strange": "holds no 'image'", "gone": "not a readable H5", "bare": "'patient'"}.items():
+        with pytest.raises(DatasetError, match=f"{name}.h5: .*{problem}"):
+            read_truth(tmp_path / f"{name}.h5")
 
 
 @pytest.fixture(scope="module")

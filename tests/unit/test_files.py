@@ -1,3 +1,4 @@
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,17 @@ def test_an_index_is_true_wherever_its_folder_is_moved(index: Path, tmp_path: Pa
     assert index_is_true(moved / "c" / "index.tsv")
 
 
-@pytest.mark.parametrize("harm", ["delete", "shorten", "empty the index", "delete the folder"])
+DAMAGES = {
+    "cut the index": lambda data: data[:-70],
+    "another first line": lambda data: b"x" + data,
+    "bytes that are no text": lambda data: data[:60] + b"\xff\xfe" + data[62:],
+    "zeros": lambda data: bytes(len(data)),
+    "no number": lambda data: data.replace(b"\t3\t", b"\tthree\t"),
+    "a column more": lambda data: data.replace(b"\t3\t", b"\t3\t\t"),
+}
+
+
+@pytest.mark.parametrize("harm", ["delete", "shorten", "empty the index", "delete the folder", *DAMAGES])
 def test_an_index_is_untrue_once_a_file_has_gone_or_changed(index: Path, tmp_path: Path, harm: str) -> None:
     victim = tmp_path / "b" / "two"
     if harm == "delete":
@@ -74,6 +85,10 @@ def test_an_index_is_untrue_once_a_file_has_gone_or_changed(index: Path, tmp_pat
         victim.write_bytes(b"t")
     elif harm == "empty the index":
         index.write_bytes(b"")
+    elif harm in DAMAGES:
+        index.write_bytes(DAMAGES[harm](index.read_bytes()))
+        with contextlib.suppress(DatasetError):
+            read_table(index)
     else:
         victim.unlink()
         victim.parent.rmdir()

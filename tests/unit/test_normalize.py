@@ -1,4 +1,3 @@
-import gzip
 import shutil
 from pathlib import Path
 
@@ -106,63 +105,6 @@ def test_a_header_that_contradicts_itself_is_noted(patient: Path) -> None:
     volume = read_frame(frame)
     assert volume.spacing == pytest.approx(zooms[::-1])
     assert "mm by pixdim, which is used, and 1 x 1 x 1 mm by the affine" in volume.notes[0]
-
-
-def label_of(patient: Path) -> tuple[Path, np.ndarray]:
-    frame = first_frame(patient)
-    return frame.label, np.asanyarray(nib.load(frame.label).dataobj).copy()
-
-
-def harm(patient: Path, kind: str) -> None:
-    frame = first_frame(patient)
-    image = np.asanyarray(nib.load(frame.image).dataobj)
-    label, labels = label_of(patient)
-    if kind == "label of another shape":
-        rewrite(label, labels[:, :, :-1])
-    elif kind == "label elsewhere":
-        rewrite(label, labels, nib.load(label).affine + np.eye(4)[:, [3, 3, 3, 0]] * 5)
-    elif kind == "label 4":
-        labels[0, 0, 0] = 4
-        rewrite(label, labels)
-    elif kind == "fractional label":
-        rewrite(label, labels.astype(np.float32) * 0.5)
-    elif kind == "NaN":
-        image = image.astype(np.float32)
-        image[0, 0, 0] = np.nan
-        rewrite(frame.image, image)
-    elif kind == "4D":
-        rewrite(frame.image, image[..., None].repeat(2, 3))
-    elif kind == "constant":
-        rewrite(frame.image, np.full_like(image, 3))
-    elif kind == "truncated":
-        frame.image.write_bytes(frame.image.read_bytes()[:1500])
-    elif kind == "not NIfTI":
-        frame.image.write_bytes(gzip.compress(b"something else " * 100))
-
-
-DEFECTS = {
-    "label of another shape": r"frame01_gt\.nii\.gz: shape .* differs from its image's",
-    "label elsewhere": r"frame01_gt\.nii\.gz: position or spacing \(affine\) differs",
-    "label 4": r"frame01_gt\.nii\.gz: label value 4; only 0 to 3 are known",
-    "fractional label": r"frame01_gt\.nii\.gz: label value 0\.5",
-    "NaN": r"frame01\.nii\.gz: contains NaN or infinite voxels",
-    "4D": r"frame01\.nii\.gz: 4-dimensional",
-    "constant": r"frame01\.nii\.gz: intensities have no range to scale",
-    "truncated": r"frame01\.nii\.gz: voxels cannot be read",
-    "not NIfTI": r"frame01\.nii\.gz: not a readable NIfTI file",
-}
-
-
-@pytest.mark.parametrize("kind", DEFECTS)
-def test_a_defect_is_named_with_patient_and_file(patient: Path, tmp_path: Path, kind: str) -> None:
-    harm(patient, kind)
-    index = tmp_path / "h5" / "index.tsv"
-    with pytest.raises(VolumeError, match=rf"^patient001: patient001_{DEFECTS[kind]}"):
-        normalize_patient(patient, index, 99, on_invalid="stop")
-    assert not index.exists()
-    normalize_patient(patient, index, 99, on_invalid="exclude")
-    assert index_files(index) == []
-    assert read_index_comments(index).left_out[0].startswith("patient001: patient001_frame01")
 
 
 def test_volumes_slices_and_attributes(patient: Path, tmp_path: Path) -> None:

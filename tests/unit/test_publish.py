@@ -1,4 +1,6 @@
 import os
+import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,38 @@ def test_another_split_moves_files_and_leaves_none_behind(small: SmallDataset) -
     assert len(layouts) > 1
     assert len({len(files) for files in layouts}) == 1
     assert not [row for row in read_table(small.index) if not (small.work / row["file"]).is_file()]
+
+
+@pytest.mark.parametrize("link", ["auto", "copy"])
+def test_who_reads_while_it_is_published_anew_meets_whole_files_or_none(small: SmallDataset, link: str) -> None:
+    """A file has the content of its name, under whatever split, or is missing for a moment."""
+    content = {path.name: path.read_bytes() for path in small.data.rglob("*slice*.pt")}
+    names = [(row["slice"], split) for row in read_table(small.data / "manifest.tsv") for split in ("train", "val")]
+    manifests, read, torn, over = set[bytes](), Counter[str](), list[str](), threading.Event()
+
+    def read_again_and_again() -> None:
+        while not over.is_set():
+            manifests.add((small.data / "manifest.tsv").read_bytes())
+            for name, split in names:
+                path = small.data / split / "image_embeddings" / f"{name}.pt"
+                try:
+                    found = path.read_bytes()
+                except FileNotFoundError:
+                    read["missing"] += 1
+                    continue
+                read["whole"] += 1
+                torn.extend([path.name] * (found != content[path.name]))
+
+    reader = threading.Thread(target=read_again_and_again)
+    reader.start()
+    published = set[bytes]()
+    for seed in range(6):
+        small.publish(seed=seed, link=link)
+        published.add((small.data / "manifest.tsv").read_bytes())
+    over.set()
+    reader.join()
+    assert read["whole"] > 100 and torn == []
+    assert len(manifests - published) <= 1, "besides these there was the one before"
 
 
 def test_a_dataset_without_embeddings_has_no_folders_for_them(small: SmallDataset) -> None:

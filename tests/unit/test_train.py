@@ -79,6 +79,10 @@ def test_a_run_that_crashed_goes_on_to_the_same_weights(
     assert same(model, trained / "training/model.pth")
     assert epochs(tmp_path / "log.tsv") == epochs(trained / "training/log.tsv")
     assert fit.resumable(tmp_path / "last.ckpt", "another run") is None
+    (tmp_path / "last.ckpt").write_bytes(b"damaged")
+    with caplog.at_level(logging.INFO):
+        assert fit.resumable(tmp_path / "last.ckpt", "a run") is None
+    assert "is of other data or options" in caplog.text and "last.ckpt cannot be read" in caplog.text
 
 
 def test_a_run_that_is_killed_again_and_again(

@@ -1,5 +1,6 @@
 import json
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from PIL import Image
 from acdc_medsam import check_files
 from acdc_medsam import checks as names
 from acdc_medsam import verify as verify_stage
+from acdc_medsam.check_files import read_tensor
+from acdc_medsam.checks import has_passed
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.files import read_table
 from acdc_medsam.verify import accept_dataset, run_checks, verify_dataset
@@ -248,3 +251,25 @@ def test_every_failed_item_is_written_down_and_the_error_names_them(small: Small
     assert f"each image has its mask: {len(rows)} of {len(rows)} failed" in message
     assert f"and {len(rows) - 5} more, all in" in message
     assert not (tmp_path / "accepted.txt").exists()
+
+
+def test_a_tensor_larger_than_its_file_is_not_unfolded(tmp_path: Path) -> None:
+    torch.save(torch.zeros(()).expand(10**6, 10**6), tmp_path / "wide.pt")
+    with pytest.raises(DatasetError, match=r"holds a tensor \[1000000, 1000000\] that is larger than its file"):
+        read_tensor(tmp_path / "wide.pt")
+    torch.save(torch.zeros(2**20), tmp_path / "plain.pt")
+    with zipfile.ZipFile(tmp_path / "plain.pt") as plain, zipfile.ZipFile(tmp_path / "bomb.pt", "w", 8) as bomb:
+        for name in plain.namelist():
+            bomb.writestr(name, plain.read(name))
+    with pytest.raises(DatasetError, match="claims more than a file of its size holds"):
+        read_tensor(tmp_path / "bomb.pt")
+
+
+@pytest.mark.parametrize(
+    ("text", "passed"),
+    [('{"passed": true}', True), ('{"passed": false}', False), ("", False), ("[]", False), ("{}", False)],
+)
+def test_a_damaged_quality_json_says_of_nothing_that_it_passed(text: str, passed: bool, tmp_path: Path) -> None:
+    (tmp_path / "quality.json").write_text(text)
+    assert has_passed(tmp_path / "quality.json") is passed
+    assert not has_passed(tmp_path / "none.json")

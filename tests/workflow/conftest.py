@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from acdc_medsam.phantom import write_cohort
+from once import once
 from workflow_run import Run, Workflow
 
 
@@ -28,3 +30,32 @@ def finished(finished_once: tuple[Workflow, Run, dict[str, Any]], tmp_path: Path
 def encoder(finished_once: tuple[Workflow, Run, dict[str, Any]]) -> dict[str, Any]:
     """The encoder that the complete run was configured with."""
     return finished_once[2]
+
+
+@pytest.fixture(scope="session")
+def undisturbed(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    """A complete run on two patients of few slices, with a batch of embeddings for each; never written to."""
+
+    def make(folder: Path) -> Workflow:
+        done = Workflow(folder / "run")
+        write_cohort(done.raw, patients=2, in_plane=(48, 40), depth=3)
+        done.configure(encoder={"name": "lite_medsam", "checkpoint": str(checkpoint), "patients_per_job": 1})
+        done.run()
+        return done
+
+    return once(tmp_path_factory, "undisturbed", make)
+
+
+@pytest.fixture
+def unmade(undisturbed: Workflow, tmp_path: Path) -> Workflow:
+    """The same input, and nothing made of it."""
+    new = Workflow(tmp_path / "run")
+    shutil.copytree(undisturbed.raw, new.raw)
+    shutil.copy(undisturbed.folder / "config.yaml", new.folder)
+    return new
+
+
+@pytest.fixture
+def few(undisturbed: Workflow, tmp_path: Path) -> Workflow:
+    """A copy of the complete run on few slices, for a test to change."""
+    return undisturbed.copy(tmp_path / "run")

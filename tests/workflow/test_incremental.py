@@ -94,11 +94,10 @@ def test_another_split_recomputes_nothing_else(finished: Workflow, encoder: Any,
     assert finished.stored() == before
 
 
-def test_another_percentile_recomputes_everything(finished: Workflow, encoder: Any) -> None:
-    finished.configure(encoder=encoder, normalize={"percentile": 95})
-    run = finished.run()
-    assert len(run.of("normalize")) == len(run.of("render")) == 4
-    assert len(run.of("embed")) == 2
+def test_another_percentile_recomputes_everything(few: Workflow) -> None:
+    few.configure(**few.configuration(), normalize={"percentile": 95})
+    run = few.run()
+    assert len(run.of("normalize")) == len(run.of("render")) == len(run.of("embed")) == 2
 
 
 LOST = {
@@ -187,14 +186,14 @@ def test_batches_of_another_width_encode_nothing(finished: Workflow, encoder: An
         assert finished.stored() == before
 
 
-def test_batches_of_another_width_give_the_same_bytes(finished: Workflow, encoder: Any) -> None:
-    content = {path.name: path.read_bytes() for path in finished.store.glob("*/*.pt")}
-    for width in (1, 16):
-        shutil.rmtree(finished.store)
-        finished.configure(encoder={**encoder, "patients_per_job": width})
-        run = finished.run("--resources", "gpu=2")
-        assert {path.name: path.read_bytes() for path in finished.store.glob("*/*.pt")} == content
-        assert at_a_time(run, "embed") == (2 if width == 1 else 1)
+def test_batches_of_another_width_give_the_same_bytes(few: Workflow) -> None:
+    content, config = {path.name: path.read_bytes() for path in few.store.glob("*/*.pt")}, few.configuration()
+    for width, at_once in ((16, 1), (1, 2)):
+        shutil.rmtree(few.store)
+        few.configure(encoder={**config["encoder"], "patients_per_job": width})
+        run = few.run("embeddings", "--resources", "gpu=2")
+        assert {path.name: path.read_bytes() for path in few.store.glob("*/*.pt")} == content
+        assert at_a_time(run, "embed") == at_once
 
 
 def at_a_time(run: Run, rule: str) -> int:
@@ -204,25 +203,23 @@ def at_a_time(run: Run, rule: str) -> int:
     return max(itertools.accumulate(steps))
 
 
-def test_a_killed_job_keeps_what_it_had_encoded(finished: Workflow, encoder: Any) -> None:
-    shutil.rmtree(finished.store)
-    finished.configure(encoder={**encoder, "patients_per_job": 16})
-    process = subprocess.Popen(
-        finished.command(), cwd=finished.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+def test_a_killed_job_keeps_what_it_had_encoded(few: Workflow) -> None:
+    shutil.rmtree(few.store)
+    few.configure(encoder={**few.configuration()["encoder"], "patients_per_job": 16})
+    process = subprocess.Popen(few.command(), cwd=few.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while len(finished.stored()) < 3 and time.monotonic() < deadline:
+    while len(few.stored()) < 3 and time.monotonic() < deadline:
         time.sleep(0.02)
-    for job in embedding_jobs(finished.folder):
+    for job in embedding_jobs(few.folder):
         os.kill(job, signal.SIGKILL)
     assert process.wait() == 1
-    kept = finished.stored()
-    slices = len(read_table(finished.data / "manifest.tsv"))
+    kept = few.stored()
+    slices = len(read_table(few.data / "manifest.tsv"))
     assert 3 <= len(kept) < slices, "the job was killed midway"
-    run = finished.run()
-    after = finished.stored()
+    run = few.run()
+    after = few.stored()
     assert len(after) == slices and all(after[name] == kept[name] for name in kept)
-    log = (finished.folder / "work/logs/embed/p001-016.log").read_text()
+    log = (few.folder / "work/logs/embed/p001-016.log").read_text()
     assert re.search(rf"encoded {slices - len(kept)} slices in [\d.]+ s, kept {len(kept)}$", log, re.MULTILINE)
     assert run.of("normalize", "render") == []
 

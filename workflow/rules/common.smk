@@ -38,6 +38,8 @@ def load_config():
     if problems and config["on_invalid"] == "stop":
         advice = "Mend these patients, list them under 'exclude', or set 'on_invalid: exclude' in config.yaml:"
         refuse(advice, *problems)
+    for name in cohort.unknown if workflow.is_main_process else ():
+        logger.warning(f"exclude: there is no {name} in {config['raw']} to leave out")
     if not cohort.patients:
         refuse(f"no patient in {config['raw']} can be used:", *problems)
     return {patient.name: patient for patient in cohort.patients}, problems

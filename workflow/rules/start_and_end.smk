@@ -1,9 +1,12 @@
 # What a run does before its first job and after its last.
-import json
+import importlib.util
 import signal
+import subprocess
+import time
 
 import psutil
 
+from acdc_medsam.checks import has_passed
 from acdc_medsam.cohort import count_slices
 from acdc_medsam.files import index_is_true, read_index_comments
 from acdc_medsam.jobs import describe
@@ -30,8 +33,19 @@ def forget_untrue_indexes():
         if not index_is_true(Path(index)) or (not left_out and read_index_comments(Path(index)).left_out):
             logger.warning(f"{index}: files that it lists have gone or changed; they are made again when asked for")
             os.remove(index)
-    if os.path.exists(VERIFIED) and not json.loads(Path(QUALITY).read_text())["passed"]:
+    if os.path.exists(VERIFIED) and not has_passed(Path(QUALITY)):
         os.remove(VERIFIED)
+
+
+def check_clock():
+    """Stop at raw files from the future: Snakemake takes what is made of them for older, and fails after each job."""
+    sources = [path for patient in PATIENTS.values() for path in patient.sources]
+    late = [path for path in sources if path.exists() and path.stat().st_mtime > time.time() + 60]
+    if late:
+        refuse(
+            f"{late[0]} and {len(late) - 1} other raw files were changed in the future, by this machine's clock.",
+            "Set the clock right, or `touch` these files, and run the same command again.",
+        )
 
 
 def introduce():
@@ -45,6 +59,23 @@ def introduce():
     )
     for problem in LEFT_OUT:
         logger.warning(f"left out: {problem}")
+
+
+def check_weights():
+    """Refuse a checkpoint that cannot be used before any job runs, if it is to be read for the first time.
+
+    In a process of its own, because importing torch would keep memory for the whole run. Where torch is in the jobs'
+    environment alone, the first job that reads the checkpoint says what is wrong with it.
+    """
+    path, sha256 = config["encoder"]["checkpoint"], config["encoder"]["sha256"]
+    new = any(job.rule.name == "positional_encoding" for job in workflow.dag.needrun_jobs())
+    if workflow.is_main_process and new and os.path.exists(path) and importlib.util.find_spec("torch"):
+        command = [sys.executable, "-m", "acdc_medsam", "weights", ENCODER, path]
+        command += ["--sha256", sha256] if sha256 else []
+        environment = {**os.environ, "PYTHONPATH": f"{workflow.basedir}/workflow/scripts"}
+        process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        if process.returncode and process.stdout:
+            refuse(process.stdout.strip())
 
 
 def announce():
@@ -101,15 +132,17 @@ def stop_soon(signum, frame):
 if workflow.is_main_process:
     hold_no_job_back()
     try:
-        if RUN_LOCK.try_acquire():
+        if os.path.isdir(out("work")) and RUN_LOCK.try_acquire():
             forget_untrue_indexes()
             RUN_LOCK.release()
     except OSError as error:
         refuse(describe(error))
+    check_clock()
     introduce()
 
 
 onstart:
+    check_weights()
     claim_output()
     limit_no_rate()
     for signum in (signal.SIGINT, signal.SIGTERM):

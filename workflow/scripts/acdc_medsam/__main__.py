@@ -1,4 +1,4 @@
-"""Command line: ``python -m acdc_medsam verify data/ACDC``."""
+"""Command line: ``python -m acdc_medsam verify data/ACDC``, ``python -m acdc_medsam weights lite_medsam FILE``."""
 
 import argparse
 import os
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from acdc_medsam.check_provenance import MANIFEST, check_copy
+from acdc_medsam.encoders.registry import ENCODERS
+from acdc_medsam.errors import CheckpointError
 from acdc_medsam.provenance import NAME
 
 
@@ -24,6 +26,19 @@ def verify(options: argparse.Namespace) -> int:
         print(f"{root} is not as {NAME} says; differences: {len(differences)}")
         return 1
     print(f"{root}: all {files} files are as {NAME} says")
+    return 0
+
+
+def check_weights(options: argparse.Namespace) -> int:
+    """Load a checkpoint as an embedding job does; 0 if it can be used, 1 with what is wrong with it."""
+    from acdc_medsam.encoders import load_model
+
+    try:
+        load_model(options.encoder, options.checkpoint, options.sha256)
+    except CheckpointError as error:
+        print(error)
+        return 1
+    print(f"{options.checkpoint}: the weights of {options.encoder}")
     return 0
 
 
@@ -48,6 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     threads = min(16, os.cpu_count() or 1)
     command.add_argument("--threads", type=positive, default=threads, help=f"files read at a time (here: {threads})")
     command.set_defaults(run=verify)
+    command = commands.add_parser("weights", help="look whether a checkpoint can be used, without running it")
+    command.add_argument("encoder", choices=ENCODERS, help="what encoder.name in config.yaml says")
+    command.add_argument("checkpoint", type=Path, help="file of weights")
+    command.add_argument("--sha256", help="what its sha256 must be, in hex")
+    command.set_defaults(run=check_weights)
     options = parser.parse_args(arguments)
     status: int = options.run(options)
     return status

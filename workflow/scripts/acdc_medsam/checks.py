@@ -1,6 +1,8 @@
 """The named checks of stage verify, and what a check remembers."""
 
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
 
 READABLE = "PNGs readable"
 UINT8 = "image uint8"
@@ -78,3 +80,11 @@ class Checks(dict[str, Check]):
     def passed(self) -> bool:
         """Whether no check that applies has a failed item."""
         return not any(check.failed for check in self.values())
+
+
+def has_passed(quality: Path) -> bool:
+    """Whether ``quality.json`` says that every check passed; a damaged one does not."""
+    try:
+        return json.loads(quality.read_text(encoding="utf-8"))["passed"] is True
+    except (OSError, ValueError, LookupError, TypeError):
+        return False

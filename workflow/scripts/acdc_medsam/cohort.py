@@ -1,19 +1,22 @@
 """The cohort: which patients, frames and labels the raw folder holds, and everything that is wrong with it."""
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
-from nibabel.filebasedimages import ImageFileError
-
 from acdc_medsam.dataset import GROUPS, PATIENT_PATTERN, PHASES, SUBSETS, patient_number, volume_name
-from acdc_medsam.errors import CohortError
+from acdc_medsam.errors import CohortError, VolumeError
+from acdc_medsam.nifti import read_shape
 
 SUFFIXES = (".nii.gz", ".nii")
+MAX_INFO_BYTES = 2**16
+"""Longest Info.cfg that is read; ACDC's take 80 bytes."""
+
 _INFO_LINE = re.compile(r"\s*(\w+)\s*[:=]\s*(.*?)\s*")
+_FRAME_NUMBER = re.compile(r"0*[1-9][0-9]{0,3}")
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,11 @@ class Patient:
 
 @dataclass(frozen=True)
 class Cohort:
-    """The patients that can be used, in the order of their numbers, and why the others cannot."""
+    """The patients that can be used, by number; why others cannot; and names to exclude that no patient has."""
 
     patients: tuple[Patient, ...]
     problems: dict[str, list[str]]
+    unknown: tuple[str, ...] = ()
 
 
 def find_cohort(raw: Path, exclude: Sequence[str] = ()) -> Cohort:
@@ -79,7 +83,7 @@ def find_cohort(raw: Path, exclude: Sequence[str] = ()) -> Cohort:
             patients.append(read_patient(places[0]))
         except CohortError as error:
             problems[name].extend(str(error).splitlines())
-    return Cohort(tuple(patients), dict(problems))
+    return Cohort(tuple(patients), dict(problems), tuple(sorted(set(exclude) - set(folders))))
 
 
 def _patient_folders(raw: Path) -> dict[str, list[Path]]:
@@ -91,14 +95,24 @@ def _patient_folders(raw: Path) -> dict[str, list[Path]]:
         )
     by_number: dict[int, list[Path]] = defaultdict(list)
     for subset in SUBSETS:
-        for folder in sorted((raw / subset).glob("patient*")):
-            if folder.is_dir() and PATIENT_PATTERN.fullmatch(folder.name):
+        for folder in _folders(raw / subset):
+            if PATIENT_PATTERN.fullmatch(folder.name):
                 by_number[patient_number(folder.name)].append(folder)
     if not by_number:
         raise CohortError(
             f"no patient in {raw}: its training/ and testing/ folders hold no folder named like 'patient001'"
         )
     return {places[0].name: places for places in by_number.values()}
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Folders in a folder, links to folders too; none if there is no such folder."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise CohortError(f"{folder} cannot be read ({error.strerror}); correct its permissions") from error
 
 
 def read_patient(folder: Path) -> Patient:
@@ -125,14 +139,23 @@ def read_patient(folder: Path) -> Patient:
 def _read_info(path: Path, problems: list[str]) -> dict[str, str]:
     name = path.parent.name
     try:
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    except FileNotFoundError:
-        problems.append(f"{name}: Info.cfg is missing; copy it from the original dataset")
-        return {}
+        if not path.is_file():  # nor is a pipe one, which would be waited for
+            problems.append(f"{name}: Info.cfg is missing; copy it from the original dataset")
+            return {}
+        with path.open("rb") as handle:
+            lines = handle.read(MAX_INFO_BYTES).decode("utf-8-sig", errors="replace").splitlines()
     except OSError as error:
         problems.append(f"{name}: Info.cfg cannot be read ({error.strerror}); correct its permissions")
         return {}
-    return {match[1]: match[2] for line in lines if (match := _INFO_LINE.fullmatch(line))}
+    info: dict[str, str] = {}
+    for match in filter(None, map(_INFO_LINE.fullmatch, lines)):
+        if info.setdefault(match[1], match[2]) != match[2]:
+            problems.append(
+                f"{name}: Info.cfg: {match[1]} is given twice, {info[match[1]]!r} and {match[2]!r}; keep one of them"
+            )
+    if not info:
+        problems.append(f"{name}: Info.cfg holds no line such as 'ED: 1'; copy it from the original dataset")
+    return info
 
 
 def _find_frame(folder: Path, phase: str, info: dict[str, str], problems: list[str]) -> Frame | None:
@@ -140,7 +163,7 @@ def _find_frame(folder: Path, phase: str, info: dict[str, str], problems: list[s
     if not info:
         return None
     value = info.get(phase)
-    if value is None or not value.isdecimal() or int(value) < 1:
+    if value is None or not _FRAME_NUMBER.fullmatch(value):
         state = "missing" if value is None else f"{value!r}, which is not a frame number"
         problems.append(f"{name}: Info.cfg: {phase} is {state}; give the number of the {phase} frame")
         return None
@@ -151,7 +174,11 @@ def _find_frame(folder: Path, phase: str, info: dict[str, str], problems: list[s
 
 
 def _find_volume(folder: Path, stem: str, role: str, problems: list[str]) -> Path | None:
-    found = [path for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
+    try:
+        found = [path for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
+    except OSError as error:
+        problems.append(f"{folder.name}: {stem} cannot be looked for ({error.strerror}); correct its permissions")
+        return None
     if not found:
         problems.append(f"{folder.name}: {stem}.nii.gz is missing: {role}; copy it from the original dataset")
         return None
@@ -163,9 +190,10 @@ def _find_volume(folder: Path, stem: str, role: str, problems: list[str]) -> Pat
 
 def _number_or_nan(text: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        return float("nan")
+        return math.nan
+    return number if 0 < number < math.inf else math.nan
 
 
 def count_slices(patients: Sequence[Patient]) -> int:
@@ -175,8 +203,7 @@ def count_slices(patients: Sequence[Patient]) -> int:
 
 def _depth(path: Path) -> int:
     try:
-        shape: tuple[int, ...] = nib.load(path).shape
-    except (ImageFileError, OSError, EOFError, ValueError):
+        return read_shape(path)[2]
+    except VolumeError:
         # The job that reads the voxels says what is wrong with the file; here it is only counted.
         return 0
-    return shape[2] if len(shape) > 2 else 0

@@ -1,6 +1,7 @@
 """Check a configuration against its schema and say every mistake in words, with the key's name."""
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,24 @@ from acdc_medsam.errors import ConfigError
 
 Config = dict[str, Any]
 Schema = Mapping[str, Any]
+
+
+def _is_number(_: Any, value: Any) -> bool:
+    """Whether a value is a number that can be compared: NaN is neither above nor below any limit."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_integer(_: Any, value: Any) -> bool:
+    """Whether a value is an int: JSON's 7.0 is one too, but as text, as in the split's hash, it is another."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"number": _is_number, "integer": _is_integer}
+    ),
+)
 
 
 def load_schema(path: Path) -> Schema:
@@ -26,7 +45,10 @@ def with_defaults(value: Any, schema: Schema) -> Any:
     Text is read as YAML where something else is wanted: `snakemake --config 'split={seed: 7}'` gives "7".
     """
     if isinstance(value, str) and "string" not in schema.get("type", "string" if "enum" in schema else ""):
-        return yaml.safe_load(value)
+        try:
+            return yaml.safe_load(value)
+        except yaml.YAMLError:
+            return value
     if not isinstance(value, Mapping):
         return value
     defaults = {
@@ -44,8 +66,7 @@ def check_config(config: Mapping[str, Any], schema: Schema) -> Config:
         ConfigError: one line for each key that is unknown, of the wrong type, or out of range.
     """
     complete: Config = with_defaults(config, schema)
-    validator = jsonschema.Draft202012Validator(schema)
-    problems = [line for error in validator.iter_errors(complete) for line in _describe(error)]
+    problems = [line for error in Validator(schema).iter_errors(complete) for line in _describe(error)]
     if problems:
         raise ConfigError("configuration refused:\n" + "\n".join(f"  {line}" for line in sorted(problems)))
     return complete
@@ -57,7 +78,7 @@ def _describe(error: jsonschema.ValidationError) -> Iterator[str]:
     key = ".".join(str(part) for part in error.absolute_path)
     if error.validator == "additionalProperties":
         known = list(schema["properties"])
-        for name in sorted(set(value) - set(known)):
+        for name in sorted(set(value) - set(known), key=str):
             close = difflib.get_close_matches(str(name), known, n=1)
             hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}"
             yield f"{key}.{name}: unknown key; {hint}".lstrip(".")

@@ -20,7 +20,7 @@ SUBSETS = ("training", "testing")
 SPLITS = ("train", "val", "test")
 """Splits of the published dataset; ``testing`` patients become ``test``."""
 
-PATIENT_PATTERN = re.compile(r"patient(\d{3,})")
+PATIENT_PATTERN = re.compile(r"patient([0-9]{3,9})")
 
 
 def patient_number(patient: str) -> int:

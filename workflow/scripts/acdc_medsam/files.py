@@ -77,13 +77,18 @@ def read_table(path: Path) -> list[Row]:
     """Read a tab-separated table with a header line; comment lines are passed over.
 
     Raises:
-        DatasetError: the table is not there.
+        DatasetError: the table is not there, or is damaged.
     """
     try:
         with path.open(encoding="utf-8", newline="") as handle:
-            return list(csv.DictReader((line for line in handle if not line.startswith("#")), delimiter="\t"))
+            rows = list(csv.DictReader((line for line in handle if not line.startswith("#")), delimiter="\t"))
+        if any(None in row.values() or None in row for row in rows):
+            raise ValueError("a line has more or fewer columns than the first")
     except FileNotFoundError as error:
         raise DatasetError(f"{path} is missing: run the workflow again to make it") from error
+    except (ValueError, csv.Error) as error:
+        raise DatasetError(f"{path} is a damaged table ({error}); delete it and run the workflow again") from error
+    return rows
 
 
 def index_row(file: Path, index: Path, sha256: str | None = None, **extra: object) -> dict[str, object]:
@@ -145,18 +150,24 @@ def index_files(path: Path) -> list[Path]:
 
 
 def index_is_true(path: Path) -> bool:
-    """Whether the index is whole and every file that it names is there with the size it was written with."""
+    """Whether the index is whole and every file that it names is there with the size it was written with.
+
+    One that names no file says why: the patient is left out, or there is a remark.
+    """
     # Text rather than Path, and a folder is listed once: a cohort has some 80 files a patient, looked at in every run.
     folders: dict[str, dict[str, int]] = {}
-    rows = read_table(path)
-    if not rows and not read_index_comments(path).left_out:
-        return False
-    for row in rows:
-        folder, name = os.path.split(row["file"])
-        if folder not in folders:
-            folders[folder] = _sizes(path.parent / folder)
-        if folders[folder].get(name) != int(row["bytes"]):
+    try:
+        rows = read_table(path)
+        if not rows and not ((comments := read_index_comments(path)).left_out or comments.notes):
             return False
+        for row in rows:
+            folder, name = os.path.split(row["file"])
+            if folder not in folders:
+                folders[folder] = _sizes(path.parent / folder)
+            if folders[folder].get(name) != int(row["bytes"]):
+                return False
+    except (DatasetError, LookupError, ValueError):  # a damaged one is made again as a missing one is
+        return False
     return True
 
 

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.files import index_files, index_row, read_table, remove_others, write_index
+from acdc_medsam.h5 import read_h5
 from acdc_medsam.measure_images import blur, gray_histogram, histogram, mean_and_deviation, quantization_error
 from acdc_medsam.measures import BINS, RAW_UNITS, REGIONS, Measures, merge_measures, write_measures
+from acdc_medsam.nifti import read_nifti
 from acdc_medsam.png import read_gray
 from acdc_medsam.progress import Progress
 from acdc_medsam.store import EMBEDDING_SHAPE
@@ -130,10 +130,10 @@ def measure_volume(
         slices: plane of the volume -> name, for the slices that were kept.
         embeddings: their files, in the same order, or none.
     """
-    with h5py.File(volume) as file:
-        image, attributes = file["image"][:], dict(file.attrs)
+    content = read_h5(volume, 3)
+    image, attributes = content.image, content.attributes
     lowest, clip_level = float(attributes["raw_min"]), float(attributes["clip_level"])
-    before = (np.asanyarray(nib.load(raw).dataobj).astype(np.float32) - lowest) / (clip_level - lowest)
+    before = (read_nifti(raw).voxels.astype(np.float32) - lowest) / (clip_level - lowest)
     if before.size != image.size:
         raise DatasetError(f"{raw} is not the image that {volume} was made from; run the workflow again")
     grays = [gray_histogram(read_gray(images / f"{name}.png")) for name in slices.values()]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from acdc_medsam.archive import claims_more
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.measures import REGIONS, Floats
 from acdc_medsam.store import EMBEDDING_SHAPE
@@ -39,6 +40,8 @@ def open_embedding(path: Path) -> torch.Tensor:
     Raises:
         DatasetError: the file is missing or holds no embedding.
     """
+    if claims_more(path):
+        raise DatasetError(f"{path} claims more than a file of its size holds; delete it and run the workflow again")
     try:
         tensor = torch.load(path, weights_only=True, mmap=True)
     except Exception as error:  # torch.load raises many kinds at a damaged or foreign file

@@ -4,15 +4,14 @@ In: ACDC's raw folder of one patient. Out: ``volumes/`` and ``slices/`` with an 
 """
 
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from nibabel.affines import voxel_sizes
-from nibabel.filebasedimages import ImageFileError
 from skimage.exposure import cumulative_distribution
 
 from acdc_medsam import __version__
@@ -20,6 +19,7 @@ from acdc_medsam.cohort import Frame, Patient, read_patient
 from acdc_medsam.dataset import LABELS, slice_name, volume_name
 from acdc_medsam.errors import VolumeError
 from acdc_medsam.files import index_row, remove_others, sha256_file, write_bytes, write_index
+from acdc_medsam.nifti import Nifti, read_nifti
 
 logger = logging.getLogger(__name__)
 
@@ -67,24 +67,44 @@ def normalize_intensities(volume: Array, percentile: float = 99.0) -> Normalized
         percentile: in (0, 100].
 
     Raises:
-        VolumeError: the volume has no range to scale: as much as the percentile is one value, or all of it.
+        VolumeError: the volume has no range to scale: as much as the percentile is one value, or all of it; or its
+            range is wider than any MR image's.
     """
+    raw_min, raw_max = float(volume.min()), float(volume.max())
+    values, zero = (_counted_from_zero(volume), int(volume.min())) if volume.dtype.kind in "iu" else (volume, 0)
     try:
         # Flattened, or a volume of fewer than four columns is taken for a colour image, with a warning.
-        cdf, centers = cumulative_distribution(volume.ravel())
+        cdf, centers = cumulative_distribution(values.ravel())
     except ValueError as error:  # the range is narrower than 256 steps of the dtype, or wider than it can hold
-        raise VolumeError(f"intensities cannot be put into a histogram ({error})") from error
-    threshold = float(centers[np.argmax(cdf >= percentile / 100)])
-    raw_min, raw_max = float(volume.min()), float(volume.max())
-    in_one_bin = float(np.diff(cdf, prepend=0).max())
-    if in_one_bin >= percentile / 100:
         raise VolumeError(
-            f"intensities have no range to scale: {in_one_bin:.1%} of the voxels are one value "
-            f"(minimum {raw_min:g}, maximum {raw_max:g}); the image is constant or nearly empty"
+            f"intensities cannot be put into a histogram ({error}); restore the image from the original dataset"
+        ) from error
+    low, threshold = float(values.min()), float(centers[np.argmax(cdf >= percentile / 100)])
+    if not math.isfinite(threshold - low):
+        raise VolumeError(
+            f"intensities up to {raw_max:g} are too large to be scaled; restore the image from the original dataset"
         )
-    # float64, so that neither the difference of two int16 overflows nor float32 rounds before the division.
-    scaled = (np.clip(volume.astype(np.float64), raw_min, threshold) - raw_min) / (threshold - raw_min)
-    return Normalized(scaled.astype(np.float32), threshold, raw_min, raw_max)
+    in_one_bin = float(np.diff(cdf, prepend=0).max())
+    if in_one_bin >= percentile / 100 or not threshold > low:
+        raise VolumeError(
+            f"intensities have no range to scale: {in_one_bin:.1%} of the voxels are one value (minimum {raw_min:g}, "
+            f"maximum {raw_max:g}), so the image is constant or nearly empty; restore it from the original dataset"
+        )
+    # float64, so that float32 does not round before the division.
+    scaled = (np.clip(values.astype(np.float64), low, threshold) - low) / (threshold - low)
+    return Normalized(scaled.astype(np.float32), zero + threshold, raw_min, raw_max)
+
+
+def _counted_from_zero(volume: Array) -> npt.NDArray[np.int64]:
+    """Integers less their minimum: a histogram takes memory for every integer from 0 to the largest."""
+    low, high = int(volume.min()), int(volume.max())
+    if high - low > MAX_INTEGER_RANGE:
+        raise VolumeError(
+            f"intensities span more than {MAX_INTEGER_RANGE}, as no MR image does; restore it from the original dataset"
+        )
+    # Unsigned ones may be too large for int64 before the difference, signed ones overflow in their own type by it.
+    counted = volume - volume.min() if volume.dtype.kind == "u" else volume.astype(np.int64) - low
+    return counted.astype(np.int64)
 
 
 def read_frame(frame: Frame) -> Volume:
@@ -93,55 +113,41 @@ def read_frame(frame: Frame) -> Volume:
     Raises:
         VolumeError: what is wrong, with the file's name.
     """
-    image, label = _load(frame.image), _load(frame.label)
+    image, label = read_nifti(frame.image), read_nifti(frame.label)
     voxels = _voxels(image, frame.image)
-    if image.shape != label.shape:
+    if image.voxels.shape != label.voxels.shape:
         raise VolumeError(
-            f"{frame.label.name}: shape {label.shape} differs from its image's {image.shape}; "
+            f"{frame.label.name}: shape {label.voxels.shape} differs from its image's {image.voxels.shape}; "
             "restore both files from the original dataset"
         )
-    if not np.allclose(image.affine, label.affine, rtol=1e-3, atol=1e-2):
+    same_affine = np.allclose(image.affine, label.affine, rtol=1e-3, atol=1e-2)
+    if not same_affine or not np.allclose(image.spacing, label.spacing, rtol=SPACING_TOLERANCE):
         raise VolumeError(
-            f"{frame.label.name}: position or spacing (affine) differs from its image's; "
+            f"{frame.label.name}: position or spacing (affine, pixdim) differs from its image's; "
             "restore both files from the original dataset"
         )
-    spacing = tuple(float(size) for size in image.header.get_zooms()[::-1])
-    notes = _spacing_notes(frame.image.name, spacing, image.affine)
-    return Volume(voxels, _labels(label, frame.label), spacing, image.affine, notes)  # type: ignore[arg-type]
+    z, y, x = image.spacing[::-1]
+    notes = _spacing_notes(frame.image.name, (z, y, x), image.affine)
+    return Volume(voxels, _labels(label, frame.label), (z, y, x), image.affine, notes)
 
 
-def _load(path: Path) -> nib.Nifti1Image:
-    try:
-        image = nib.load(path)
-    except (ImageFileError, OSError, EOFError, ValueError) as error:
-        raise VolumeError(f"{path.name}: not a readable NIfTI file ({error}); restore it from the dataset") from error
-    if len(image.shape) != 3:
-        raise VolumeError(f"{path.name}: {len(image.shape)}-dimensional; a frame must have 3 dimensions (x, y, z)")
-    return image
-
-
-def _voxels(image: nib.Nifti1Image, path: Path) -> Array:
-    """Voxels (Z, H, W) in the file's own dtype (float64 where the header scales), native byte order."""
-    try:
-        voxels: Array = np.asanyarray(image.dataobj)
-    except (OSError, EOFError, ValueError, ImageFileError) as error:
-        raise VolumeError(f"{path.name}: voxels cannot be read ({error}); restore it from the dataset") from error
-    if voxels.dtype.kind not in "iuf":
-        raise VolumeError(f"{path.name}: voxels are {voxels.dtype}; integers or floating point are needed")
+def _voxels(image: Nifti, path: Path) -> Array:
+    """Voxels (Z, H, W) in the file's own dtype (floating point where the header scales), native byte order."""
+    voxels = image.voxels
     if not np.isfinite(voxels).all():
-        raise VolumeError(f"{path.name}: contains NaN or infinite voxels; restore it from the dataset")
-    if voxels.dtype.kind in "iu" and int(voxels.max()) - int(voxels.min()) > MAX_INTEGER_RANGE:
-        raise VolumeError(f"{path.name}: intensities span more than {MAX_INTEGER_RANGE}; this is not an MR image")
+        raise VolumeError(f"{path.name}: contains NaN or infinite voxels; restore it from the original dataset")
     # nibabel's (X, Y, Z) transposed: x is the image column and y its row, as SimpleITK and the users have it.
     return np.ascontiguousarray(voxels.transpose(2, 1, 0).astype(voxels.dtype.newbyteorder("="), copy=False))
 
 
-def _labels(label: nib.Nifti1Image, path: Path) -> LabelImage:
+def _labels(label: Nifti, path: Path) -> LabelImage:
     voxels = _voxels(label, path)
     strange = sorted({float(value) for value in np.unique(voxels)} - {0.0, *map(float, LABELS.values())})
     if strange:
         shown = ", ".join(f"{value:g}" for value in strange[:5])
-        raise VolumeError(f"{path.name}: label value {shown}; only 0 to 3 are known: 1 RV, 2 MYO, 3 LV")
+        raise VolumeError(
+            f"{path.name}: label value {shown}; only 0 to 3 are known (1 RV, 2 MYO, 3 LV): correct the label"
+        )
     return voxels.astype(np.uint8)
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -26,6 +25,7 @@ from acdc_medsam.files import (
     write_index,
     write_table,
 )
+from acdc_medsam.h5 import read_h5
 
 logger = logging.getLogger(__name__)
 
@@ -93,12 +93,12 @@ def write_png(path: Path, pixels: Gray) -> None:
 
 def read_slices(volume: Path) -> Iterator[Slice]:
     """Read every slice of an H5 volume with what later stages need to know of it."""
-    with h5py.File(volume) as file:
-        images, labels, attributes = file["image"][:], file["label"][:], dict(file.attrs)
+    content = read_h5(volume, 3)
+    attributes, labels = content.attributes, content.label
     facts = {key: str(attributes[key]) for key in ("patient", "subset", "group", "phase", "frame")}
     facts["spacing"] = " ".join(f"{size:g}" for size in attributes["spacing"])
     facts["height"], facts["width"] = map(str, labels.shape[1:])
-    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+    for number, (image, label) in enumerate(zip(content.image, labels, strict=True)):
         name = slice_name(facts["patient"], int(facts["frame"]), number)
         pixels = {PIXEL_COLUMNS[key]: str(np.count_nonzero(label == value)) for key, value in LABELS.items()}
         yield Slice(name, {"slice": name, "slice_index": str(number), **facts, **pixels}, image, label)
@@ -131,5 +131,9 @@ def render_patient(volumes: Path, index: Path, table: Path, size: int, keep_empt
     remove_others((folder / "images", folder / "masks"), keep=[folder / str(row["file"]) for row in files])
     write_table(table, SLICE_COLUMNS, rows)
     comments = read_index_comments(volumes)
-    write_index(index, files, (), comments.left_out, comments.notes)
+    notes = list(comments.notes)
+    if not rows and not comments.left_out:
+        notes.append(f"{folder.name}: no slice holds a structure, so none is kept; images.keep_empty keeps them")
+        logger.warning("%s", notes[-1])
+    write_index(index, files, (), comments.left_out, notes)
     logger.info("%s: %d slices", folder.name, len(rows))

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from acdc_medsam.errors import DatasetError
 from acdc_medsam.files import Row, read_table, write_table
 
 logger = logging.getLogger(__name__)
@@ -107,9 +108,20 @@ def assign_splits(slices: Sequence[Row], unit: str, fraction: float, seed: int, 
 
 
 def split_dataset(tables: Sequence[Path], table: Path, unit: str, validation: float, seed: int, stratify: bool) -> None:
-    """Read every patient's table of slices and write ``table`` with the columns SPLIT_COLUMNS."""
+    """Read every patient's table of slices and write ``table`` with the columns SPLIT_COLUMNS.
+
+    Raises:
+        DatasetError: there is no slice at all.
+    """
     slices = [row for path in tables for row in read_table(path)]
+    if not slices:
+        raise DatasetError(
+            "no slice is left to make a dataset of: every patient is left out, or no label holds a structure; "
+            "the logs of normalize and render say which, and images.keep_empty keeps slices without structures"
+        )
     rows = assign_splits(slices, unit, validation, seed, stratify)
+    if validation and not any(row["split"] == "val" for row in rows):
+        logger.warning("nothing goes to val: there are fewer than two training %ss to divide", unit)
     write_table(table, SPLIT_COLUMNS, rows)
     counts = Counter(row["split"] for row in rows)
     logger.info("slices per split: %s", ", ".join(f"{split} {number}" for split, number in counts.items()))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from acdc_medsam.archive import claims_more
 from acdc_medsam.encoders.checkpoint_file import checked_sha256, reading, require_file
 from acdc_medsam.encoders.registry import ENCODERS, EncoderSpec
 from acdc_medsam.encoders.tiny_vit import build_lite_medsam
@@ -50,12 +51,13 @@ def load_model(name: str, checkpoint: Path, sha256: str | None = None) -> nn.Mod
     weights = read_weights(checkpoint, spec)
     model = ARCHITECTURES[name]()
     check_fit(model, weights, checkpoint, spec)
-    model.load_state_dict(weights, strict=True, assign=True)
+    # Converted only now: a tensor that claims more than its file holds has been refused by its shape.
+    model.load_state_dict({key: _as_float32(value) for key, value in weights.items()}, strict=True, assign=True)
     return model.eval().requires_grad_(False)
 
 
 def read_weights(checkpoint: Path, spec: EncoderSpec) -> dict[str, Tensor]:
-    """Read the state_dict of a checkpoint as name -> tensor, floating-point ones as float32, mapped from the file.
+    """Read the state_dict of a checkpoint as name -> tensor, of the types in the file and mapped from it.
 
     Nothing in the file is run: only tensors and plain containers are accepted.
     """
@@ -74,7 +76,11 @@ def read_weights(checkpoint: Path, spec: EncoderSpec) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{checkpoint} holds other things than weights: {_some(strange)}; save the model's state_dict() alone"
         )
-    return {str(key): value.float() if value.is_floating_point() else value for key, value in content.items()}
+    return {str(key): value for key, value in content.items()}
+
+
+def _as_float32(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def check_fit(model: nn.Module, weights: Mapping[str, Tensor], checkpoint: Path, spec: EncoderSpec) -> None:
@@ -109,6 +115,11 @@ def misfits(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
 def _load(checkpoint: Path, spec: EncoderSpec) -> Any:
     zipped = reading(checkpoint, _starts_as_zip)
     whole = zipfile.is_zipfile(checkpoint)
+    if claims_more(checkpoint):
+        raise CheckpointError(
+            f"{checkpoint} holds compressed data, which torch.save never writes, and was not loaded; "
+            f"get the weights of {spec.name} from {spec.published_at}"
+        )
     try:
         # torch's format before 1.6 is no zip file and cannot be mapped.
         return torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=whole)
@@ -130,8 +141,8 @@ def _starts_as_zip(path: Path) -> bool:
         return handle.read(4) == b"PK\x03\x04"
 
 
-def _kind(tensor: Tensor) -> tuple[torch.Size, bool]:
-    return tensor.shape, tensor.is_floating_point()
+def _kind(tensor: Tensor) -> tuple[torch.Size, bool, torch.layout]:
+    return tensor.shape, tensor.is_floating_point(), tensor.layout
 
 
 def _some(items: Sequence[str], most: int = 3) -> str:

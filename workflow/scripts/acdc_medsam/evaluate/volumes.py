@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from scipy import ndimage
 from acdc_medsam.dataset import LABELS
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.files import atomic_path
+from acdc_medsam.h5 import read_h5
 
 Label = npt.NDArray[np.uint8]
 
@@ -46,16 +46,17 @@ def read_truth(path: Path) -> Truth:
     Raises:
         DatasetError: it is missing or is not one of the workflow's volumes.
     """
+    content = read_h5(path, dimensions=3)
     try:
-        with h5py.File(path) as file:
-            facts = dict(file.attrs)
-            z, y, x = (float(size) for size in facts["spacing"])
-            label = np.asarray(file["label"][:], np.uint8)
-            return Truth(path.stem, str(facts["patient"]), str(facts["phase"]), label, (z, y, x), facts["affine"])
-    except (OSError, KeyError, ValueError) as error:
+        patient, phase = (str(content.attributes[key]) for key in ("patient", "phase"))
+        z, y, x = (float(size) for size in content.attributes["spacing"])
+        affine = np.asarray(content.attributes["affine"], np.float64).reshape(4, 4)
+    except (KeyError, TypeError, ValueError) as error:
         raise DatasetError(
-            f"{path} cannot be read ({error}); it lies where the workflow published it, see --volumes, or run it again"
+            f"{path}: its attributes are not those of a volume of this workflow ({error!r}); "
+            "delete it and run the workflow again"
         ) from error
+    return Truth(path.stem, patient, phase, content.label, (z, y, x), affine)
 
 
 def to_plane(mask: Label, shape: tuple[int, int]) -> Label:

@@ -102,6 +102,6 @@ def read_contents(manifest: Path, quality: Path, measures: Path) -> Contents:
     """
     rows = read_table(manifest)
     if not rows:
-        raise DatasetError(f"{manifest} lists no slice, so there is nothing to report on")
+        raise DatasetError(f"{manifest} lists no slice, so there is nothing to report on: run the workflow again")
     measured = merge_measures([read_measures(path) for path in index_files(measures)])
     return Contents(manifest.parent, rows, measured, json.loads(quality.read_text(encoding="utf-8")))

@@ -121,8 +121,13 @@ def resumable(last: Path, identity: str) -> Path | None:
     """The checkpoint of a run that was stopped, if it was of the same data and options."""
     if not last.is_file():
         return None
-    if torch.load(last, weights_only=True, map_location="cpu").get("identity") == identity:
-        return last
-    logger.info("%s is of other data or options; training starts anew", last)
+    try:
+        known = torch.load(last, weights_only=True, map_location="cpu")["identity"]
+    except Exception as error:  # torch.load raises many kinds at a damaged or foreign file
+        logger.warning("%s cannot be read (%s); training starts anew", last, type(error).__name__)
+    else:
+        if known == identity:
+            return last
+        logger.info("%s is of other data or options; training starts anew", last)
     last.unlink()
     return None

@@ -1,0 +1,157 @@
+"""docs/errors.md has every message of the package and of the rules, and no other; and every error is of one family."""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from hypothesis import settings
+
+from acdc_medsam import errors
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "workflow/scripts/acdc_medsam"
+FAMILY = {name for name, kind in vars(errors).items() if isinstance(kind, type)}
+DOCUMENT = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+HEADINGS = re.findall(r"^### (.*)$", DOCUMENT, re.MULTILINE)
+GAP = "\u2026"
+"""Stands for what is inserted into a message."""
+
+PROGRAMMING = {"ValueError", "KeyError", "AttributeError", "ModuleNotFoundError", "Interrupted", "URLError", "OSError"}
+"""What is raised for mistakes of those who call, is caught again, or is the system's own, put into words by jobs."""
+
+
+def text_of(node: ast.expr) -> str:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(text_of(part) for part in node.values)
+    if isinstance(node, ast.BinOp):
+        return text_of(node.left) + text_of(node.right)
+    return GAP
+
+
+def name_of(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+@cache
+def nodes(source: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(source.read_text(encoding="utf-8"))))
+
+
+def calls(source: Path) -> Iterator[ast.Call]:
+    yield from (node for node in nodes(source) if isinstance(node, ast.Call))
+
+
+def package_messages() -> Iterator[str]:
+    """What the package raises, and the problems that it lists."""
+    for source in PACKAGE.rglob("*.py"):
+        for call in calls(source):
+            listed = name_of(call.func) == "append" and "problems" in ast.unparse(call.func)
+            if call.args and (name_of(call.func) in FAMILY or (listed and source.name == "cohort.py")):
+                yield text_of(call.args[0])
+
+
+def rule_messages() -> Iterator[str]:
+    """What the rules refuse; Snakemake's files are Python but for their rules."""
+    for source in (ROOT / "workflow/rules").glob("*.smk"):
+        text = source.read_text(encoding="utf-8")
+        for match in re.finditer(r"(?<!def )\brefuse\(|\badvice = ", text):
+            rest = text[match.start() :]
+            end = next(n for n in range(8, len(rest)) if rest[n] == "\n" and is_python(rest[:n]))
+            statement = ast.parse(rest[:end]).body[0]
+            assert isinstance(statement, (ast.Expr, ast.Assign))
+            value = statement.value
+            yield text_of(value.args[0] if isinstance(value, ast.Call) else value)
+
+
+def is_python(text: str) -> bool:
+    try:
+        return bool(ast.parse(text).body)
+    except SyntaxError:
+        return False
+
+
+@cache
+def templates() -> set[str]:
+    found = {" ".join(text.split()) for text in (*package_messages(), *rule_messages())}
+    return {text for text in found if re.search(r"[a-z]{3}", text)}
+
+
+def start_of(text: str) -> str:
+    """A message without the names of patient and file that it begins with."""
+    return re.sub(rf"^[{GAP}:. ]+", "", text)
+
+
+def headings_of(template: str) -> list[str]:
+    return [heading for heading in HEADINGS if start_of(template).startswith(start_of(heading))]
+
+
+def test_there_are_messages_to_look_for() -> None:
+    assert len(templates()) > 70
+    assert any("Mend these patients" in text for text in templates()), "those of the rules too"
+
+
+def test_every_message_is_in_the_document() -> None:
+    assert [text for text in sorted(templates()) if not headings_of(text)] == []
+
+
+def test_every_entry_of_the_document_is_a_message_and_says_what_to_do() -> None:
+    used = {heading for text in templates() for heading in headings_of(text)}
+    assert [heading for heading in HEADINGS if heading not in used] == []
+    assert len(HEADINGS) == len(set(HEADINGS))
+    for entry in re.split(r"^### ", DOCUMENT, flags=re.MULTILINE)[1:]:
+        heading, *body = entry.split("\n")
+        assert len(" ".join(body).strip()) > 10, heading
+
+
+def test_no_message_is_written_twice() -> None:
+    texts = [" ".join(text.split()) for text in package_messages()]
+    long = [text for text in texts if len(text) > 30]
+    assert sorted(long) == sorted(set(long))
+
+
+def test_whatever_is_raised_is_of_the_family_or_a_mistake_of_the_caller() -> None:
+    for source in PACKAGE.rglob("*.py"):
+        for node in nodes(source):
+            if isinstance(node, ast.Raise) and node.exc is not None:
+                kind = name_of(node.exc.func) if isinstance(node.exc, ast.Call) else name_of(node.exc)
+                assert kind in FAMILY | PROGRAMMING, f"{source.name}:{node.lineno}"
+    assert all(issubclass(getattr(errors, name), errors.AcdcError) for name in FAMILY)
+
+
+def keyword(call: ast.Call, name: str) -> object:
+    values = [word.value for word in call.keywords if word.arg == name]
+    return values[0].value if values and isinstance(values[0], ast.Constant) else None
+
+
+def test_nothing_that_is_read_can_run_code() -> None:
+    """No unpickling, no eval, no shell: neither in the package nor in scripts and helpers beside it."""
+    loads = 0
+    for source in [*(ROOT / "workflow/scripts").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]:
+        for call in calls(source):
+            said, place = ast.unparse(call.func), f"{source.name}:{call.lineno}"
+            if said == "torch.load":
+                loads += 1
+                assert keyword(call, "weights_only") is True, place
+            if said in ("np.load", "numpy.load"):
+                assert keyword(call, "allow_pickle") is False, place
+            assert said not in ("eval", "exec", "yaml.load", "yaml.unsafe_load", "os.system", "os.popen"), place
+            assert not said.startswith(("pickle.", "marshal.", "shelve.", "dill.", "joblib.")), place
+            assert not keyword(call, "shell"), place
+    assert loads >= 3
+    for rules in [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]:
+        text = rules.read_text(encoding="utf-8")
+        assert not re.search(r"^\s*(shell|run|wrapper|notebook):|\bshell\(|os\.system|shell=True|eval\(", text, re.M)
+
+
+def test_the_command_that_tries_many_cases_tries_as_many_as_is_said() -> None:
+    command = re.search(r"^python -m pytest (\S+) --hypothesis-profile=(\w+)$", DOCUMENT, re.MULTILINE)
+    assert command is not None and "more than 50,000 cases" in DOCUMENT
+    every = [node for node in nodes(ROOT / command[1]) if isinstance(node, ast.FunctionDef)]
+    drawn = [[name_of(call.func) for call in node.decorator_list if isinstance(call, ast.Call)] for node in every]
+    few = sum("FEW" in map(name_of, node.decorator_list) for node in every)
+    tried = sum("given" in names for names in drawn) - few
+    assert tried * settings.get_profile(command[2]).max_examples > 50_000

@@ -1,0 +1,207 @@
+"""Bad input: each fault of a patient is said in words, and what is unusual but valid gives the right result."""
+
+import multiprocessing
+import os
+import re
+import shutil
+import tempfile
+import tracemalloc
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from acdc_medsam.cohort import find_cohort, read_patient
+from acdc_medsam.errors import AcdcError, CohortError, DatasetError, VolumeError
+from acdc_medsam.files import index_files, index_is_true, read_index_comments, read_table, write_table
+from acdc_medsam.nifti import read_nifti
+from acdc_medsam.normalize import normalize_patient
+from acdc_medsam.render import SLICE_COLUMNS, render_patient
+from acdc_medsam.split import split_dataset
+from faults import (
+    COHORT_FAULTS,
+    UNUSUAL,
+    VOLUME_FAULTS,
+    Fault,
+    Files,
+    copy_patient,
+    edit_header,
+    plain_normalized,
+    plain_volume,
+    rewrite,
+    voxels,
+)
+
+REMEDY = re.compile(r"restore|correct|copy it|keep one|give the number|must be one of|are needed")
+
+
+@pytest.fixture
+def files(raw: Path, tmp_path: Path) -> Files:
+    """A patient to spoil, with a sound one beside it."""
+    copy_patient(raw / "training/patient001", tmp_path / "raw/training/patient002")
+    return copy_patient(raw / "training/patient001", tmp_path / "raw/training/patient001")
+
+
+def assert_told(message: str, fault: Fault, files: Files) -> None:
+    """A message says which patient, which file, what is wrong and what to do."""
+    assert message.startswith(f"{files.folder.name}: ")
+    assert fault.message in message
+    assert REMEDY.search(message)
+    if fault.file:
+        assert getattr(files, fault.file).name.split(".nii")[0] in message
+
+
+@pytest.mark.parametrize("fault", COHORT_FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_of_the_folder_leaves_the_patient_out_and_says_why(fault: Fault, files: Files) -> None:
+    fault.damage(files)
+    cohort = find_cohort(files.folder.parents[1])
+    assert [patient.name for patient in cohort.patients] == ["patient002"], "the other one is kept"
+    assert_told("\n".join(cohort.problems["patient001"]), fault, files)
+
+
+@pytest.mark.parametrize("fault", VOLUME_FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_of_a_volume_is_an_error_or_leaves_the_patient_out(fault: Fault, files: Files) -> None:
+    fault.damage(files)
+    assert len(find_cohort(files.folder.parents[1]).patients) == 2, "only reading the voxels shows it"
+    index = files.folder.parents[2] / "h5/index.tsv"
+    with pytest.raises(VolumeError) as caught:
+        normalize_patient(files.folder, index, 99, on_invalid="stop")
+    assert_told(str(caught.value), fault, files)
+    assert str(caught.value).endswith("Or leave the patient out: 'on_invalid: exclude' in config.yaml")
+    assert not index.exists()
+    normalize_patient(files.folder, index, 99, on_invalid="exclude")
+    assert index_files(index) == []
+    assert_told(read_index_comments(index).left_out[0], fault, files)
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_what_is_unusual_but_valid_gives_what_plain_numpy_gives(name: str, files: Files) -> None:
+    UNUSUAL[name](files)
+    cohort = find_cohort(files.folder.parents[1])
+    assert cohort.problems == {}
+    patient, sound = cohort.patients
+    assert (patient.group, patient.height, patient.weight) == (sound.group, sound.height, sound.weight)
+    index = files.folder.parents[2] / "h5/index.tsv"
+    normalize_patient(files.folder, index, 99, on_invalid="stop")
+    for frame in patient.frames:
+        with h5py.File(index.parent / f"volumes/{frame.image.name.split('.')[0]}.h5") as file:
+            np.testing.assert_array_equal(file["label"][:], plain_volume(frame.label))
+            np.testing.assert_allclose(file["image"][:], plain_normalized(plain_volume(frame.image)), atol=1e-6)
+            spacing = file.attrs["spacing"]
+        np.testing.assert_allclose(spacing, np.abs(read_nifti(frame.image).spacing)[::-1])
+    notes = read_index_comments(index).notes
+    assert len(notes) == (1 if name == "sform against qform and pixdim" else 0)
+    assert all("mm by pixdim, which is used, and 1 x 1 x 1 mm by the affine" in note for note in notes)
+
+
+@pytest.mark.parametrize("size", [2**15 - 1, 500])
+def test_no_memory_is_taken_for_what_a_header_claims(size: int, files: Files) -> None:
+    edit_header(files.image, dim=[3, size, size, size, 1, 1, 1, 1])
+    tracemalloc.start()
+    with pytest.raises(VolumeError):
+        read_nifti(files.image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 2**20
+
+
+@pytest.mark.parametrize(
+    "name", ["Patient 1", "patient001 ", "patient\u0660\u0660\u0661", "patient", "..", "patient001;ls"]
+)
+def test_folders_of_other_names_are_no_patients(name: str, files: Files) -> None:
+    if name != "..":
+        shutil.copytree(files.folder, files.folder.with_name(name))
+    assert [patient.name for patient in find_cohort(files.folder.parents[1]).patients] == ["patient001", "patient002"]
+
+
+FORBIDDEN = {
+    "raw/training/patient001/patient001_frame01.nii.gz": "patient001_frame01.nii.gz: cannot be read (Permission",
+    "raw/training/patient001/Info.cfg": "patient001: Info.cfg cannot be read (Permission denied); correct its",
+    "raw/training/patient001": "patient001: Info.cfg cannot be read (Permission denied); correct its permissions",
+    "raw/training": "raw/training cannot be read (Permission denied); correct its permissions",
+}
+
+
+def read_all(folder: Path) -> list[str]:
+    """What is said of a cohort, patient by patient."""
+    try:
+        cohort = find_cohort(folder / "raw")
+        said = [line for lines in cohort.problems.values() for line in lines]
+        for patient in cohort.patients:
+            normalize_patient(patient.folder, folder / "h5" / patient.name / "index.tsv", 99, on_invalid="exclude")
+            said += read_index_comments(folder / "h5" / patient.name / "index.tsv").left_out or [patient.name]
+    except AcdcError as error:
+        return [str(error)]
+    return said
+
+
+def as_another_user(pipe: Connection, folder: Path) -> None:
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    pipe.send(read_all(folder))
+
+
+@pytest.mark.parametrize("path", FORBIDDEN)
+def test_what_may_not_be_read_is_said(path: str, files: Files, tmp_path: Path) -> None:
+    """By another user than root, who may read everything; in a folder of its own, as pytest's is closed to others."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = shutil.copytree(tmp_path / "raw", Path(name) / "raw").parent
+        (folder / "h5").mkdir()
+        (folder / path).chmod(0)
+        for part in (folder, folder / "h5"):
+            part.chmod(0o777)
+        ours, theirs = multiprocessing.Pipe()
+        # Forked, because nobody else may run the interpreter of root's home.
+        process = multiprocessing.get_context("fork").Process(target=as_another_user, args=(theirs, folder))
+        process.start()
+        assert ours.poll(60), "the other user's process has ended without a word"
+        said = ours.recv()
+        process.join()
+        (folder / path).chmod(0o755)
+    assert FORBIDDEN[path] in said[0]
+    assert said[1:] == ([] if path == "raw/training" else ["patient002"]), "the other one is kept"
+
+
+def test_a_patient_without_frames_is_never_returned(files: Files) -> None:
+    files.info.write_text("Group : NOR")
+    with pytest.raises(CohortError, match="ED is missing"):
+        read_patient(files.folder)
+
+
+def made_of(files: Files, change: Callable[[Any], Any]) -> tuple[Path, Path]:
+    """Index and table of slices of a patient all of whose labels are changed."""
+    for label in files.folder.glob("*_gt.nii.gz"):
+        rewrite(label, change(voxels(label)))
+    h5, png = (files.folder.parents[2] / kind / "patient001" for kind in ("h5", "png"))
+    normalize_patient(files.folder, h5 / "index.tsv", 99, on_invalid="stop")
+    render_patient(h5 / "index.tsv", png / "index.tsv", png / "slices.tsv", size=64, keep_empty=False)
+    return png / "index.tsv", png / "slices.tsv"
+
+
+def test_a_patient_without_any_structure_is_remarked_on(files: Files) -> None:
+    index, table = made_of(files, np.zeros_like)
+    assert read_table(table) == []
+    assert read_index_comments(index).notes == (
+        "patient001: no slice holds a structure, so none is kept; images.keep_empty keeps them",
+    )
+    assert index_is_true(index), "or the patient would be made again by every run"
+    with pytest.raises(DatasetError, match=r"no slice is left to make a dataset of: .*images\.keep_empty"):
+        split_dataset([table], table.with_name("split.tsv"), "patient", 0.2, 2026, stratify=True)
+
+
+@pytest.mark.parametrize("unit", ["patient", "slice"])
+def test_too_few_to_divide_are_all_for_training(unit: str, files: Files, caplog: pytest.LogCaptureFixture) -> None:
+    only = np.zeros(voxels(files.label).shape, np.uint8)
+    only[5:20, 5:20, 1] = 3
+    _, table = made_of(files, lambda label: only)
+    slices = read_table(table)
+    write_table(table, SLICE_COLUMNS, slices[:1] if unit == "slice" else slices)
+    split_dataset([table], table.with_name("split.tsv"), unit, 0.2, 2026, stratify=True)
+    assert {row["split"] for row in read_table(table.with_name("split.tsv"))} == {"train"}
+    assert f"there are fewer than two training {unit}s to divide" in caplog.text

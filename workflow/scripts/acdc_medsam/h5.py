@@ -1,0 +1,62 @@
+"""Read the H5 files that the workflow makes, which may have been replaced or damaged since."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from acdc_medsam.errors import DatasetError
+
+DTYPES = {"image": np.dtype(np.float32), "label": np.dtype(np.uint8)}
+"""Dataset in an H5 file -> its type."""
+
+MAX_VOXELS = 2**28
+"""Largest volume that is read: 1 GiB as float32."""
+
+DEFLATE_RATIO = 1032
+"""zlib never compresses further, so that a file which claims more is refused before memory is taken for it."""
+
+
+@dataclass(frozen=True)
+class H5Content:
+    """Image float32 and label uint8 of one shape, (Z, H, W) or (H, W), and the attributes."""
+
+    image: npt.NDArray[np.float32]
+    label: npt.NDArray[np.uint8]
+    attributes: dict[str, Any]
+
+
+def read_h5(path: Path, dimensions: int) -> H5Content:
+    """Read an H5 volume, of 3 ``dimensions``, or slice, of 2.
+
+    Raises:
+        DatasetError: it is missing, damaged, not of this form, or claims more than a file of its size holds.
+    """
+    try:
+        with h5py.File(path) as file:
+            image, label = (_dataset(file, name, path) for name in DTYPES)
+            if image.shape != label.shape or image.ndim != dimensions:
+                raise DatasetError(
+                    f"{path}: image is {image.shape} and label {label.shape}; delete it and run the workflow again"
+                )
+            return H5Content(image[:], label[:], dict(file.attrs))
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
+        raise DatasetError(f"{path}: not a readable H5 file ({error}); delete it and run the workflow again") from error
+
+
+def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
+    # A link or an external storage could name any file of this machine.
+    found = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+    if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external or found.dtype != DTYPES[name]:
+        raise DatasetError(
+            f"{path}: holds no '{name}' of type {DTYPES[name]} of its own; delete it and run the workflow again"
+        )
+    if found.size > MAX_VOXELS or found.nbytes > DEFLATE_RATIO * path.stat().st_size:
+        raise DatasetError(
+            f"{path}: '{name}' claims to be {found.shape}, more than such a file holds; "
+            "delete it and run the workflow again"
+        )
+    return found
