@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
@@ -91,6 +92,16 @@ def fine_tune(
     logger.info("%s: decoder of epoch %d", model, best["epoch"] + 1)
 
 
+class WholeFiles(TorchCheckpointIO):
+    """Writes Lightning's checkpoints under another name first: its own way is atomic within one file system alone."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Replace the file as a whole."""
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write_bytes(Path(path), buffer.getvalue())
+
+
 def make_trainer(work: Path, options: TrainOptions, device: torch.device) -> pl.Trainer:
     """Make what runs the epochs; its checkpoints are ``best.ckpt`` and ``last.ckpt``, each replaced as a whole."""
     quiet_libraries()
@@ -105,7 +116,8 @@ def make_trainer(work: Path, options: TrainOptions, device: torch.device) -> pl.
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         logger=False,
-        plugins=[LightningEnvironment()],  # one process, whatever a cluster says of its job
+        # One process, whatever a cluster says of its job.
+        plugins=[LightningEnvironment(), WholeFiles()],
         enable_model_summary=False,
         enable_progress_bar=sys.stderr.isatty(),
         gradient_clip_val=1.0,
