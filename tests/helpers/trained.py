@@ -5,8 +5,7 @@ from pathlib import Path
 from acdc_medsam.encoders.registry import fingerprint
 from acdc_medsam.files import read_table, sha256_file, write_table
 from acdc_medsam.publish import MANIFEST_COLUMNS
-from acdc_medsam.train.fit import fine_tune
-from acdc_medsam.train.options import TrainOptions
+from acdc_medsam.train.__main__ import main
 from small_dataset import SmallDataset
 
 
@@ -25,7 +24,8 @@ def few_slices(dataset: SmallDataset, checkpoint: Path) -> None:
 
 
 def train(dataset: SmallDataset, checkpoint: Path) -> None:
-    """Train without a disturbance."""
+    """Train without a disturbance, by the command line."""
     few_slices(dataset, checkpoint)
-    options = TrainOptions(epochs=2, batch_size=1)
-    fine_tune(dataset.data, checkpoint, dataset.output / "training/model.pth", options, threads=2)
+    folders = ["--data_dir", str(dataset.data), "--out", str(dataset.output / "training")]
+    options = ["--checkpoint", str(checkpoint), "--epochs", "2", "--batch_size", "1", "--threads", "2"]
+    assert main([*folders, *options]) == 0

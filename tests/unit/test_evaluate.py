@@ -17,7 +17,7 @@ from acdc_medsam.errors import DatasetError
 from acdc_medsam.evaluate.cases import choose_cases, spread
 from acdc_medsam.evaluate.measures import Mask, compare, ejection_fraction
 from acdc_medsam.evaluate.predict import to_labels
-from acdc_medsam.evaluate.run import evaluate_model
+from acdc_medsam.evaluate.run import as_table, evaluate_model
 from acdc_medsam.evaluate.summary import ejection_fractions, summarize
 from acdc_medsam.evaluate.volumes import largest_part, read_truth, to_plane, to_volume, write_nifti
 from acdc_medsam.files import index_is_true, read_table, sha256_file
@@ -150,6 +150,7 @@ def evaluated(trained: Path, checkpoint: Path) -> tuple[Path, dict[str, Any]]:
 def test_an_evaluation_has_all_measures_of_all_ways(evaluated: tuple[Path, dict[str, Any]], trained: Path) -> None:
     out, metrics = evaluated
     assert json.loads((out / "metrics.json").read_text()) == metrics
+    assert len(as_table(metrics).splitlines()) == 10
     rows = [row for row in read_table(trained / "data/ACDC/manifest.tsv") if row["split"] == "val"]
     assert metrics["patients"] == sorted({row["patient"] for row in rows}) and metrics["slices"] == len(rows) == 2
     for way in ("zero_shot_boxes", "fine_tuned_boxes", "fine_tuned"):

@@ -1,8 +1,10 @@
 """Training on three slices of phantoms with LiteMedSAM's decoder; how good it gets is for real data to say."""
 
+import importlib
 import logging
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -183,6 +185,17 @@ def test_a_command_says_what_is_wrong(
     assert "epochs and batch_size must be 1 or more" in capsys.readouterr().err
     with pytest.raises(ConfigError):
         replace(OPTIONS, learning_rate=2)
+
+
+def test_the_documented_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[2] / "docs/training.md").read_text()
+    commands = re.findall(r"^python -m acdc_medsam\.(train|evaluate) (.*)$", text, re.MULTILINE)
+    assert len(commands) >= 2
+    for name, options in commands:
+        with pytest.raises(SystemExit):
+            importlib.import_module(f"acdc_medsam.{name}.__main__").main(["--help"])
+        known = capsys.readouterr().out
+        assert all(option in known for option in re.findall(r"--\w+", options))
 
 
 def test_splits_by_patient_and_by_slice_are_compared(trained: Path, checkpoint: Path, tmp_path: Path) -> None:
