@@ -124,6 +124,8 @@ def embed_threads(wildcards):
 
 def checkpoint(wildcards):
     """The encoder's weights, or an error before any job runs that says where they are to be had."""
+    if ENCODER == "none":
+        refuse("training needs embeddings: set encoder.name in config.yaml to something else than none")
     path = config["encoder"]["checkpoint"]
     if not Path(path).is_file() and not config["encoder"]["url"]:
         refuse(

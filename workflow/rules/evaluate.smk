@@ -4,7 +4,7 @@ rule evaluate_model:
         model=MODEL,
         manifest=MANIFEST,
         index=PUBLISHED,
-        checkpoint=trained_checkpoint,
+        checkpoint=checkpoint,
     output:
         index=EVALUATED,
     log:

@@ -1,10 +1,5 @@
 # From the dataset to a fine-tuned mask decoder; not part of `all`. What a run that was stopped has learned lies beside
 # the model in files that are no declared outputs, so that the next run goes on with it.
-def trained_checkpoint(wildcards):
-    """The encoder's weights, for which there must be an encoder."""
-    if ENCODER == "none":
-        refuse("training needs embeddings: set encoder.name in config.yaml to something else than none")
-    return checkpoint(wildcards)
 
 
 rule fine_tune:
@@ -12,7 +7,7 @@ rule fine_tune:
         manifest=MANIFEST,
         index=PUBLISHED,
         accepted=ACCEPTED,
-        checkpoint=trained_checkpoint,
+        checkpoint=checkpoint,
     output:
         model=MODEL,
     log:
