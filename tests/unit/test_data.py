@@ -61,7 +61,7 @@ def test_an_item_is_what_the_files_hold(root: Path) -> None:
     mask = read_gray(root / f"train/masks/{row['slice']}.png")
     assert item["mask"].shape == (1024, 1024) and item["mask"].dtype == torch.uint8
     assert (item["mask"].numpy()[8::16, 8::16] == mask).all()
-    assert (item["image"].numpy() == read_gray(root / f"train/images/{row['slice']}.png")).all()
+    assert (item["image"].numpy() == read_gray(root / f"train/images/{row['slice']}.png")[None]).all()
     assert torch.equal(item["embedding"], torch.load(root / row["embedding"], weights_only=True))
     for place, value in enumerate(LABELS.values()):
         assert item["present"][place] == (mask == value).any()

@@ -18,6 +18,7 @@ from acdc_medsam.files import read_table
 from acdc_medsam.measure_embeddings import open_embedding
 from acdc_medsam.png import read_gray
 from acdc_medsam.render import PIXEL_COLUMNS
+from acdc_medsam.store import EMBEDDING_SHAPE
 
 SIZE = 1024
 """Boxes and points are in pixels of a picture of this side, whatever the size of the PNG files."""
@@ -63,7 +64,7 @@ class SliceDataset(Dataset[Item]):
     """Slices of one split, each a dictionary.
 
     ``embedding`` (256, 64, 64) float32, mapped from its file; ``mask`` (S, S) uint8, labels 0 to 3, or 0 and 1 of one
-    structure; with ``image`` also ``image`` (1024, 1024) uint8. With boxes ``box`` (4,), of all that the mask shows,
+    structure; with ``image`` also ``image`` (1, 1024, 1024) uint8. With boxes ``box`` (4,), of all that the mask shows,
     and ``boxes`` (3, 4) with ``present`` (3,), of RV, MYO and LV, zeros for one that is not there; with points
     ``points`` (n, 2) and ``point_labels`` (n,), ones. Boxes (x0, y0, x1, y1) and points (x, y) are float32 in pixels of
     1024. And the METADATA as text.
@@ -109,7 +110,7 @@ class SliceDataset(Dataset[Item]):
         item: Item = {key: row[key] for key in METADATA}
         item |= {"embedding": open_embedding(self.root / row["embedding"]), "mask": resized(label, options.mask_size)}
         if options.image:
-            item["image"] = torch.from_numpy(read_gray(folder / "images" / f"{row['slice']}.png").copy())
+            item["image"] = torch.from_numpy(read_gray(folder / "images" / f"{row['slice']}.png").copy())[None]
         return item | self._prompts(label, row["slice"])
 
     def _prompts(self, label: Tensor, name: str) -> Item:
@@ -154,14 +155,9 @@ def resized(label: Tensor, size: int) -> Tensor:
 
 
 def positional_encoding(root: str | Path) -> Tensor:
-    """Read the positional encoding that the mask decoder needs: (1, 256, 64, 64) float32.
+    """Open the positional encoding that the mask decoder needs: (1, 256, 64, 64) float32.
 
     Raises:
         DatasetError: it is missing or damaged.
     """
-    path = Path(root) / "positional_encoding" / "pe.pt"
-    try:
-        encoding: Tensor = torch.load(path, weights_only=True)
-    except Exception as error:  # torch.load raises many kinds at a damaged or foreign file
-        raise DatasetError(f"{path} cannot be read ({type(error).__name__}); run the workflow again") from error
-    return encoding
+    return open_embedding(Path(root) / "positional_encoding" / "pe.pt", (1, *EMBEDDING_SHAPE))

@@ -16,6 +16,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
+from acdc_medsam.archive import claims_more
 from acdc_medsam.data.module import DataModule
 from acdc_medsam.data.slices import ItemOptions, positional_encoding
 from acdc_medsam.devices import claimed_device
@@ -134,6 +135,8 @@ def resumable(last: Path, identity: str) -> Path | None:
     if not last.is_file():
         return None
     try:
+        if claims_more(last):
+            raise ValueError
         known = torch.load(last, weights_only=True, map_location="cpu")["identity"]
     except Exception as error:  # torch.load raises many kinds at a damaged or foreign file
         logger.warning("%s cannot be read (%s); training starts anew", last, type(error).__name__)
