@@ -91,9 +91,13 @@ def hold_no_job_back():
     For rules of `slurm-array-jobs` version 2.8 waits while more are ready than it is given, as with `--jobs 50` or
     `--scheduler-subsample`. It is never given the held ones again, and the run does not end.
     """
+
+    def no_others(dag, name):
+        return 0
+
     plugin = sys.modules.get("snakemake_executor_plugin_slurm")
     if plugin:
-        plugin.pending_jobs_for_rule = lambda dag, rule: 0
+        plugin.pending_jobs_for_rule = no_others
 
 
 def limit_no_rate():
