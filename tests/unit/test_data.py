@@ -1,7 +1,10 @@
 """The dataset as PyTorch sees it, on the tiny phantoms, whose PNG files have 64 pixels."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +124,13 @@ def test_mistakes_are_named(root: Path, tmp_path: Path, small: SmallDataset) -> 
     small.publish(embeddings=False)
     with pytest.raises(DatasetError, match="made without an encoder"):
         SliceDataset(small.data)
+
+
+def test_loading_needs_neither_snakemake_nor_a_training_library() -> None:
+    code = "import sys, acdc_medsam.data; print({'snakemake', 'pytorch_lightning', 'monai'} & sys.modules.keys())"
+    environment = {**os.environ, "PYTHONPATH": str(README.parent / "workflow/scripts")}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert run.stdout == "set()\n"
 
 
 def test_the_example_of_the_readme_works(root: Path) -> None:

@@ -93,7 +93,7 @@ def evaluate_model(
     for volume, of_volume in places.items():
         truth = read_truth(find_volume(volumes, volume))
         for way, predict in ways.items():
-            found, labels = segment(dataset, of_volume, predict, truth, tidy=way == "fine_tuned")
+            found, labels = segment(dataset, of_volume, predict, truth)
             records[way] += found
             files.append(out / "predictions" / way / f"{volume}.nii.gz")
             write_nifti(labels, truth, files[-1])
@@ -120,16 +120,15 @@ def evaluate_model(
 
 
 def segment(
-    dataset: SliceDataset, places: Sequence[int], predict: Predict, truth: Truth, tidy: bool
+    dataset: SliceDataset, places: Sequence[int], predict: Predict, truth: Truth
 ) -> tuple[list[Record], Label]:
-    """Segment a volume's slices.
+    """Segment a volume's slices, and keep the largest part of each structure, see :func:`largest_part`.
 
     Args:
         dataset: of which the slices are.
         places: of the slices in it.
         predict: the way.
         truth: the volume.
-        tidy: whether to keep the largest part of each structure alone, see :func:`largest_part`.
 
     Returns:
         A record for each structure, its ``slices`` the Dice of each slice as predicted; and the labels (Z, H, W).
@@ -144,16 +143,13 @@ def segment(
             true = item["mask"].numpy() == LABELS[structure]
             if true.any():
                 slice_dice[structure].append(overlap(inside, true))
-    labels = to_volume(planes, truth.label.shape)
-    if tidy:
-        labels = largest_part(labels)
     records = list[Record]()
     for structure, value in LABELS.items():
         # With boxes structures may overlap, and each is measured as it was found.
-        predicted = labels == value if tidy else to_volume(masks[structure], truth.label.shape) > 0
+        predicted = largest_part(to_volume(masks[structure], truth.label.shape))
         true = truth.label == value
         if true.any():
-            agreement = compare(predicted, true, truth.spacing)
+            agreement = compare(predicted > 0, true, truth.spacing)
             records.append(
                 {
                     **{"volume": truth.name, "patient": truth.patient, "phase": truth.phase, "structure": structure},
@@ -163,7 +159,7 @@ def segment(
                     "slices": slice_dice[structure],
                 }
             )
-    return records, labels
+    return records, largest_part(to_volume(planes, truth.label.shape))
 
 
 def describe(records: Sequence[Record]) -> dict[str, Any]:
