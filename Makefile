@@ -31,7 +31,7 @@ demo: .venv/.ready $(CHECKPOINT)
 	@echo "report:  $(DEMO)/report.html"
 
 test: .venv/.ready $(CHECKPOINT)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=25
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=25
 
 lint: .venv/.ready
 	$(BIN)/ruff check

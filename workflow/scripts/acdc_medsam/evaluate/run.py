@@ -119,9 +119,7 @@ def evaluate_model(
     return metrics
 
 
-def segment(
-    dataset: SliceDataset, places: Sequence[int], predict: Predict, truth: Truth
-) -> tuple[list[Record], Label]:
+def segment(dataset: SliceDataset, places: Sequence[int], predict: Predict, truth: Truth) -> tuple[list[Record], Label]:
     """Segment a volume's slices, and keep the largest part of each structure, see :func:`largest_part`.
 
     Args:
