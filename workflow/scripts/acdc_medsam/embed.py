@@ -71,14 +71,12 @@ def embed_batch(tables: Sequence[Path], table: Path, store: Path, options: Encod
 def encode_missing(images: Mapping[str, Path], store: Path, options: EncoderOptions) -> dict[str, str]:
     """Encode images, digest -> PNG file, into the store; return digest -> sha256 of the embedding's file."""
     # Imported here because a batch whose embeddings are all there needs no torch, which takes 2 s to import.
-    import torch
-
-    from acdc_medsam.devices import claimed_device
+    from acdc_medsam.devices import claimed_device, set_threads
     from acdc_medsam.encode_files import encode_files
     from acdc_medsam.encoders import load_model, make_encoder
 
-    torch.set_num_threads(options.threads)
+    threads = set_threads(options.threads)
     with claimed_device(options.device) as device:
         model = load_model(options.name, options.checkpoint)
         encoder = make_encoder(model, ENCODERS[options.name], options.precision, device)
-        return encode_files(images, store, encoder, options.batch_size, options.threads)
+        return encode_files(images, store, encoder, options.batch_size, threads)

@@ -14,6 +14,7 @@ import torch
 from acdc_medsam import __version__
 from acdc_medsam.data.slices import SIZE, ItemOptions, SliceDataset, positional_encoding
 from acdc_medsam.dataset import LABELS, SUBSETS, volume_name
+from acdc_medsam.devices import set_threads
 from acdc_medsam.encoders import load_model
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.evaluate.cases import choose_cases, draw_case, spread
@@ -77,7 +78,7 @@ def evaluate_model(
     """
     quiet_libraries()
     if threads is not None:
-        torch.set_num_threads(threads)
+        set_threads(threads)
     name, encoding = encoder_of(data, checkpoint), positional_encoding(data)
     tuned = load_model(name, model)
     ways: dict[str, Predict] = {

@@ -19,7 +19,7 @@ from torch import nn
 from acdc_medsam.archive import claims_more
 from acdc_medsam.data.module import DataModule
 from acdc_medsam.data.slices import ItemOptions, positional_encoding
-from acdc_medsam.devices import claimed_device
+from acdc_medsam.devices import claimed_device, set_threads
 from acdc_medsam.encode_files import keep_freed_memory
 from acdc_medsam.encoders import load_model
 from acdc_medsam.files import sha256_file, write_bytes
@@ -67,7 +67,7 @@ def fine_tune(
         CheckpointError, DatasetError: what is wrong, with the file's name.
     """
     if threads is not None:
-        torch.set_num_threads(threads)
+        set_threads(threads)
     name, work = encoder_of(data, checkpoint), model.parent
     facts = [asdict(options), sha256_file(data / "manifest.tsv"), sha256_file(checkpoint)]
     identity = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
