@@ -9,7 +9,7 @@ NNUNET := nnunetv2 batchgenerators acvl-utils
 .PHONY: help demo test lint clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n '1s/^# //p' Makefile
 
 .venv/.ready: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, not " + sys.version.split()[0] + ": make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'

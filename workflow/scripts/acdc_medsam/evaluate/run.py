@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from acdc_medsam import __version__
 from acdc_medsam.data.slices import SIZE, ItemOptions, SliceDataset, positional_encoding
