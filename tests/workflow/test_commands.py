@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from acdc_medsam.phantom import write_cohort
 from workflow_run import Workflow
 
 ROOT = Path(__file__).parents[2]
@@ -45,10 +46,10 @@ def clone(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def root(raw: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone with tiny patients where the README says, and LiteMedSAM in the place of MedSAM."""
+def root(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone with two tiny patients where the README says, and LiteMedSAM in the place of MedSAM."""
     folder = clone(tmp_path_factory.mktemp("clone"))
-    shutil.copytree(raw, folder / "ACDC/raw")
+    write_cohort(folder / "ACDC/raw", patients=2, in_plane=(48, 40), depth=3)
     config = yaml.safe_load((folder / "config.yaml").read_text())
     config["encoder"] |= {"name": "lite_medsam", "checkpoint": "checkpoints/lite_medsam.pth"}
     config["train"]["epochs"] = 1
