@@ -28,6 +28,8 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/card.smk"
 include: "workflow/rules/provenance.smk"
 include: "workflow/rules/exports.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
 
 
 rule all:

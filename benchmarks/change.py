@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from acdc_medsam.encoders.checkpoint_file import checked_sha256
+from acdc_medsam.encoders.model import PRECISIONS
 from acdc_medsam.encoders.registry import ENCODERS, fingerprint
 from acdc_medsam.files import read_table
 from acdc_medsam.phantom import write_patient
@@ -42,9 +43,9 @@ def link_cohort(source: Path, target: Path) -> Path:
     return target
 
 
-def fill_store(work: Path) -> int:
+def fill_store(work: Path, precision: str) -> int:
     """Write a random embedding for each image, where the workflow looks for it."""
-    encoder = fingerprint(NAME, checked_sha256(CHECKPOINT, ENCODERS[NAME], None), "float32")
+    encoder = fingerprint(NAME, checked_sha256(CHECKPOINT, ENCODERS[NAME], None), precision)
     rows = [row for table in work.glob("png/*/slices.tsv") for row in read_table(table)]
     for row in rows:
         digest = embedding_digest(encoder, row["pixels_sha256"])
@@ -88,9 +89,9 @@ def replace_patient(patient: Path) -> None:
 CHANGES = {"label": correct_label, "frame": replace_frame, "patient": replace_patient}
 
 
-def measure(patients: int, cores: int) -> dict[str, Any]:
+def measure(patients: int, cores: int, precision: str) -> dict[str, Any]:
     """Finish a cohort, change one patient in three ways, and time the run after each."""
-    config = {"encoder": {"name": NAME, "checkpoint": str(CHECKPOINT)}}
+    config = {"encoder": {"name": NAME, "checkpoint": str(CHECKPOINT), "precision": precision}}
     with tempfile.TemporaryDirectory() as name:
         raw, out = link_cohort(phantoms(patients), Path(name) / "raw"), Path(name) / "out"
 
@@ -100,7 +101,7 @@ def measure(patients: int, cores: int) -> dict[str, Any]:
             return seconds
 
         run("images")
-        slices = fill_store(out / "work")
+        slices = fill_store(out / "work", precision)
         everything, nothing = run("verify"), run("verify")
         changed = {}
         for what, change in CHANGES.items():
@@ -112,6 +113,7 @@ def measure(patients: int, cores: int) -> dict[str, Any]:
         "patients": patients,
         "slices": slices,
         "cores": cores,
+        "precision": precision,
         "publish_and_verify_all_seconds": everything,
         "nothing_to_do_seconds": nothing,
         "changed": changed,
@@ -123,8 +125,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", type=int, default=100)
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the encoder")
     options = parser.parse_args()
-    print(json.dumps(measure(options.patients, options.cores)))
+    print(json.dumps(measure(options.patients, options.cores, options.precision)))
 
 
 if __name__ == "__main__":

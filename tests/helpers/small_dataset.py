@@ -88,7 +88,14 @@ class SmallDataset:
         )
         return index
 
-    def report(self, raw: Path, unit: str = "patient", embeddings: bool = True, publish: bool = True) -> str:
+    def report(
+        self,
+        raw: Path,
+        unit: str = "patient",
+        embeddings: bool = True,
+        publish: bool = True,
+        metrics: Path | None = None,
+    ) -> str:
         """Run publish unless told not to, verify, measure and report; returns the page."""
         from acdc_medsam.report import page  # imports matplotlib, which other tests need not wait for
 
@@ -105,6 +112,7 @@ class SmallDataset:
             embeddings=[self.embeddings] if embeddings else [],
             benchmarks=self.work / "benchmarks",
             template=TEMPLATE,
+            metrics=metrics,
         )
         encoder = "lite_medsam" if embeddings else "none"
         settings = {"encoder": encoder, "precision": "float32", "unit": unit, "validation": 0.2, "seed": 2026}

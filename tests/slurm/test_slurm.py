@@ -32,12 +32,13 @@ class ClusterWorkflow(Workflow):
     def __init__(self, folder: Path, cluster: SlurmCluster) -> None:
         super().__init__(folder)
         self.cluster, self.environment = cluster, cluster.environment
+        self.seconds = 500
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of a run, with the profile instead of a number of cores."""
         common = super().command()
         assert common[-2] == "--cores"
-        return ["timeout", "500", *common[:-2], *OPTIONS, *arguments]
+        return ["timeout", str(self.seconds), *common[:-2], *OPTIONS, *arguments]
 
     def records(self, state: str = "") -> list[dict[str, str]]:
         """Slurm's records of this folder's jobs, or of those in a state."""
@@ -145,6 +146,24 @@ def test_patients_are_submitted_as_arrays(through_slurm: tuple[ClusterWorkflow, 
     assert len(arrays) == 1
     script = workflow.cluster.tool("scontrol", "write", "batch_script", *arrays, "-")
     assert len(script) / 4 * PROFILE["slurm-array-limit"] < 2**17, "Linux's limit on the length of one argument"
+
+
+def test_many_patients_take_few_submissions(
+    cluster: SlurmCluster, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Each job takes some seconds of CPU time to start."""
+    patients: int = request.config.getoption("--slurm-patients")
+    if not patients:
+        pytest.skip("submit so many patients with --slurm-patients")
+    workflow = ClusterWorkflow(tmp_path, cluster)
+    workflow.seconds = 100 + 20 * patients
+    write_cohort(workflow.raw, patients, in_plane=(48, 40), depth=4)
+    workflow.configure(encoder={"name": "none"})
+    run = workflow.run("images")
+    submissions = {(rule_of(job), job.get("ArrayJobId", job["JobId"])) for job in workflow.records()}
+    print(f"{patients} patients, {len(run.jobs)} jobs, submissions:", dict(Counter(rule for rule, _ in submissions)))
+    assert len(run.of("normalize", "render")) == 2 * patients
+    assert len(submissions) <= len(run.jobs) / 4
 
 
 def test_each_embedding_job_has_a_gpu_of_its_own(through_slurm: tuple[ClusterWorkflow, Run]) -> None:

@@ -23,3 +23,14 @@ def small(made: Path, tmp_path: Path) -> SmallDataset:
     dataset = SmallDataset(tmp_path / "set")
     dataset.publish()
     return dataset
+
+
+@pytest.fixture(scope="session")
+def trained(made: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small dataset with a model that was trained on it, below ``training/``; never written to."""
+    from trained import train  # imports Lightning, which other tests need not wait for
+
+    folder = tmp_path_factory.mktemp("trained") / "set"
+    shutil.copytree(made, folder)
+    train(SmallDataset(folder), checkpoint)
+    return folder

@@ -208,3 +208,9 @@ def test_the_command_line_says_what_it_wrote(tmp_path: Path, capsys: pytest.Capt
     main(["--out", str(tmp_path), "--patients", "0", "--testing", "1", "--seed", "5"])
     assert capsys.readouterr().out == f"synthetic patients written to {tmp_path}: 1\n"
     assert (tmp_path / "testing/patient001/Info.cfg").is_file()
+
+
+def test_the_command_line_refuses_what_cannot_hold_a_heart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--out", str(tmp_path), "--depth", "2"])
+    assert "too few" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from acdc_medsam.phantom import write_cohort
 from workflow_run import Workflow
 
 ROOT = Path(__file__).parents[2]
@@ -45,12 +46,13 @@ def clone(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def root(raw: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone with tiny patients where the README says, and LiteMedSAM in the place of MedSAM."""
+def root(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone with two tiny patients where the README says, and LiteMedSAM in the place of MedSAM."""
     folder = clone(tmp_path_factory.mktemp("clone"))
-    shutil.copytree(raw, folder / "ACDC/raw")
+    write_cohort(folder / "ACDC/raw", patients=2, in_plane=(48, 40), depth=3)
     config = yaml.safe_load((folder / "config.yaml").read_text())
     config["encoder"] |= {"name": "lite_medsam", "checkpoint": "checkpoints/lite_medsam.pth"}
+    config["train"]["epochs"] = 1
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder
 
@@ -75,6 +77,12 @@ def test_a_command_works(root: Path, command: str) -> None:
     output = run(["bash", "-c", f'"{sys.executable}" -m {command}'], root)
     if "--cores" in command:
         assert "report: data/ACDC/report.html" in output
+    if "evaluate" in command:
+        planned = run([sys.executable, "-m", "snakemake", "--cores", "2", "--dry-run"], root)
+        jobs = set(re.findall(r"^(\w+) +\d+$", planned, re.MULTILINE)) - {"total"}
+        assert jobs == {"write_report", "write_provenance", "all"}, (
+            "the report takes up the results, and no more is made"
+        )
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_one_voxel_re_runs_its_patient_alone_and_encodes_its_slices_alone(finish
     voxels = np.asanyarray(image.dataobj).copy()
     voxels[20, 20, 1] = voxels.min()
     nib.save(nib.Nifti1Image(voxels, image.affine, image.header), path)
-    run = finished.run()
+    run = finished.run("verify")
     assert run.of(*EXPENSIVE) == ["embed p001-002 with lite_medsam", "normalize patient002", "render patient002"]
     after = finished.stored()
     new = {name.removesuffix(".pt") for name in set(after) - set(before)}
@@ -72,11 +72,11 @@ def test_a_patient_added_and_removed_again(finished: Workflow, tmp_path: Path) -
     write_cohort(tmp_path / "more", patients=1, first=5, in_plane=(48, 40), depth=4)
     added = finished.raw / "training/patient005"
     shutil.copytree(tmp_path / "more/training/patient005", added)
-    run = finished.run()
+    run = finished.run("verify")
     assert run.of(*EXPENSIVE) == ["embed p005-006 with lite_medsam", "normalize patient005", "render patient005"]
     assert len(finished.stored()) == len(before) + len(rows_of(finished, "patient005"))
     shutil.rmtree(added)
-    run = finished.run()
+    run = finished.run("verify")
     assert run.of(*EXPENSIVE) == []
     assert rows_of(finished, "patient005") == []
     assert not list(finished.data.rglob("patient005*"))
@@ -96,26 +96,27 @@ def test_another_split_recomputes_nothing_else(finished: Workflow, encoder: Any,
 
 def test_another_percentile_recomputes_everything(few: Workflow) -> None:
     few.configure(**few.configuration(), normalize={"percentile": 95})
-    run = few.run()
+    run = few.run("verify")
     assert len(run.of("normalize")) == len(run.of("render")) == len(run.of("embed")) == 2
 
 
 LOST = {
-    "an H5 slice": ("work/h5/patient001/slices/*", ["normalize patient001", "render patient001"]),
-    "an H5 volume": ("work/h5/patient001/volumes/*", ["normalize patient001", "render patient001"]),
-    "a PNG image": ("work/png/patient001/images/*", ["render patient001"]),
-    "a PNG mask": ("work/png/patient001/masks/*", ["render patient001"]),
-    "an index": ("work/png/patient001/index.tsv", ["render patient001"]),
-    "a published image": ("data/ACDC/*/images/patient001*", []),
-    "a published embedding": ("data/ACDC/*/image_embeddings/patient001*", []),
-    "the positional encoding": ("data/ACDC/positional_encoding/pe.pt", []),
-    "a published H5 slice": ("ACDC_training_slices/patient001*", []),
-    "quality.json": ("data/ACDC/quality.json", []),
-    "a patient's measures": ("work/measures/patient001-*", []),
-    "the report": ("data/ACDC/report.html", []),
-    "the dataset card": ("data/ACDC/README.md", []),
-    "croissant.json": ("data/ACDC/croissant.json", []),
+    "an H5 slice": ("work/h5/patient001/slices/*", "verify", ["normalize patient001", "render patient001"]),
+    "an H5 volume": ("work/h5/patient001/volumes/*", "verify", ["normalize patient001", "render patient001"]),
+    "a PNG image": ("work/png/patient001/images/*", "verify", ["render patient001"]),
+    "a PNG mask": ("work/png/patient001/masks/*", "verify", ["render patient001"]),
+    "an index": ("work/png/patient001/index.tsv", "verify", ["render patient001"]),
+    "a published image": ("data/ACDC/*/images/patient001*", "verify", []),
+    "a published embedding": ("data/ACDC/*/image_embeddings/patient001*", "verify", []),
+    "the positional encoding": ("data/ACDC/positional_encoding/pe.pt", "verify", []),
+    "a published H5 slice": ("ACDC_training_slices/patient001*", "verify", []),
+    "quality.json": ("data/ACDC/quality.json", "verify", []),
+    "a patient's measures": ("work/measures/patient001-*", "report", []),
+    "the report": ("data/ACDC/report.html", "report", []),
+    "the dataset card": ("data/ACDC/README.md", "all", []),
+    "croissant.json": ("data/ACDC/croissant.json", "all", []),
 }
+"""What is lost, the target that needs it, and which of the patient's jobs make it again."""
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +127,11 @@ def worn(finished_once: tuple[Workflow, Run, Any], tmp_path_factory: pytest.Temp
 
 @pytest.mark.parametrize("kind", LOST)
 def test_a_deleted_file_is_noticed_and_made_again(worn: Workflow, kind: str) -> None:
-    pattern, jobs = LOST[kind]
+    pattern, target, jobs = LOST[kind]
     lost = sorted(worn.folder.glob(pattern))[0]
     content, before = lost.read_bytes(), worn.stored()
     lost.unlink()
-    run = worn.run()
+    run = worn.run(target)
     assert lost.read_bytes() == content
     assert run.of("normalize", "render") == jobs
     assert worn.stored() == before
@@ -171,7 +172,7 @@ def test_a_deleted_embedding_alone_is_encoded_again(finished: Workflow) -> None:
     lost = sorted(finished.store.glob("*/*.pt"))[0]
     content = lost.read_bytes()
     lost.unlink()
-    run = finished.run()
+    run = finished.run("verify")
     assert len(run.of("embed")) == 1 and not run.of("normalize", "render")
     assert lost.read_bytes() == content
     after = finished.stored()
@@ -182,7 +183,7 @@ def test_batches_of_another_width_encode_nothing(finished: Workflow, encoder: An
     before = finished.stored()
     for width, jobs in ((1, 4), (16, 1)):
         finished.configure(encoder={**encoder, "patients_per_job": width})
-        assert len(finished.run().of("embed")) == jobs
+        assert len(finished.run("verify").of("embed")) == jobs
         assert finished.stored() == before
 
 
@@ -206,7 +207,9 @@ def at_a_time(run: Run, rule: str) -> int:
 def test_a_killed_job_keeps_what_it_had_encoded(few: Workflow) -> None:
     shutil.rmtree(few.store)
     few.configure(encoder={**few.configuration()["encoder"], "patients_per_job": 16})
-    process = subprocess.Popen(few.command(), cwd=few.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        few.command("embeddings"), cwd=few.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 120
     while len(few.stored()) < 3 and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -216,7 +219,7 @@ def test_a_killed_job_keeps_what_it_had_encoded(few: Workflow) -> None:
     kept = few.stored()
     slices = len(read_table(few.data / "manifest.tsv"))
     assert 3 <= len(kept) < slices, "the job was killed midway"
-    run = few.run()
+    run = few.run("embeddings")
     after = few.stored()
     assert len(after) == slices and all(after[name] == kept[name] for name in kept)
     log = (few.folder / "work/logs/embed/p001-016.log").read_text()

@@ -22,6 +22,10 @@ def test_unknown_and_impossible_keys_are_named(workflow: Workflow) -> None:
     assert "splitt: unknown key; did you mean 'split'?" in output
 
 
+def test_training_without_embeddings(workflow: Workflow) -> None:
+    assert "training needs embeddings: set encoder.name in config.yaml" in refused(workflow, "train")
+
+
 def test_no_raw_data(workflow: Workflow) -> None:
     shutil.rmtree(workflow.raw)
     output = refused(workflow)

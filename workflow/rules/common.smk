@@ -11,6 +11,7 @@ from acdc_medsam.cohort import find_cohort
 from acdc_medsam.config import check_config, load_schema
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import AcdcError
+from acdc_medsam.files import sha256_file
 from acdc_medsam.publish import DATASET
 
 
@@ -85,6 +86,9 @@ REPORT = out(DATASET / "report.html")
 CARD = out(DATASET / "README.md")
 CROISSANT = out(DATASET / "croissant.json")
 PROVENANCE = out(DATASET / "provenance.json")
+MODEL = out(f"training/{ENCODER}/model.pth")
+METRICS = out(f"training/{ENCODER}/metrics.json")
+EVALUATED = out(f"training/{ENCODER}/evaluated.tsv")
 EXPORTS = {name: out(f"work/exports/{name}.tsv") for name in ("nnunet", "webdataset", "lists", "structures")}
 
 
@@ -120,6 +124,8 @@ def embed_threads(wildcards):
 
 def checkpoint(wildcards):
     """The encoder's weights, or an error before any job runs that says where they are to be had."""
+    if ENCODER == "none":
+        refuse("training needs embeddings: set encoder.name in config.yaml to something else than none")
     path = config["encoder"]["checkpoint"]
     if not Path(path).is_file() and not config["encoder"]["url"]:
         refuse(

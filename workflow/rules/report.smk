@@ -33,6 +33,9 @@ rule write_report:
             "precision": config["encoder"]["precision"],
             **config["split"],
         },
+        # Not inputs: a report never asks for a model to be trained. New metrics have it written again.
+        metrics=METRICS,
+        metrics_sha256=sha256_file(Path(METRICS)) if os.path.isfile(METRICS) else None,
         code=script_hash("report"),
     message:
         "write the report"

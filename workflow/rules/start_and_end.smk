@@ -27,7 +27,7 @@ def forget_untrue_indexes():
         of_patients(H5_INDEX)
         + of_patients(PNG_INDEX)
         + of_batches(EMBEDDINGS)
-        + [MEASURES, PUBLISHED, VERIFIED, *EXPORTS.values()]
+        + [MEASURES, PUBLISHED, VERIFIED, EVALUATED, *EXPORTS.values()]
     )
     for index in filter(os.path.exists, indexes):
         if not index_is_true(Path(index)) or (not left_out and read_index_comments(Path(index)).left_out):
@@ -118,7 +118,7 @@ def claim_output():
     except OSError as error:
         refuse(describe(error))
     if RUN_LOCK.after_failure:
-        folders = [Path(out("work")), *Path(config["output"]).glob("ACDC_*"), Path(out("data"))]
+        folders = [Path(out("work")), *Path(config["output"]).glob("ACDC_*"), Path(out("data")), Path(out("training"))]
         removed = remove_temporary_files(folders)
         if removed:
             logger.info(f"removed {removed} files that an earlier run left half-written")

@@ -12,5 +12,6 @@ if __name__ == "__main__" and "snakemake" in globals():
             embeddings=[Path(path) for path in snakemake.input.embeddings],
             benchmarks=Path(snakemake.params.benchmarks),
             template=Path(snakemake.input.template),
+            metrics=Path(snakemake.params.metrics),
         )
         write_report(sources, Path(snakemake.output.report), snakemake.params.settings, snakemake.threads)

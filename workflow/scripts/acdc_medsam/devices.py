@@ -21,6 +21,16 @@ LOCKS = Path(tempfile.gettempdir()) / f"acdc-medsam-{os.getuid()}"
 POLL_SECONDS = 1.0
 
 
+def set_threads(threads: int) -> int:
+    """Have torch compute with so many threads, but no more than this process has processors; return how many.
+
+    Threads without a processor of their own keep the other ones waiting: 16 on two processors take half as long again.
+    """
+    threads = min(threads, len(os.sched_getaffinity(0)))
+    torch.set_num_threads(threads)
+    return threads
+
+
 @contextmanager
 def claimed_device(name: str) -> Iterator[torch.device]:
     """Choose a device; a GPU is this job's alone, among the jobs of this user on this machine, in the ``with`` block.

@@ -52,33 +52,34 @@ def embed_batch(tables: Sequence[Path], table: Path, store: Path, options: Encod
         for row in read_table(path):
             digests[row["slice"]] = embedding_digest(encoder, row["pixels_sha256"])
             images[digests[row["slice"]]] = path.parent / "images" / f"{row['slice']}.png"
-    missing = {key: image for key, image in images.items() if not store_path(store, key).is_file()}
-    started = time.monotonic()
-    known = encode_missing(missing, store, options) if missing else {}
-    seconds = time.monotonic() - started
-    paths = [store_path(store, digest) for digest in digests.values()]
+    paths = {digest: store_path(store, digest) for digest in images}
+    missing = {digest: image for digest, image in images.items() if not paths[digest].is_file()}
     with ThreadPoolExecutor(options.threads) as pool:
-        sums = pool.map(lambda path: known.get(path.stem) or sha256_file(path), paths)
+        # Read while torch is imported, which takes 2 s and one thread.
+        kept = {digest: pool.submit(sha256_file, path) for digest, path in paths.items() if digest not in missing}
+        started = time.monotonic()
+        sums = encode_missing(missing, store, options) if missing else {}
+        seconds = time.monotonic() - started
+    sums |= {digest: read.result() for digest, read in kept.items()}
     rows = [
-        index_row(path, table, sha256, slice=name, digest=path.stem, encoder=encoder)
-        for name, path, sha256 in zip(digests, paths, sums, strict=True)
+        index_row(paths[digest], table, sums[digest], slice=name, digest=digest, encoder=encoder)
+        for name, digest in digests.items()
     ]
     write_index(table, rows, EMBEDDING_COLUMNS, sources={options.checkpoint.name: weights})
-    kept = len(images) - len(missing)
-    logger.info("%s: encoded %d slices in %.1f s, kept %d", table.stem, len(missing), seconds, kept, extra=ON_SCREEN)
+    logger.info(
+        "%s: encoded %d slices in %.1f s, kept %d", table.stem, len(missing), seconds, len(kept), extra=ON_SCREEN
+    )
 
 
 def encode_missing(images: Mapping[str, Path], store: Path, options: EncoderOptions) -> dict[str, str]:
     """Encode images, digest -> PNG file, into the store; return digest -> sha256 of the embedding's file."""
     # Imported here because a batch whose embeddings are all there needs no torch, which takes 2 s to import.
-    import torch
-
-    from acdc_medsam.devices import claimed_device
+    from acdc_medsam.devices import claimed_device, set_threads
     from acdc_medsam.encode_files import encode_files
     from acdc_medsam.encoders import load_model, make_encoder
 
-    torch.set_num_threads(options.threads)
+    threads = set_threads(options.threads)
     with claimed_device(options.device) as device:
         model = load_model(options.name, options.checkpoint)
         encoder = make_encoder(model, ENCODERS[options.name], options.precision, device)
-        return encode_files(images, store, encoder, options.batch_size, options.threads)
+        return encode_files(images, store, encoder, options.batch_size, threads)

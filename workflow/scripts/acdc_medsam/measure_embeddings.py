@@ -34,11 +34,11 @@ class EmbeddingMeasures:
     products: Floats
 
 
-def open_embedding(path: Path) -> torch.Tensor:
-    """Open an embedding's file: a tensor (256, 64, 64), read from the disk only where it is used.
+def open_embedding(path: Path, shape: tuple[int, ...] = EMBEDDING_SHAPE) -> torch.Tensor:
+    """Open the file of an embedding, or of the positional encoding: a tensor of ``shape``, read where it is used.
 
     Raises:
-        DatasetError: the file is missing or holds no embedding.
+        DatasetError: the file is missing or holds no such tensor.
     """
     if claims_more(path):
         raise DatasetError(f"{path} claims more than a file of its size holds; delete it and run the workflow again")
@@ -46,8 +46,8 @@ def open_embedding(path: Path) -> torch.Tensor:
         tensor = torch.load(path, weights_only=True, mmap=True)
     except Exception as error:  # torch.load raises many kinds at a damaged or foreign file
         raise DatasetError(f"{path} cannot be read ({type(error).__name__}); run the workflow again") from error
-    if not isinstance(tensor, torch.Tensor) or tensor.shape != EMBEDDING_SHAPE:
-        raise DatasetError(f"{path} holds no embedding {list(EMBEDDING_SHAPE)}; delete it and run the workflow again")
+    if not isinstance(tensor, torch.Tensor) or tensor.shape != shape:
+        raise DatasetError(f"{path} holds no embedding {list(shape)}; delete it and run the workflow again")
     return tensor
 
 

@@ -106,9 +106,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder that gets training/ and testing/")
     parser.add_argument("--patients", type=int, default=10, help="training patients (default: 10)")
     parser.add_argument("--testing", type=int, default=0, help="testing patients (default: 0)")
+    parser.add_argument("--depth", type=int, help="slices of each volume (default: 8 to 12, drawn)")
     parser.add_argument("--seed", type=int, default=2026, help="another seed, another cohort (default: 2026)")
     options = parser.parse_args(arguments)
-    folders = write_cohort(options.out, options.patients, options.seed, testing=options.testing)
+    try:
+        folders = write_cohort(
+            options.out, options.patients, options.seed, testing=options.testing, depth=options.depth
+        )
+    except ValueError as error:
+        parser.error(str(error))
     print(f"synthetic patients written to {options.out}: {len(folders)}")
 
 

@@ -23,6 +23,7 @@ from acdc_medsam.report.glance import at_a_glance
 from acdc_medsam.report.intensities import Intensities, intensities_section
 from acdc_medsam.report.near_duplicates import identical_pictures
 from acdc_medsam.report.pictures import Axes, Picture, Series, choose_series, draw_picture, principal_axes
+from acdc_medsam.report.results import results_section
 
 HINTED = ("Smallest right ventricle", "Smallest left ventricle", "Darkest", "Blurriest", "Most unequal resize")
 """Extremes of which the first section names the first."""
@@ -42,6 +43,7 @@ class Sources:
         embeddings: tables of all batches; none for a dataset without embeddings.
         benchmarks: folder of the jobs' benchmark files.
         template: the page's Jinja2 template; its parts lie beside it.
+        metrics: how good a model is that was fine-tuned on the dataset, if there is one.
     """
 
     manifest: Path
@@ -51,6 +53,7 @@ class Sources:
     embeddings: Sequence[Path]
     benchmarks: Path
     template: Path
+    metrics: Path | None = None
 
 
 def draw_series(contents: Contents, axes: Axes | None, pool: ThreadPoolExecutor) -> list[Series]:
@@ -106,6 +109,7 @@ def write_report(sources: Sources, report: Path, settings: Mapping[str, object],
         balance=balance_section(contents),
         embeddings=embeddings,
         identical=identical,
+        results=results_section(sources.metrics, sources.manifest),
         cost=cost_section(jobs, {name: len(rows) for name, rows in patients.items()}, sources.published),
         colours=COLOURS,
         structure_names=STRUCTURE_NAMES,

@@ -172,11 +172,11 @@ def draw_picture(
     left, top, side = close_up(mask) if near else (0.0, 0.0, 1.0)
     box = (left * image.width, top * image.height, (left + side) * image.width, (top + side) * image.height)
     shown = image.resize((SIZE, SIZE), Image.Resampling.LANCZOS, box)
-    whole = webp_address(image.resize((SIZE, SIZE), Image.Resampling.LANCZOS, reducing_gap=2.0), 70)
+    whole = None
+    if with_whole:
+        whole = webp_address(image.resize((SIZE, SIZE), Image.Resampling.LANCZOS, reducing_gap=2.0), 70)
     window = " ".join(f"{SIZE * share:.4g}" for share in (left, top, side, side))
-    return Picture(
-        row, description, webp_address(shown, 75), window, outline_paths(mask), whole if with_whole else None, embedding
-    )
+    return Picture(row, description, webp_address(shown, 75), window, outline_paths(mask), whole, embedding)
 
 
 def _draw_embedding(path: Path, axes: Axes) -> str:

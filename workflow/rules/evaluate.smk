@@ -1,0 +1,28 @@
+# How good the fine-tuned model is on the validation patients; not part of `all`.
+rule evaluate_model:
+    input:
+        model=MODEL,
+        manifest=MANIFEST,
+        index=PUBLISHED,
+        checkpoint=checkpoint,
+    output:
+        index=EVALUATED,
+    log:
+        out("work/logs/evaluate.log"),
+    benchmark:
+        out("work/benchmarks/evaluate.tsv")
+    conda:
+        "../../envs/train.yaml"
+    threads: 16
+    params:
+        code=script_hash("evaluate"),
+    message:
+        "evaluate {input.model}"
+    script:
+        "../scripts/evaluate.py"
+
+
+rule evaluate:
+    input:
+        rules.train.input,
+        EVALUATED,

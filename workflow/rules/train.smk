@@ -1,0 +1,34 @@
+# From the dataset to a fine-tuned mask decoder; not part of `all`. What a run that was stopped has learned lies beside
+# the model in files that are no declared outputs, so that the next run goes on with it.
+
+
+rule fine_tune:
+    input:
+        manifest=MANIFEST,
+        index=PUBLISHED,
+        accepted=ACCEPTED,
+        checkpoint=checkpoint,
+    output:
+        model=MODEL,
+    log:
+        out("work/logs/train.log"),
+    benchmark:
+        out("work/benchmarks/train.tsv")
+    conda:
+        "../../envs/train.yaml"
+    threads: embed_threads
+    resources:
+        gpu=1,
+    params:
+        **config["train"],
+        code=script_hash("train"),
+    message:
+        "fine-tune the mask decoder of {input.checkpoint}"
+    script:
+        "../scripts/train.py"
+
+
+rule train:
+    input:
+        rules.verify.input,
+        MODEL,

@@ -1,0 +1,30 @@
+"""The published dataset as PyTorch sees it: ``SliceDataset``, ``DataModule``, ``positional_encoding``.
+
+Needs the dataset's folder alone. ``DataModule`` is imported when it is first asked for, because it needs Lightning.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from acdc_medsam.data.prompts import jitter_box, sample_points, tight_box
+from acdc_medsam.data.slices import ItemOptions, SliceDataset, positional_encoding
+
+if TYPE_CHECKING:
+    from acdc_medsam.data.module import DataModule
+
+__all__ = [
+    "DataModule",
+    "ItemOptions",
+    "SliceDataset",
+    "jitter_box",
+    "positional_encoding",
+    "sample_points",
+    "tight_box",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "DataModule":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from acdc_medsam.data.module import DataModule
+
+    return DataModule

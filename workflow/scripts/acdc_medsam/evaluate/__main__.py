@@ -1,0 +1,48 @@
+"""Command line: ``python -m acdc_medsam.evaluate --data_dir data/ACDC --model training/model.pth``."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from acdc_medsam.dataset import SPLITS
+from acdc_medsam.errors import AcdcError
+from acdc_medsam.jobs import describe
+from acdc_medsam.train import require_libraries
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Evaluate as the command line says; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m acdc_medsam.evaluate",
+        description="Segment a split with a fine-tuned model and with the released one, and measure the masks in 3D.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--data_dir", type=Path, default=Path("data/ACDC"), help="folder of the dataset")
+    parser.add_argument("--model", type=Path, default=Path("training/model.pth"), help="fine-tuned weights")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="what the embeddings were made with; else sought in checkpoints/"
+    )
+    parser.add_argument("--volumes", type=Path, help="folder of ACDC_training_volumes; else two above the dataset")
+    parser.add_argument("--split", choices=SPLITS, default="val")
+    parser.add_argument("--out", type=Path, default=Path("training"), help="folder of what is made")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        require_libraries()
+        from acdc_medsam.evaluate.run import as_table, evaluate_model
+        from acdc_medsam.train.weights import find_checkpoint
+
+        checkpoint = given.checkpoint or find_checkpoint(given.data_dir, sorted(Path("checkpoints").glob("*.pth")))
+        volumes = given.volumes or given.data_dir.resolve().parents[1]
+        metrics = evaluate_model(given.data_dir, volumes, checkpoint, given.model, given.split, given.out)
+    except (AcdcError, OSError) as error:
+        print(f"error: {describe(error) if isinstance(error, OSError) else error}", file=sys.stderr)
+        return 1
+    print(as_table(metrics))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""Section "results": how good a model that was fine-tuned on this dataset is, where there is one that was evaluated."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from acdc_medsam.dataset import LABELS, PHASES
+from acdc_medsam.errors import DatasetError
+from acdc_medsam.files import sha256_file
+from acdc_medsam.report.elements import PHASE_NAMES, STRUCTURE_NAMES, Table, figures
+from acdc_medsam.report.pictures import webp_address
+
+WAYS = {
+    "zero_shot_boxes": "released decoder, true boxes",
+    "fine_tuned_boxes": "fine-tuned, true boxes",
+    "fine_tuned": "fine-tuned, without prompts",
+}
+"""What is compared: name in metrics.json -> in words."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the section shows.
+
+    Attributes:
+        tables: agreement of masks, and ejection fractions.
+        cases: title, description and ``data:`` address of each picture.
+        patients: that were segmented.
+        split: which they are of.
+    """
+
+    tables: Sequence[Table]
+    cases: Sequence[tuple[str, str, str]]
+    patients: Sequence[str]
+    split: str
+
+
+def results_section(metrics: Path | None, manifest: Path) -> Results | None:
+    """Read ``metrics.json``, and the pictures beside it.
+
+    Args:
+        metrics: the file, or None where there is none.
+        manifest: of the dataset that the page is about.
+
+    Returns:
+        None where there are no metrics, or those of another state of the dataset.
+
+    Raises:
+        DatasetError: the file is damaged.
+    """
+    if metrics is None or not metrics.is_file():
+        return None
+    try:
+        content = json.loads(metrics.read_text(encoding="utf-8"))
+        if content["manifest_sha256"] != sha256_file(manifest):
+            return None
+        cases = [_case(metrics.parent / "cases", name, facts) for name, facts in content["cases"].items()]
+        return Results([_agreement(content), _ejection(content)], cases, content["patients"], content["split"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise DatasetError(f"{metrics} cannot be read ({error!r}); delete it and run `snakemake evaluate`") from error
+
+
+def _agreement(content: Mapping[str, Any]) -> Table:
+    rows = []
+    for way, words in WAYS.items():
+        for structure in LABELS:
+            for phase in PHASES:
+                one = content["ways"][way]["structures"][structure][phase]
+                keys = ("dice", "hd95_mm", "assd_mm", "volume_ml", "true_volume_ml")
+                cells = [words, STRUCTURE_NAMES[structure], PHASE_NAMES[phase], *(_number(one[key]) for key in keys)]
+                rows.append([*cells, str(one["missed"])])
+    caption = (
+        "Masks of whole volumes at the original resolution against the truth: means over patients of Dice, of the 95th "
+        "percentile of the Hausdorff distance, of the average symmetric surface distance, and of volumes."
+    )
+    heads = [
+        "masks by",
+        "structure",
+        "phase",
+        "Dice",
+        "HD95, mm",
+        "ASSD, mm",
+        "volume, ml",
+        "true volume, ml",
+        "missed",
+    ]
+    return Table(caption, heads, rows, text_columns=3)
+
+
+def _ejection(content: Mapping[str, Any]) -> Table:
+    rows = [
+        [WAYS[way], STRUCTURE_NAMES[structure], *(_number(one[key]) for key in ("mean_error", "mean_absolute_error"))]
+        for way in WAYS
+        for structure, one in content["ways"][way]["ejection_fraction"].items()
+    ]
+    heads = ["masks by", "ventricle", "mean error", "mean absolute error"]
+    return Table("Error of the ejection fraction, in percentage points.", heads, rows, text_columns=2)
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else figures(value)
+
+
+def _case(folder: Path, name: str, facts: Mapping[str, Any]) -> tuple[str, str, str]:
+    title = f"{name.capitalize()}: {facts['volume']}, mean Dice {figures(facts['dice'])}"
+    with Image.open(folder / f"{name}.png", formats=("PNG",)) as picture:
+        address = webp_address(picture.convert("RGB"), 80)
+    description = f"Slices of {facts['volume']}: above the true outlines, below those of the fine-tuned model."
+    return title, description, address

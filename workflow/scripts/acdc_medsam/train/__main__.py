@@ -1,0 +1,61 @@
+"""Command line: ``python -m acdc_medsam.train --data_dir data/ACDC --epochs 100``."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from acdc_medsam.errors import AcdcError
+from acdc_medsam.jobs import describe
+from acdc_medsam.train import require_libraries
+from acdc_medsam.train.options import TrainOptions
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train as the command line says; returns the exit status."""
+    defaults = TrainOptions()
+    parser = argparse.ArgumentParser(
+        prog="python -m acdc_medsam.train",
+        description="Fine-tune the mask decoder on a dataset's embeddings. The same command goes on after a crash.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--data_dir", type=Path, default=Path("data/ACDC"), help="folder of the dataset")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="what the embeddings were made with; else sought in checkpoints/"
+    )
+    parser.add_argument("--out", type=Path, default=Path("training"), help="folder of what is made")
+    parser.add_argument("--epochs", type=int, default=defaults.epochs)
+    parser.add_argument("--learning_rate", type=float, default=defaults.learning_rate)
+    parser.add_argument("--batch_size", type=int, default=defaults.batch_size)
+    parser.add_argument("--box_jitter", type=float, default=defaults.box_jitter, help="pixels of 1024")
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, or one GPU such as cuda:0")
+    parser.add_argument("--workers", type=int, default=0, help="processes that load data")
+    parser.add_argument("--threads", type=int, help="of the computation on a CPU; else torch's choice")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        require_libraries()
+        from acdc_medsam.train.fit import fine_tune
+        from acdc_medsam.train.weights import find_checkpoint
+
+        options = TrainOptions(given.epochs, given.learning_rate, given.seed, given.batch_size, given.box_jitter)
+        checkpoint = given.checkpoint or find_checkpoint(given.data_dir, sorted(Path("checkpoints").glob("*.pth")))
+        fine_tune(
+            data=given.data_dir,
+            checkpoint=checkpoint,
+            model=given.out / "model.pth",
+            options=options,
+            device=given.device,
+            workers=given.workers,
+            threads=given.threads,
+        )
+    except (AcdcError, OSError) as error:
+        print(f"error: {describe(error) if isinstance(error, OSError) else error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,23 @@
+"""Rule evaluate_model: segment the validation patients and measure the masks in three dimensions."""
+
+from pathlib import Path
+
+from acdc_medsam.jobs import job_log
+from acdc_medsam.train import require_libraries
+
+if __name__ == "__main__" and "snakemake" in globals():
+    with job_log(snakemake.log[0]):
+        require_libraries()
+        from acdc_medsam.evaluate.run import evaluate_model
+
+        data, index = Path(snakemake.input.manifest).parent, Path(snakemake.output.index)
+        evaluate_model(
+            data=data,
+            volumes=data.parents[1],
+            checkpoint=Path(snakemake.input.checkpoint),
+            model=Path(snakemake.input.model),
+            split="val",
+            out=index.parent,
+            index=index,
+            threads=snakemake.threads,
+        )

@@ -1,0 +1,20 @@
+"""Rule fine_tune: the dataset and the encoder's model -> the model with a fine-tuned mask decoder."""
+
+from pathlib import Path
+
+from acdc_medsam.jobs import job_log
+from acdc_medsam.train import require_libraries
+
+if __name__ == "__main__" and "snakemake" in globals():
+    with job_log(snakemake.log[0]):
+        require_libraries()
+        from acdc_medsam.train.fit import TrainOptions, fine_tune
+
+        fine_tune(
+            data=Path(snakemake.input.manifest).parent,
+            checkpoint=Path(snakemake.input.checkpoint),
+            model=Path(snakemake.output.model),
+            options=TrainOptions(**{key: snakemake.params[key] for key in ("epochs", "learning_rate", "seed")}),
+            device=snakemake.config["encoder"]["device"],
+            threads=snakemake.threads,
+        )
