@@ -5,6 +5,9 @@ from snakemake.logging import logger
 
 # Rules find the package without its being installed, as the scripts do.
 sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
+# Snakemake puts a script's folder behind site-packages, where another version of the package may be installed. What
+# stands here comes first for every job: jobs inherit it, and a job on a cluster reads this file too.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH")]))
 
 from acdc_medsam import code_hash as code
 from acdc_medsam.cohort import find_cohort

@@ -134,7 +134,7 @@ def check_manifest(manifest: Path, content: Mapping[str, Any]) -> list[Differenc
     files, encoder, found = content["files"], named_fingerprint(content), list[Difference]()
     try:
         for row in read_table(manifest):
-            said = {f"{row['split']}/images/{row['slice']}.png": row["image_sha256"]}
+            said = {f"{row['split']}/{kind}s/{row['slice']}.png": row[f"{kind}_sha256"] for kind in ("image", "mask")}
             if row["embedding"]:
                 said[row["embedding"]] = row["embedding_sha256"]
                 if row["encoder"] != encoder:

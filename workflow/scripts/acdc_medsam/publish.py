@@ -48,6 +48,7 @@ MANIFEST_COLUMNS = (
     "spacing",
     *PIXEL_COLUMNS.values(),
     "image_sha256",
+    "mask_sha256",
     "embedding",
     "embedding_digest",
     "embedding_sha256",

@@ -47,6 +47,7 @@ SLICE_COLUMNS = (
     "spacing",
     *PIXEL_COLUMNS.values(),
     "image_sha256",
+    "mask_sha256",
     "pixels_sha256",
 )
 
@@ -124,9 +125,10 @@ def render_patient(volumes: Path, index: Path, table: Path, size: int, keep_empt
                 pixels = resize_image(item.image, size)
                 write_png(image, pixels)
                 write_png(mask, resize_label(item.label, size))
-                written = index_row(image, index)
-                files += [written, index_row(mask, index)]
-                digests = {"image_sha256": str(written["sha256"]), "pixels_sha256": pixels_sha256(pixels)}
+                written = [index_row(image, index), index_row(mask, index)]
+                files += written
+                of_image, of_mask = (str(row["sha256"]) for row in written)
+                digests = {"image_sha256": of_image, "mask_sha256": of_mask, "pixels_sha256": pixels_sha256(pixels)}
                 rows.append(item.facts | digests)
     remove_others((folder / "images", folder / "masks"), keep=[folder / str(row["file"]) for row in files])
     write_table(table, SLICE_COLUMNS, rows)
