@@ -6,6 +6,7 @@ rule write_card:
     output:
         card=CARD,
         croissant=CROISSANT,
+        index=CARD_INDEX,
     log:
         out("work/logs/card.log"),
     benchmark:

@@ -15,6 +15,7 @@ from acdc_medsam.config import check_config, load_schema
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import AcdcError
 from acdc_medsam.files import sha256_file
+from acdc_medsam.outside import OutsideFiles
 from acdc_medsam.publish import DATASET
 
 
@@ -78,17 +79,21 @@ PNG_INDEX = out("work/png/{patient}/index.tsv")
 SLICES = out("work/png/{patient}/slices.tsv")
 EMBEDDINGS = out(f"work/embeddings/{ENCODER}/{{batch}}.tsv")
 ENCODING = out(f"work/embeddings/{ENCODER}/pe.pt")
+ENCODING_INDEX = out(f"work/embeddings/{ENCODER}/positional_encoding.tsv")
 MEASURES = out("work/measures/index.tsv")
 SPLIT = out("work/split.tsv")
 PUBLISHED = out("work/published.tsv")
 VERIFIED = out("work/verified.tsv")
-ACCEPTED = out("work/accepted.txt")
+ACCEPTED = out("work/accepted.tsv")
 MANIFEST = out(DATASET / "manifest.tsv")
 QUALITY = out(DATASET / "quality.json")
 REPORT = out(DATASET / "report.html")
+REPORT_INDEX = out("work/report.tsv")
 CARD = out(DATASET / "README.md")
 CROISSANT = out(DATASET / "croissant.json")
+CARD_INDEX = out("work/card.tsv")
 PROVENANCE = out(DATASET / "provenance.json")
+PROVENANCE_INDEX = out("work/provenance.tsv")
 MODEL = out(f"training/{ENCODER}/model.pth")
 METRICS = out(f"training/{ENCODER}/metrics.json")
 EVALUATED = out(f"training/{ENCODER}/evaluated.tsv")
@@ -103,16 +108,31 @@ def of_batches(pattern):
     return [] if ENCODER == "none" else expand(pattern, batch=BATCHES)
 
 
+OUTSIDE = OutsideFiles(Path(out("work/outside.json")))
+
+
 def patient_sources(wildcards):
     """Info.cfg, then images and labels of the two frames."""
     if wildcards.patient not in PATIENTS:
         refuse(f"{wildcards.patient} is not in {config['raw']}, or is left out")
+    # Every plan asks for the raw files of some patient first, which makes this the place to look for damage.
+    plan_repairs()
     return [str(path) for path in PATIENTS[wildcards.patient].sources]
+
+
+def patient_digests(wildcards):
+    """Name -> sha256 of a patient's raw files: other content re-runs the patient's jobs, another time does not."""
+    return {path.name: OUTSIDE.sha256(path) for path in PATIENTS[wildcards.patient].sources}
 
 
 def raw_volumes(wildcards):
     """Raw images and labels of all patients."""
     return [str(path) for patient in PATIENTS.values() for path in patient.sources if path.name != "Info.cfg"]
+
+
+def raw_digests(wildcards):
+    """Path -> sha256 of raw_volumes."""
+    return {path: OUTSIDE.sha256(Path(path)) for path in raw_volumes(wildcards)}
 
 
 def batch_slices(wildcards):
@@ -138,3 +158,8 @@ def checkpoint(wildcards):
             "dataset without embeddings.",
         )
     return path
+
+
+def checkpoint_digest(wildcards, input):
+    """Sha256 of the encoder's weights; where they are to be downloaded first, it is asked for again after that."""
+    return OUTSIDE.sha256(Path(input.checkpoint))

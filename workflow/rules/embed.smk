@@ -1,7 +1,7 @@
 rule embed:
     input:
         tables=batch_slices,
-        checkpoint=checkpoint,
+        checkpoint=ancient(checkpoint),
     output:
         table=EMBEDDINGS,
     log:
@@ -16,6 +16,7 @@ rule embed:
     params:
         name=ENCODER,
         sha256=config["encoder"]["sha256"],
+        weights=checkpoint_digest,
         precision=config["encoder"]["precision"],
         code=script_hash("embed"),
     message:
@@ -26,9 +27,10 @@ rule embed:
 
 rule positional_encoding:
     input:
-        checkpoint=checkpoint,
+        checkpoint=ancient(checkpoint),
     output:
         encoding=ENCODING,
+        index=ENCODING_INDEX,
     log:
         out("work/logs/positional_encoding.log"),
     benchmark:
@@ -38,6 +40,7 @@ rule positional_encoding:
     params:
         name=ENCODER,
         sha256=config["encoder"]["sha256"],
+        weights=checkpoint_digest,
         code=script_hash("positional_encoding"),
     message:
         "write the positional encoding of {params.name}"
@@ -69,7 +72,7 @@ rule embeddings:
     input:
         rules.images.input,
         of_batches(EMBEDDINGS),
-        [] if ENCODER == "none" else ENCODING,
+        [] if ENCODER == "none" else [ENCODING, ENCODING_INDEX],
 
 
 rule prune:

@@ -2,7 +2,7 @@
 rule export_nnunet:
     input:
         manifest=MANIFEST,
-        volumes=raw_volumes,
+        volumes=ancient(raw_volumes),
         accepted=ACCEPTED,
     output:
         index=EXPORTS["nnunet"],
@@ -14,6 +14,7 @@ rule export_nnunet:
         "../../envs/acdc-medsam.yaml"
     params:
         folder=out("data/exports/nnunet/Dataset027_ACDC"),
+        volumes=raw_digests,
         code=script_hash("export_nnunet"),
     message:
         "export for nnU-Net"

@@ -1,8 +1,10 @@
 rule normalize:
     input:
-        patient_sources,
+        ancient(patient_sources),
     output:
         index=H5_INDEX,
+        volumes=directory(out("work/h5/{patient}/volumes")),
+        slices=directory(out("work/h5/{patient}/slices")),
     log:
         out("work/logs/normalize/{patient}.log"),
     benchmark:
@@ -11,6 +13,7 @@ rule normalize:
         "../../envs/acdc-medsam.yaml"
     params:
         percentile=config["normalize"]["percentile"],
+        sources=patient_digests,
         code=script_hash("normalize"),
     message:
         "normalize {wildcards.patient}"

@@ -7,10 +7,11 @@ rule write_provenance:
         index=PUBLISHED,
         h5=of_patients(H5_INDEX),
         embeddings=of_batches(EMBEDDINGS),
-        documents=[MANIFEST, QUALITY, REPORT, CARD, CROISSANT],
+        documents=[VERIFIED, REPORT_INDEX, CARD_INDEX],
         accepted=ACCEPTED,
     output:
         provenance=PROVENANCE,
+        index=PROVENANCE_INDEX,
     log:
         out("work/logs/provenance.log"),
     benchmark:
@@ -35,4 +36,6 @@ rule provenance:
         rules.report.input,
         CARD,
         CROISSANT,
+        CARD_INDEX,
         PROVENANCE,
+        PROVENANCE_INDEX,

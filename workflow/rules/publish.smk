@@ -5,7 +5,7 @@ rule publish:
         slices=of_patients(SLICES),
         split=SPLIT,
         embeddings=of_batches(EMBEDDINGS),
-        encoding=[] if ENCODER == "none" else ENCODING,
+        encoding=[] if ENCODER == "none" else ENCODING_INDEX,
     output:
         manifest=report(
             MANIFEST,

@@ -4,6 +4,8 @@ rule render:
     output:
         index=PNG_INDEX,
         table=SLICES,
+        images=directory(out("work/png/{patient}/images")),
+        masks=directory(out("work/png/{patient}/masks")),
     log:
         out("work/logs/render/{patient}.log"),
     benchmark:

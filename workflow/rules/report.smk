@@ -17,6 +17,7 @@ rule write_report:
             category="Dataset",
             labels={"file": "report"},
         ),
+        index=REPORT_INDEX,
     log:
         out("work/logs/report.log"),
     benchmark:
@@ -48,3 +49,4 @@ rule report:
         rules.verify.input,
         MEASURES,
         REPORT,
+        REPORT_INDEX,

@@ -1,4 +1,5 @@
 # What a run does before its first job and after its last.
+import contextlib
 import importlib.util
 import signal
 import subprocess
@@ -8,33 +9,66 @@ import psutil
 
 from acdc_medsam.checks import has_passed
 from acdc_medsam.cohort import count_slices
-from acdc_medsam.files import index_is_true, read_index_comments
+from acdc_medsam.index import check_indexes, remove_damaged, write_times
 from acdc_medsam.jobs import describe
 from acdc_medsam.run_lock import RunLock, remove_temporary_files
 
 EMBEDDING_MIB = 4
+SHOWN = 5
+"""Damaged files that are named; all of them are made again."""
 RUN_LOCK = RunLock(Path(config["output"]))
 
 
-def forget_untrue_indexes():
-    """Remove each index that names a file which has gone or changed its size, so that it is made again.
+FINDINGS = []
+"""What plan_repairs found, once it has looked."""
 
-    Snakemake looks at the index alone, not at the files that it lists. Every target asks for the indexes of all
-    stages before it, because Snakemake makes a missing file again only if a target or a job asks for it.
-    """
-    left_out = config["on_invalid"] == "exclude"
+
+def recorded_indexes():
+    """Every index of this configuration that is there: each says what some job has made."""
     indexes = (
         of_patients(H5_INDEX)
         + of_patients(PNG_INDEX)
         + of_batches(EMBEDDINGS)
-        + [MEASURES, PUBLISHED, VERIFIED, EVALUATED, *EXPORTS.values()]
+        + [ENCODING_INDEX, MEASURES, PUBLISHED, VERIFIED, ACCEPTED, REPORT_INDEX, CARD_INDEX, PROVENANCE_INDEX]
+        + [EVALUATED, *EXPORTS.values()]
     )
-    for index in filter(os.path.exists, indexes):
-        if not index_is_true(Path(index)) or (not left_out and read_index_comments(Path(index)).left_out):
-            logger.warning(f"{index}: files that it lists have gone or changed; they are made again when asked for")
-            os.remove(index)
+    return [path for path in indexes if os.path.exists(path)]
+
+
+def plan_repairs(read_all=False):
+    """Have every job of this plan run whose files are no longer what it made.
+
+    Snakemake looks at the times of declared outputs alone. Nothing is changed here, so that a dry run shows what would
+    be done; `mend` acts on it when the run starts.
+    """
+    if FINDINGS or not workflow.is_main_process or not RUN_LOCK.is_free():
+        return
+    found = check_indexes(map(Path, recorded_indexes()), [Path(SPLIT)], read_all)
+    FINDINGS.append(found)
+    for file, reason in list(found.files.items())[:SHOWN]:
+        logger.warning(f"{file} {reason}: it is made again when it is asked for")
+    if len(found.files) > SHOWN:
+        logger.warning(f"and {len(found.files) - SHOWN} more files")
+    again = [*found.damaged, *(found.left_out if config["on_invalid"] == "stop" else [])]
     if os.path.exists(VERIFIED) and not has_passed(Path(QUALITY)):
-        os.remove(VERIFIED)
+        again.append(VERIFIED)
+    # The public way, --forcerun, would make targets of these.
+    workflow.dag.forcefiles.update(map(str, again))
+
+
+def mend():
+    """Remove what is damaged, under all its names, and remember what was found whole."""
+    for found in FINDINGS:
+        remove_damaged(found)
+        for index, times in found.times.items():
+            write_times(index, times)
+    OUTSIDE.save()
+
+
+def existing_indexes(wildcards):
+    """What `repair` asks for: all that was made before, each file read to see whether it is still that."""
+    plan_repairs(read_all=True)
+    return recorded_indexes()
 
 
 def check_clock():
@@ -110,9 +144,10 @@ def limit_no_rate():
 
 
 def claim_output():
-    """Refuse a second run on the same output, and tidy up after one that was killed."""
+    """Refuse a second run on the same output, tidy up after one that was killed, and remove what is damaged."""
     try:
         RUN_LOCK.hold()
+        mend()
     except AcdcError as error:
         refuse(str(error))
     except OSError as error:
@@ -128,19 +163,15 @@ def stop_soon(signum, frame):
     """End the jobs of this machine and then the run: by itself Snakemake would wait for jobs that take hours."""
     logger.error("stopping; the same command goes on from here")
     for job in psutil.Process().children(recursive=True):
-        job.terminate()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended by itself just now
+            job.terminate()
     raise KeyboardInterrupt
 
 
 # A job of a cluster reads this file too, while others are at work; so may a dry run.
 if workflow.is_main_process:
     hold_no_job_back()
-    try:
-        if os.path.isdir(out("work")) and RUN_LOCK.try_acquire():
-            forget_untrue_indexes()
-            RUN_LOCK.release()
-    except OSError as error:
-        refuse(describe(error))
+    OUTSIDE.look(path for patient in PATIENTS.values() for path in patient.sources)
     check_clock()
     introduce()
 
@@ -156,3 +187,8 @@ onstart:
 onsuccess:
     announce()
     RUN_LOCK.end()
+
+
+rule repair:
+    input:
+        existing_indexes,

@@ -35,6 +35,7 @@ rule check:
 rule accept:
     input:
         quality=QUALITY,
+        index=VERIFIED,
     output:
         accepted=ACCEPTED,
     log:

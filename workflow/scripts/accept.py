@@ -7,4 +7,4 @@ from acdc_medsam.verify import accept_dataset
 
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
-        accept_dataset(quality=Path(snakemake.input.quality), accepted=Path(snakemake.output.accepted))
+        accept_dataset(verified=Path(snakemake.input.index), accepted=Path(snakemake.output.accepted))

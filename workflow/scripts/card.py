@@ -13,5 +13,6 @@ if __name__ == "__main__" and "snakemake" in globals():
             template=Path(snakemake.input.template),
             card=Path(snakemake.output.card),
             croissant=Path(snakemake.output.croissant),
+            index=Path(snakemake.output.index),
             settings=snakemake.params.settings,
         )

@@ -9,8 +9,14 @@ from acdc_medsam.jobs import job_log
 def options(snakemake) -> EncoderOptions:  # type: ignore[no-untyped-def]
     """Gather the encoder's options; keys that change speed but no result come from the configuration."""
     runtime = {key: snakemake.config["encoder"][key] for key in ("batch_size", "device")}
-    result = {key: snakemake.params[key] for key in ("name", "sha256", "precision")}
-    return EncoderOptions(checkpoint=Path(snakemake.input.checkpoint), threads=snakemake.threads, **runtime, **result)
+    result = {key: snakemake.params[key] for key in ("name", "sha256", "precision", "code")}
+    return EncoderOptions(
+        checkpoint=Path(snakemake.input.checkpoint),
+        announced=snakemake.params.weights,
+        threads=snakemake.threads,
+        **runtime,
+        **result,
+    )
 
 
 if __name__ == "__main__" and "snakemake" in globals():

@@ -12,4 +12,5 @@ if __name__ == "__main__" and "snakemake" in globals():
             folder=Path(snakemake.params.folder),
             index=Path(snakemake.output.index),
             volumes=[Path(path) for path in snakemake.input.volumes],
+            announced=snakemake.params.volumes,
         )

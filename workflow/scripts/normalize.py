@@ -11,6 +11,7 @@ if __name__ == "__main__" and "snakemake" in globals():
             source=Path(snakemake.input[0]).parent,
             index=Path(snakemake.output.index),
             percentile=snakemake.params.percentile,
+            announced=snakemake.params.sources,
             # Not among the params: it changes no result of a sound patient, so it must re-run none.
             on_invalid=snakemake.config["on_invalid"],
         )

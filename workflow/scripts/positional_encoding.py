@@ -11,5 +11,7 @@ if __name__ == "__main__" and "snakemake" in globals():
             name=snakemake.params.name,
             checkpoint=Path(snakemake.input.checkpoint),
             sha256=snakemake.params.sha256,
+            announced=snakemake.params.weights,
             path=Path(snakemake.output.encoding),
+            index=Path(snakemake.output.index),
         )

@@ -7,11 +7,12 @@ from acdc_medsam.provenance import Indexes, write_provenance
 
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
-        given, provenance = snakemake.input, Path(snakemake.output.provenance)
+        lists = {key: [Path(path) for path in snakemake.input[key]] for key in ("h5", "embeddings", "documents")}
+        provenance = Path(snakemake.output.provenance)
         write_provenance(
-            indexes=Indexes(Path(given.index), [*map(Path, given.h5)], [*map(Path, given.embeddings)]),
-            documents=[Path(path) for path in given.documents],
+            indexes=Indexes(published=Path(snakemake.input.index), **lists),
             provenance=provenance,
+            index=Path(snakemake.output.index),
             output=provenance.parents[2],
             configuration=snakemake.params.configuration,
             code=snakemake.params.stages,

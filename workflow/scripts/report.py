@@ -14,4 +14,10 @@ if __name__ == "__main__" and "snakemake" in globals():
             template=Path(snakemake.input.template),
             metrics=Path(snakemake.params.metrics),
         )
-        write_report(sources, Path(snakemake.output.report), snakemake.params.settings, snakemake.threads)
+        write_report(
+            sources=sources,
+            report=Path(snakemake.output.report),
+            index=Path(snakemake.output.index),
+            settings=snakemake.params.settings,
+            threads=snakemake.threads,
+        )

@@ -6,24 +6,44 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from acdc_medsam.check_provenance import MANIFEST, check_copy
+from acdc_medsam.check_provenance import MANIFEST, OUTPUT, check_copy
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import CheckpointError
+from acdc_medsam.index import Digests, check_indexes, find_indexes
 from acdc_medsam.provenance import NAME
 
 
 def verify(options: argparse.Namespace) -> int:
-    """Compare a dataset with its provenance.json; 0 if they agree, 1 with a line for each difference, 2 without one."""
+    """Compare a dataset with its provenance.json, and in its place also what it was made from in ``work/``.
+
+    Returns:
+        0 if they agree, 1 with a line for each difference, 2 without a dataset.
+    """
     root: Path = options.dataset
     if not root.is_dir():
         return _usage(f"{root} is not a folder; give the folder that holds {NAME}, such as data/ACDC")
     if not any((root / name).exists() for name in (NAME, MANIFEST)):
         return _usage(f"{root} holds no {NAME}; give the folder that does, such as data/ACDC")
-    files, differences = check_copy(root, options.threads)
+    digest = Digests()
+    files, differences = check_copy(root, options.threads, digest)
+    work = root / OUTPUT / "work"
+    in_place = (work / "published.tsv").is_file()
+    if in_place:
+        findings = check_indexes(
+            find_indexes(work), [work / "split.tsv"], read_all=True, threads=options.threads, digest=digest
+        )
+        known = {name for name, _ in differences}
+        damaged = {os.path.relpath(path, root): reason for path, reason in findings.files.items()}
+        # What is published is named once, as below the dataset's folder or as an H5 file.
+        new = [name for name in damaged if name not in known and name.removeprefix(f"{OUTPUT}/") not in known]
+        differences += [(name, damaged[name]) for name in sorted(new)]
+        files += findings.read
     for name, reason in differences:
         print(f"{name if name.isprintable() else ascii(name)}: {reason}")
     if differences:
         print(f"{root} is not as {NAME} says; differences: {len(differences)}")
+        if in_place:
+            print("the command that made it, with the target `repair`, makes what is damaged again: snakemake repair")
         return 1
     print(f"{root}: all {files} files are as {NAME} says")
     return 0

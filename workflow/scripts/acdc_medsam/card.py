@@ -14,6 +14,7 @@ from acdc_medsam import citation
 from acdc_medsam.croissant import describe
 from acdc_medsam.dataset import GROUPS, SPLITS
 from acdc_medsam.files import Row, read_table, sha256_file, write_bytes
+from acdc_medsam.index import index_row, write_index
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,13 @@ def size_category(slices: int) -> str:
 
 
 def write_card(
-    manifest: Path, quality: Path, template: Path, card: Path, croissant: Path, settings: Mapping[str, object]
+    manifest: Path,
+    quality: Path,
+    template: Path,
+    card: Path,
+    croissant: Path,
+    index: Path,
+    settings: Mapping[str, object],
 ) -> None:
     """Write the dataset card and the Croissant description.
 
@@ -55,6 +62,7 @@ def write_card(
         template: the Jinja2 template of the card.
         card: declared output, ``README.md``.
         croissant: declared output, ``croissant.json``.
+        index: Declared output, the index of both.
         settings: keys of the configuration that the card names.
     """
     rows, checks = read_table(manifest), json.loads(quality.read_text(encoding="utf-8"))
@@ -71,7 +79,7 @@ def write_card(
         size_category=size_category(len(rows)),
         splits=splits,
     )
-    write_bytes(card, page.encode())
+    files = [write_bytes(card, page.encode())]
     content = describe(
         columns=list(rows[0]) if rows else [],
         splits=[str(row["split"]) for row in splits],
@@ -79,5 +87,6 @@ def write_card(
         embeddings=embeddings,
         description=description,
     )
-    write_bytes(croissant, (json.dumps(content, indent=2) + "\n").encode())
+    files.append(write_bytes(croissant, (json.dumps(content, indent=2) + "\n").encode()))
+    write_index(index, [index_row(file, index) for file in files])
     logger.info("%d slices in %d splits", len(rows), len(splits))

@@ -17,6 +17,7 @@ from acdc_medsam.checks import (
     MASK_VALUES,
     NOT_EMPTY,
     READABLE,
+    RECORDED,
     SAME_SHAPE,
     UINT8,
     Expectations,
@@ -25,7 +26,7 @@ from acdc_medsam.checks import (
 )
 from acdc_medsam.dataset import LABELS
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import Row
+from acdc_medsam.files import REPAIR, Row, sha256_file
 from acdc_medsam.h5 import read_h5
 from acdc_medsam.png import read_gray
 from acdc_medsam.publish import image_folder
@@ -39,19 +40,42 @@ MAX_TENSOR_BYTES = 16 * 2**20
 """Largest .pt file that is read; an embedding or positional encoding takes 4 MiB."""
 
 
+Records = Mapping[Path, str]
+"""Published file -> hex sha256 that was taken when it was made."""
+
+
+def check_record(path: Path, records: Records, sha256: str | None = None) -> Finding:
+    """Compare a published file with its record.
+
+    Args:
+        path: The file.
+        records: The record of every published file.
+        sha256: Hex sha256 of its content, where that was read already.
+    """
+    item = "/".join(path.parts[-3:])
+    if path not in records:
+        return RECORDED, item, "is not among the published files"
+    try:
+        found = sha256 or sha256_file(path)
+    except OSError as error:
+        return RECORDED, item, f"cannot be read: {error.strerror or error}"
+    return RECORDED, item, None if found == records[path] else f"has other content than was made; {REPAIR}"
+
+
 def slice_files(root: Path, row: Row) -> list[Path]:
     """Every file that :func:`check_slice` reads."""
     pngs = [root / row["split"] / kind / f"{row['slice']}.png" for kind in ("images", "masks")]
     return [*pngs, *([root / row["embedding"]] if row["embedding"] else [])]
 
 
-def check_slice(root: Path, row: Row, expected: Expectations) -> list[Finding]:
-    """Look at one slice's image, mask and embedding, read once each."""
+def check_slice(root: Path, row: Row, expected: Expectations, records: Records) -> list[Finding]:
+    """Look at one slice's image, mask and embedding."""
     name = row["slice"]
     image, findings = _check_image(root, row, expected)
     if expected.embeddings:
-        findings += _check_embedding(root / row["embedding"], row, image)
-    mask_path = root / row["split"] / "masks" / f"{name}.png"
+        findings += _check_embedding(root / row["embedding"], row, image, records)
+    image_path, mask_path = slice_files(root, row)[:2]
+    findings += [check_record(path, records) for path in (image_path, mask_path)]
     try:
         mask = read_gray(mask_path)
     except DatasetError as error:
@@ -115,14 +139,15 @@ def read_tensor(path: Path) -> tuple["torch.Tensor", str]:
     return tensor, hashlib.sha256(data).hexdigest()
 
 
-def _check_embedding(path: Path, row: Row, image: Gray | None) -> list[Finding]:
+def _check_embedding(path: Path, row: Row, image: Gray | None, records: Records) -> list[Finding]:
     import torch
 
     name = row["slice"]
     try:
         tensor, sha256 = read_tensor(path)
     except DatasetError as error:
-        return [(check, name, str(error)) for check in (EMBEDDING_SHAPED, EMBEDDING_FINITE, EMBEDDING_OWNER)]
+        checks = (EMBEDDING_SHAPED, EMBEDDING_FINITE, EMBEDDING_OWNER)
+        return [check_record(path, records), *((check, name, str(error)) for check in checks)]
     shape = tuple(tensor.shape)
     sound = tensor.dtype == torch.float32 and bool(torch.isfinite(tensor).all())
     owner: str | None
@@ -133,6 +158,7 @@ def _check_embedding(path: Path, row: Row, image: Gray | None) -> list[Finding]:
     else:
         owner = None if sha256 == row["embedding_sha256"] else "its bytes are not those that were made"
     return [
+        check_record(path, records, sha256),
         (EMBEDDING_SHAPED, name, None if shape == EMBEDDING_SHAPE else f"is {list(shape)}"),
         (EMBEDDING_FINITE, name, None if sound else f"{tensor.dtype}, or with NaN or infinite values"),
         (EMBEDDING_OWNER, name, owner),
@@ -151,22 +177,27 @@ def _slice_folder(volume: Path) -> Path:
     return volume.parent.with_name(volume.parent.name.replace("_volumes", "_slices"))
 
 
-def check_volume(output: Path, volume: Path, rows: Mapping[str, Row], expected: Expectations) -> list[Finding]:
-    """Compare an H5 volume with its H5 slices and its PNG masks: number and labels.
+def check_volume(
+    output: Path, volume: Path, rows: Mapping[str, Row], expected: Expectations, records: Records
+) -> list[Finding]:
+    """Compare an H5 volume with its H5 slices and its PNG masks: number and labels; and each with its record.
 
     Args:
-        output: root of the published layout.
-        volume: an H5 volume below it.
-        rows: slice -> row of the manifest.
-        expected: the configuration.
+        output: Root of the published layout.
+        volume: An H5 volume below it.
+        rows: Slice -> row of the manifest.
+        expected: What the configuration asked for.
+        records: The record of every published file.
     """
     name = volume.stem
+    files = volume_files(output, volume, rows)
+    findings = [check_record(path, records) for path in files if path.suffix == ".h5"]
+    reasons: list[str | None]
     try:
-        return [(H5_AGREES, name, reason) for reason in _compare_volume(output, volume, rows, expected)] or [
-            (H5_AGREES, name, None)
-        ]
+        reasons = list(_compare_volume(output, volume, rows, expected))
     except DatasetError as error:
-        return [(H5_AGREES, name, f"cannot be compared: {error}")]
+        reasons = [f"cannot be compared: {error}"]
+    return findings + [(H5_AGREES, name, reason) for reason in reasons or [None]]
 
 
 def _compare_volume(output: Path, volume: Path, rows: Mapping[str, Row], expected: Expectations) -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from acdc_medsam.check_files import read_tensor
+from acdc_medsam.check_files import Records, check_record, read_tensor
 from acdc_medsam.checks import (
     APART,
     BALANCED,
@@ -115,12 +115,18 @@ def positional_encodings(output: Path) -> list[Path]:
     return sorted(path for path in (output / DATASET).rglob("pe*.pt") if path.is_file())
 
 
-def check_positional_encoding(output: Path) -> list[Finding]:
+def check_positional_encoding(output: Path, records: Records) -> list[Finding]:
     """Check that there is one positional encoding for the whole dataset, of the shape the decoder takes."""
-    item, there = POSITIONAL_ENCODING.name, len(positional_encodings(output))
+    path = output / POSITIONAL_ENCODING
+    item = path.name
+    there = len(positional_encodings(output))
     try:
-        shape = list(read_tensor(output / POSITIONAL_ENCODING)[0].shape)
+        shape = list(read_tensor(path)[0].shape)
         reason = None if shape == [1, *EMBEDDING_SHAPE] else f"is {shape}"
     except DatasetError as error:
         reason = str(error)
-    return [(ENCODING, item, reason), (ONE_ENCODING, item, None if there == 1 else f"{there} of them")]
+    return [
+        check_record(path, records),
+        (ENCODING, item, reason),
+        (ONE_ENCODING, item, None if there == 1 else f"{there} of them"),
+    ]

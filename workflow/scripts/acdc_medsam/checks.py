@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+RECORDED = "files are what was made, to the byte"
 READABLE = "PNGs readable"
 UINT8 = "image uint8"
 SAME_SHAPE = "mask shape equals image shape"
@@ -49,7 +50,7 @@ class Expectations:
     def check_names(self) -> tuple[str, ...]:
         """Every check in the order in which reports list them."""
         return (
-            *(READABLE, size_check(self.size), UINT8, SAME_SHAPE, MASK_VALUES, NOT_EMPTY),
+            *(RECORDED, READABLE, size_check(self.size), UINT8, SAME_SHAPE, MASK_VALUES, NOT_EMPTY),
             *(EMBEDDING_SHAPED, EMBEDDING_FINITE, EMBEDDING_OWNER, ENCODING, ONE_ENCODING),
             *(HAS_MASK, HAS_EMBEDDING, COUNTS, H5_AGREES, BALANCED, APART, FOLDERS),
         )

@@ -1,5 +1,6 @@
 """The cohort: which patients, frames and labels the raw folder holds, and everything that is wrong with it."""
 
+import hashlib
 import math
 import re
 from collections import defaultdict
@@ -31,7 +32,10 @@ class Frame:
 
 @dataclass(frozen=True)
 class Patient:
-    """One patient: where it lies, its two frames, and what Info.cfg says (height in cm, weight in kg)."""
+    """One patient: where it lies, its two frames, and what Info.cfg says (height in cm, weight in kg).
+
+    ``info_sha256`` is that of the bytes of Info.cfg that were read.
+    """
 
     name: str
     subset: str
@@ -40,6 +44,7 @@ class Patient:
     height: float
     weight: float
     frames: tuple[Frame, ...]
+    info_sha256: str
 
     @property
     def number(self) -> int:
@@ -122,7 +127,7 @@ def read_patient(folder: Path) -> Patient:
         CohortError: every defect of the patient, one line each, with patient and file.
     """
     name, problems = folder.name, list[str]()
-    info = _read_info(folder / "Info.cfg", problems)
+    info, info_sha256 = _read_info(folder / "Info.cfg", problems)
     frames = [frame for phase in PHASES if (frame := _find_frame(folder, phase, info, problems))]
     group = info.get("Group", "").upper()
     if info and group not in GROUPS:
@@ -133,20 +138,25 @@ def read_patient(folder: Path) -> Patient:
     if problems:
         raise CohortError("\n".join(problems))
     height, weight = (_number_or_nan(info.get(key, "")) for key in ("Height", "Weight"))
-    return Patient(name, folder.parent.name, folder, group, height, weight, tuple(frames))
+    return Patient(name, folder.parent.name, folder, group, height, weight, tuple(frames), info_sha256)
 
 
-def _read_info(path: Path, problems: list[str]) -> dict[str, str]:
+def _read_info(path: Path, problems: list[str]) -> tuple[dict[str, str], str]:
+    """What Info.cfg says, key -> value, and the sha256 of its content; what is wrong is added to ``problems``."""
     name = path.parent.name
     try:
         if not path.is_file():  # nor is a pipe one, which would be waited for
             problems.append(f"{name}: Info.cfg is missing; copy it from the original dataset")
-            return {}
+            return {}, ""
         with path.open("rb") as handle:
-            lines = handle.read(MAX_INFO_BYTES).decode("utf-8-sig", errors="replace").splitlines()
+            data = handle.read(MAX_INFO_BYTES + 1)
     except OSError as error:
         problems.append(f"{name}: Info.cfg cannot be read ({error.strerror}); correct its permissions")
-        return {}
+        return {}, ""
+    if len(data) > MAX_INFO_BYTES:
+        problems.append(f"{name}: Info.cfg is longer than {MAX_INFO_BYTES} bytes; copy it from the original dataset")
+        return {}, ""
+    lines = data.decode("utf-8-sig", errors="replace").splitlines()
     info: dict[str, str] = {}
     for match in filter(None, map(_INFO_LINE.fullmatch, lines)):
         if info.setdefault(match[1], match[2]) != match[2]:
@@ -155,7 +165,7 @@ def _read_info(path: Path, problems: list[str]) -> dict[str, str]:
             )
     if not info:
         problems.append(f"{name}: Info.cfg holds no line such as 'ED: 1'; copy it from the original dataset")
-    return info
+    return info, hashlib.sha256(data).hexdigest()
 
 
 def _find_frame(folder: Path, phase: str, info: dict[str, str], problems: list[str]) -> Frame | None:

@@ -6,73 +6,113 @@ what the store lacks is encoded, so no picture is encoded twice, whatever is ren
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from acdc_medsam.encoders.checkpoint_file import checked_sha256
-from acdc_medsam.encoders.registry import ENCODERS, fingerprint
-from acdc_medsam.files import index_row, read_table, sha256_file, write_index
+from acdc_medsam.encoders.registry import DEVICES, ENCODERS
+from acdc_medsam.files import read_sealed
+from acdc_medsam.index import index_row, write_index
 from acdc_medsam.jobs import ON_SCREEN
-from acdc_medsam.store import EMBEDDING_COLUMNS, embedding_digest, store_path
+from acdc_medsam.kept import Kept, find_kept
+from acdc_medsam.png import GrayFile
+from acdc_medsam.store import EMBEDDING_COLUMNS, Maker, Store, embedding_digest, maker_name, store_path
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class EncoderOptions:
-    """How to encode: the keys of ``encoder`` in config.yaml that the numbers and their speed depend on."""
+    """How to encode: keys of ``encoder`` in config.yaml, and what the run knows besides.
+
+    Attributes:
+        name: Name of the encoder.
+        checkpoint: File of its weights.
+        sha256: Configured hex sha256 of the weights, or None.
+        announced: Hex sha256 of the weights as they were when the run was planned; None takes any.
+        precision: Arithmetic of the encoder.
+        batch_size: Images encoded at a time, or ``auto``.
+        device: Where to encode, see :func:`acdc_medsam.devices.claimed_device`.
+        threads: Number of threads to use.
+        code: Hash of the modules that encode.
+    """
 
     name: str
     checkpoint: Path
     sha256: str | None
+    announced: str | None
     precision: str
     batch_size: int | str
     device: str
     threads: int
+    code: str
 
 
 def embed_batch(tables: Sequence[Path], table: Path, store: Path, options: EncoderOptions) -> None:
     """Encode the slices of a batch of patients that the store lacks and write the batch's table.
 
     Args:
-        tables: the patients' tables of slices, each beside its ``images/``.
-        table: declared output, an index of embeddings with the further columns EMBEDDING_COLUMNS.
-        store: folder of all embeddings.
-        options: the encoder.
+        tables: The patients' tables of slices, each beside its ``images/``.
+        table: Declared output, an index of embeddings with the further columns EMBEDDING_COLUMNS.
+        store: Folder of all embeddings.
+        options: How to encode.
 
     Raises:
-        CheckpointError, DatasetError: what is wrong, with the file's name.
+        CheckpointError, DatasetError: What is wrong, with the file's name.
     """
-    weights = checked_sha256(options.checkpoint, ENCODERS[options.name], options.sha256)
-    encoder = fingerprint(options.name, weights, options.precision)
-    images, digests = dict[str, Path](), dict[str, str]()
+    pixels = dict[str, str]()
+    images = dict[str, GrayFile]()
     for path in tables:
-        for row in read_table(path):
-            digests[row["slice"]] = embedding_digest(encoder, row["pixels_sha256"])
-            images[digests[row["slice"]]] = path.parent / "images" / f"{row['slice']}.png"
-    paths = {digest: store_path(store, digest) for digest in images}
-    missing = {digest: image for digest, image in images.items() if not paths[digest].is_file()}
-    with ThreadPoolExecutor(options.threads) as pool:
-        # Read while torch is imported, which takes 2 s and one thread.
-        kept = {digest: pool.submit(sha256_file, path) for digest, path in paths.items() if digest not in missing}
-        started = time.monotonic()
-        sums = encode_missing(missing, store, options) if missing else {}
-        seconds = time.monotonic() - started
-    sums |= {digest: read.result() for digest, read in kept.items()}
-    rows = [
-        index_row(paths[digest], table, sums[digest], slice=name, digest=digest, encoder=encoder)
-        for name, digest in digests.items()
-    ]
-    write_index(table, rows, EMBEDDING_COLUMNS, sources={options.checkpoint.name: weights})
+        for row in read_sealed(path):
+            pixels[row["slice"]] = row["pixels_sha256"]
+            images[row["pixels_sha256"]] = GrayFile(path.parent / f"images/{row['slice']}.png", row["image_sha256"])
+
+    started = time.monotonic()
+    maker, embeddings, encoded = find_or_encode(images, store, options)
+    seconds = time.monotonic() - started
+
+    rows = []
+    for name, of_slice in pixels.items():
+        kept = embeddings[of_slice]
+        facts = {"slice": name, "digest": kept.written.path.stem, "maker": maker_name(kept.facts)}
+        rows.append(index_row(kept.written, table, encoder=maker.fingerprint, **facts))
+    makers = {maker_name(kept.facts): kept.facts for kept in embeddings.values()}
+    sources = {options.checkpoint.name: maker.weights}
+    write_index(table, rows, EMBEDDING_COLUMNS, sources=sources, makers=makers)
     logger.info(
-        "%s: encoded %d slices in %.1f s, kept %d", table.stem, len(missing), seconds, len(kept), extra=ON_SCREEN
+        "%s: encoded %d slices in %.1f s, kept %d",
+        table.stem,
+        encoded,
+        seconds,
+        len(images) - encoded,
+        extra=ON_SCREEN,
     )
 
 
-def encode_missing(images: Mapping[str, Path], store: Path, options: EncoderOptions) -> dict[str, str]:
-    """Encode images, digest -> PNG file, into the store; return digest -> sha256 of the embedding's file."""
+def find_or_encode(
+    images: Mapping[str, GrayFile], store: Path, options: EncoderOptions
+) -> tuple[Maker, dict[str, Kept], int]:
+    """Find the embeddings of some images in the store, and encode those that it lacks.
+
+    All are of one kind of device: a batch that is whole is taken as it is, and another is completed by the device that
+    there is.
+
+    Args:
+        images: Sha256 of the pixels -> image.
+        store: Folder of all embeddings.
+        options: How to encode.
+
+    Returns:
+        What makes such embeddings here; sha256 of the pixels -> embedding; number of images that were encoded.
+    """
+    weights = checked_sha256(options.checkpoint, ENCODERS[options.name], options.sha256, options.announced)
+    for kind in kinds_of_device(options.device):
+        maker = Maker(options.name, weights, options.precision, kind, options.code)
+        found = find_embeddings(images, store, maker)
+        if len(found) == len(images):
+            return maker, found, 0
+
     # Imported here because a batch whose embeddings are all there needs no torch, which takes 2 s to import.
     from acdc_medsam.devices import claimed_device, set_threads
     from acdc_medsam.encode_files import encode_files
@@ -80,6 +120,24 @@ def encode_missing(images: Mapping[str, Path], store: Path, options: EncoderOpti
 
     threads = set_threads(options.threads)
     with claimed_device(options.device) as device:
-        model = load_model(options.name, options.checkpoint)
-        encoder = make_encoder(model, ENCODERS[options.name], options.precision, device)
-        return encode_files(images, store, encoder, options.batch_size, threads)
+        maker = Maker(options.name, weights, options.precision, device.type, options.code)
+        found = find_embeddings(images, store, maker)
+        digests = {embedding_digest(maker.fingerprint, pixels): pixels for pixels in images if pixels not in found}
+        missing = {digest: images[pixels] for digest, pixels in digests.items()}
+        encoder = make_encoder(
+            load_model(options.name, options.checkpoint), ENCODERS[options.name], options.precision, device
+        )
+        encoded = encode_files(missing, Store(store, maker.facts()), encoder, options.batch_size, threads)
+    return maker, found | {digests[digest]: kept for digest, kept in encoded.items()}, len(encoded)
+
+
+def kinds_of_device(device: str) -> tuple[str, ...]:
+    """Kinds of device whose embeddings may be used for ``encoder.device``, the preferred one first."""
+    return tuple(reversed(DEVICES)) if device == "auto" else (device.partition(":")[0],)
+
+
+def find_embeddings(images: Iterable[str], store: Path, maker: Maker) -> dict[str, Kept]:
+    """Sha256 of an image's pixels -> its embedding, for those that the store holds whole."""
+    encoder = maker.fingerprint
+    looked_up = {pixels: find_kept(store_path(store, embedding_digest(encoder, pixels))) for pixels in images}
+    return {pixels: kept for pixels, kept in looked_up.items() if kept is not None}

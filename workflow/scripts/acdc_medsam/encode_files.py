@@ -10,7 +10,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -20,9 +19,10 @@ from torch import Tensor
 
 from acdc_medsam.encoders import Encoder
 from acdc_medsam.errors import AcdcError
-from acdc_medsam.png import read_gray
+from acdc_medsam.kept import Kept
+from acdc_medsam.png import GrayFile
 from acdc_medsam.progress import Progress
-from acdc_medsam.store import save_tensor, store_path
+from acdc_medsam.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -44,35 +44,35 @@ LARGEST_BATCH = 16
 
 
 def encode_files(
-    images: Mapping[str, Path], store: Path, encoder: Encoder, batch_size: int | str, threads: int
-) -> dict[str, str]:
+    images: Mapping[str, GrayFile], store: Store, encoder: Encoder, batch_size: int | str, threads: int
+) -> dict[str, Kept]:
     """Encode images into the store.
 
     Args:
-        images: digest -> PNG file; all images of the same size.
-        store: folder of all embeddings.
+        images: Digest of the embedding -> image; all images of the same size.
+        store: The store that gets the embeddings.
         encoder: what encodes.
         batch_size: images encoded at a time, or ``auto`` for as many as are fast and fit into memory. When memory
             runs out the number is halved.
         threads: threads to use, and no more.
 
     Returns:
-        digest -> sha256 of the embedding's file.
+        Digest -> the embedding in the store.
 
     Raises:
         DatasetError: an image cannot be read.
         AcdcError: there is not enough memory for one image.
     """
-    sums = dict[str, str]()
+    encoded = dict[str, Kept]()
     size = fitting_size(encoder, threads) if batch_size == "auto" else int(batch_size)
     size = min(size, len(images), threads if encoder.device.type == "cpu" else len(images))
     progress = Progress(len(images), unit="slice")
     try:
-        while len(sums) < len(images):
-            left = {digest: path for digest, path in images.items() if digest not in sums}
+        while len(encoded) < len(images):
+            left = {digest: path for digest, path in images.items() if digest not in encoded}
             try:
-                for digest, sha256 in _encoded(left, store, encoder, size, threads):
-                    sums[digest] = sha256
+                for digest, kept in _encoded(left, store, encoder, size, threads):
+                    encoded[digest] = kept
                     progress.advance()
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
@@ -86,13 +86,13 @@ def encode_files(
                 logger.warning("out of memory: going on with %d images at a time", size)
     finally:
         progress.close()
-    return sums
+    return encoded
 
 
 def _encoded(
-    images: Mapping[str, Path], store: Path, encoder: Encoder, size: int, threads: int
-) -> Iterator[tuple[str, str]]:
-    """Encode ``size`` images at a time; yield digest and sha256 of each file when it is written."""
+    images: Mapping[str, GrayFile], store: Store, encoder: Encoder, size: int, threads: int
+) -> Iterator[tuple[str, Kept]]:
+    """Encode ``size`` images at a time; yield digest and embedding of each when it is written."""
     if encoder.device.type == "cpu":
         yield from _encoded_on_cpu(images, store, encoder, size, threads)
     else:
@@ -101,11 +101,11 @@ def _encoded(
 
 
 def _encoded_on_cpu(
-    images: Mapping[str, Path], store: Path, encoder: Encoder, size: int, threads: int
-) -> Iterator[tuple[str, str]]:
-    def read_encode_write(digest: str) -> tuple[str, str]:
-        embedding = encoder.encode(torch.from_numpy(read_gray(images[digest]).copy()).unsqueeze(0))
-        return digest, save_tensor(embedding[0], store_path(store, digest))
+    images: Mapping[str, GrayFile], store: Store, encoder: Encoder, size: int, threads: int
+) -> Iterator[tuple[str, Kept]]:
+    def read_encode_write(digest: str) -> tuple[str, Kept]:
+        embedding = encoder.encode(torch.from_numpy(images[digest].read().copy()).unsqueeze(0))
+        return digest, store.save(digest, embedding[0])
 
     keep_freed_memory()
     torch.set_num_threads(max(1, threads // size))
@@ -114,15 +114,15 @@ def _encoded_on_cpu(
 
 
 def _encoded_in_batches(
-    images: Mapping[str, Path], store: Path, encoder: Encoder, size: int, threads: int
-) -> Iterator[tuple[str, str]]:
+    images: Mapping[str, GrayFile], store: Store, encoder: Encoder, size: int, threads: int
+) -> Iterator[tuple[str, Kept]]:
     def read(digests: Sequence[str]) -> tuple[Sequence[str], Tensor]:
-        return digests, torch.from_numpy(np.stack([read_gray(images[digest]) for digest in digests])).pin_memory()
+        return digests, torch.from_numpy(np.stack([images[digest].read() for digest in digests])).pin_memory()
 
-    def write(encoded: tuple[str, Tensor, torch.cuda.Event]) -> tuple[str, str]:
+    def write(encoded: tuple[str, Tensor, torch.cuda.Event]) -> tuple[str, Kept]:
         digest, embedding, copied = encoded
         copied.synchronize()
-        return digest, save_tensor(embedding, store_path(store, digest))
+        return digest, store.save(digest, embedding)
 
     def encode(batches: Iterable[tuple[Sequence[str], Tensor]]) -> Iterator[tuple[str, Tensor, torch.cuda.Event]]:
         for digests, pixels in batches:

@@ -1,23 +1,46 @@
-"""Whole files or none: atomic writes, checksums, tables, and indexes of what a job has made."""
+"""Whole files or none: atomic writes, the record of what was written, and tables that know when they are damaged."""
 
 import csv
 import hashlib
+import io
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 from acdc_medsam.errors import DatasetError
 
 Row = dict[str, str]
 """One line of a table: column -> text."""
 
-INDEX_COLUMNS = ("file", "bytes", "sha256")
-_LEFT_OUT = "# left out: "
-_NOTE = "# note: "
-_SOURCE = "# source: "
+SEAL = "# sha256: "
+"""Begins the first line of a sealed table; the rest of the line is the hex sha256 of everything after it."""
+
+MAX_BYTES = 2**31
+"""Largest file that is read into memory at once; the largest that the workflow makes there take some megabytes."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """The record of a file as it was written: taken from the bytes, never from what lies under the name later.
+
+    Attributes:
+        path: The file.
+        bytes: Its size.
+        sha256: Hex sha256 of its content.
+        mtime_ns: Time of its last modification in nanoseconds.
+    """
+
+    path: Path
+    bytes: int
+    sha256: str
+    mtime_ns: int
 
 
 def sha256_file(path: Path) -> str:
@@ -56,119 +79,154 @@ def atomic_path(path: Path, read_only: bool = False) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes, read_only: bool = False) -> None:
-    """Write a whole file atomically."""
+def write_bytes(path: Path, data: bytes | bytearray | memoryview, read_only: bool = False) -> Written:
+    """Write a whole file atomically and return its record."""
     with atomic_path(path, read_only) as temporary:
         temporary.write_bytes(data)
+        # Renaming a file, and changing its mode, leave this time as it is.
+        status = temporary.stat()
+    return Written(path, len(data), hashlib.sha256(data).hexdigest(), status.st_mtime_ns)
+
+
+def take_record(path: Path) -> Written:
+    """The record of a file that this job has just had a library write under its name."""
+    status = path.stat()
+    return Written(path, status.st_size, sha256_file(path), status.st_mtime_ns)
+
+
+class HashedFile(io.RawIOBase):
+    """A file that is written piece by piece, and hashed on the way."""
+
+    def __init__(self, handle: IO[bytes]) -> None:
+        """Take an open binary file, which stays open when this is closed."""
+        super().__init__()
+        self._handle = handle
+        self._digest = hashlib.sha256()
+        self._bytes = 0
+
+    def writable(self) -> bool:
+        """Whether it can be written to: yes."""
+        return True
+
+    def write(self, data: "ReadableBuffer") -> int:
+        """Write some bytes; returns their number."""
+        self._digest.update(data)
+        self._bytes += len(memoryview(data))
+        return self._handle.write(data)
+
+    def record(self, path: Path) -> Written:
+        """The record of what was written so far, which will lie under the name ``path``."""
+        self._handle.flush()
+        return Written(path, self._bytes, self._digest.hexdigest(), os.fstat(self._handle.fileno()).st_mtime_ns)
+
+
+def read_recorded(path: Path, sha256: str) -> bytes:
+    """Read a file that an earlier job made, if it is still what was made.
+
+    Raises:
+        DatasetError: The file is missing, or its content is not what ``sha256`` says.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DatasetError(f"{path} is larger than any file that the workflow makes; {REPAIR}")
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path} has gone since it was made; {REPAIR}") from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise DatasetError(f"{path} has changed since it was made; {REPAIR}")
+    return data
+
+
+REPAIR = "`snakemake repair` reads everything that was made and makes what is damaged again"
+"""The remedy for a file that is no longer what was made; the next plain run notices it too if its time has changed."""
+
+
+def seal(content: bytes) -> bytes:
+    """Put a first line before a table that tells whether the rest is as it was written."""
+    return f"{SEAL}{hashlib.sha256(content).hexdigest()}\n".encode() + content
+
+
+def unseal(data: bytes) -> bytes | None:
+    """The table after the first line of :func:`seal`; None if it is not as it was written."""
+    first, _, content = data.partition(b"\n")
+    return content if first == f"{SEAL}{hashlib.sha256(content).hexdigest()}".encode() else None
 
 
 def write_table(
-    path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]], comments: Iterable[str] = ()
-) -> None:
-    """Write a tab-separated table with a header line atomically; ``comments`` are lines that start with #."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
-        handle.writelines(f"{comment}\n" for comment in comments)
-        writer = csv.DictWriter(handle, columns, delimiter="\t", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    path: Path,
+    columns: Sequence[str],
+    rows: Iterable[Mapping[str, object]],
+    comments: Iterable[str] = (),
+    sealed: bool = False,
+) -> Written:
+    """Write a tab-separated table with a header line atomically.
+
+    Args:
+        path: The table.
+        columns: Names of its columns.
+        rows: Column -> value for each line; values of other keys are left out.
+        comments: Lines that start with #, written first.
+        sealed: Whether :func:`read_sealed` is to read it. A table for other programs is not, as few skip comments.
+    """
+    text = io.StringIO()
+    text.writelines(f"{comment}\n" for comment in comments)
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", delimiter="\t", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+    content = text.getvalue().encode()
+    return write_bytes(path, seal(content) if sealed else content)
 
 
 def read_table(path: Path) -> list[Row]:
     """Read a tab-separated table with a header line; comment lines are passed over.
 
     Raises:
-        DatasetError: the table is not there, or is damaged.
+        DatasetError: The table is not there, or is damaged.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as handle:
-            rows = list(csv.DictReader((line for line in handle if not line.startswith("#")), delimiter="\t"))
-        if any(None in row.values() or None in row for row in rows):
-            raise ValueError("a line has more or fewer columns than the first")
+        return parse_table(path.read_bytes())
     except FileNotFoundError as error:
         raise DatasetError(f"{path} is missing: run the workflow again to make it") from error
     except (ValueError, csv.Error) as error:
         raise DatasetError(f"{path} is a damaged table ({error}); delete it and run the workflow again") from error
-    return rows
 
 
-def index_row(file: Path, index: Path, sha256: str | None = None, **extra: object) -> dict[str, object]:
-    """Describe ``file`` as a row of ``index``: path relative to the index's folder, size in bytes, sha256."""
-    return {
-        "file": os.path.relpath(file, index.parent),
-        "bytes": file.stat().st_size,
-        "sha256": sha256 or sha256_file(file),
-        **extra,
-    }
+def read_sealed(path: Path) -> list[Row]:
+    """Read a table that the workflow wrote for itself, see :func:`write_table`.
 
-
-def write_index(
-    path: Path,
-    rows: Sequence[Mapping[str, object]],
-    extra_columns: Sequence[str] = (),
-    left_out: Iterable[str] = (),
-    notes: Iterable[str] = (),
-    sources: Mapping[str, str] | None = None,
-) -> None:
-    """Write the index of what a job has made; it is the job's declared output and is written last.
-
-    Args:
-        path: the index.
-        rows: made by :func:`index_row`, one per file.
-        extra_columns: names of the further columns in ``rows``.
-        left_out: for each patient that is left out of the dataset, why.
-        notes: remarks on the data that the user should see in the end.
-        sources: name -> sha256 of each file from outside that the listed files were made from.
+    Raises:
+        DatasetError: The table is not there, or is not as it was written.
     """
-    lines = [f"{sha256} {name}" for name, sha256 in (sources or {}).items()]
-    marked = ((_NOTE, notes), (_LEFT_OUT, left_out), (_SOURCE, lines))
-    comments = [mark + " ".join(text.split()) for mark, texts in marked for text in texts]
-    write_table(path, [*INDEX_COLUMNS, *extra_columns], rows, comments)
+    return parse_table(read_sealed_bytes(path))
 
 
-@dataclass(frozen=True)
-class IndexComments:
-    """What an index says besides its files: why patients were left out, remarks, and name -> sha256 of sources."""
+def read_sealed_bytes(path: Path) -> bytes:
+    """The content of a sealed table: comments, header line and rows.
 
-    left_out: tuple[str, ...]
-    notes: tuple[str, ...]
-    sources: dict[str, str]
-
-
-def read_index_comments(path: Path) -> IndexComments:
-    """Read what an index says besides its files."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    left_out, notes, sources = (
-        tuple(line.removeprefix(mark) for line in lines if line.startswith(mark))
-        for mark in (_LEFT_OUT, _NOTE, _SOURCE)
-    )
-    return IndexComments(left_out, notes, {line[65:]: line[:64] for line in sources})
-
-
-def index_files(path: Path) -> list[Path]:
-    """List the files that an index names, relative to the folder that the index's own path is relative to."""
-    return [path.parent / row["file"] for row in read_table(path)]
-
-
-def index_is_true(path: Path) -> bool:
-    """Whether the index is whole and every file that it names is there with the size it was written with.
-
-    One that names no file says why: the patient is left out, or there is a remark.
+    Raises:
+        DatasetError: The table is not there, or is not as it was written.
     """
-    # Text rather than Path, and a folder is listed once: a cohort has some 80 files a patient, looked at in every run.
-    folders: dict[str, dict[str, int]] = {}
     try:
-        rows = read_table(path)
-        if not rows and not ((comments := read_index_comments(path)).left_out or comments.notes):
-            return False
-        for row in rows:
-            folder, name = os.path.split(row["file"])
-            if folder not in folders:
-                folders[folder] = _sizes(path.parent / folder)
-            if folders[folder].get(name) != int(row["bytes"]):
-                return False
-    except (DatasetError, LookupError, ValueError):  # a damaged one is made again as a missing one is
-        return False
-    return True
+        content = unseal(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path} is missing: run the workflow again to make it") from error
+    if content is None:
+        raise DatasetError(f"{path} is damaged: run the workflow again, which makes it anew")
+    return content
+
+
+def parse_table(data: bytes) -> list[Row]:
+    """Read a table from its content.
+
+    Raises:
+        ValueError, csv.Error: It is no such table.
+    """
+    lines = io.StringIO(data.decode("utf-8"), newline="")
+    rows = list(csv.DictReader((line for line in lines if not line.startswith("#")), delimiter="\t"))
+    if any(None in row.values() or None in row for row in rows):
+        raise ValueError("a line has more or fewer columns than the first")
+    return rows
 
 
 def remove_others(folders: Iterable[Path], keep: Iterable[Path]) -> None:
@@ -178,11 +236,3 @@ def remove_others(folders: Iterable[Path], keep: Iterable[Path]) -> None:
         for file in folder.glob("*"):
             if file not in kept:
                 file.unlink()
-
-
-def _sizes(folder: Path) -> dict[str, int]:
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
-    except (FileNotFoundError, NotADirectoryError):
-        return {}

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acdc_medsam.errors import DatasetError
+from acdc_medsam.files import read_recorded
 
 DTYPES = {"image": np.dtype(np.float32), "label": np.dtype(np.uint8)}
 """Dataset in an H5 file -> its type."""
@@ -29,14 +30,27 @@ class H5Content:
     attributes: dict[str, Any]
 
 
-def read_h5(path: Path, dimensions: int) -> H5Content:
+def read_h5(path: Path, dimensions: int, sha256: str | None = None) -> H5Content:
     """Read an H5 volume, of 3 ``dimensions``, or slice, of 2.
 
+    Args:
+        path: The file.
+        dimensions: 3 for a volume, 2 for a slice.
+        sha256: Hex sha256 that the file was recorded with; None takes any content of this form.
+
     Raises:
-        DatasetError: it is missing, damaged, not of this form, or claims more than a file of its size holds.
+        DatasetError: It is missing, damaged, not of this form, not what was recorded, or claims more than a file of
+            its size holds.
     """
+    if sha256 is not None:
+        return _read_h5(h5py.h5f.open_file_image(read_recorded(path, sha256)), path, dimensions)
+    return _read_h5(path, path, dimensions)
+
+
+def _read_h5(source: Any, path: Path, dimensions: int) -> H5Content:
+    """Read what h5py opens ``source`` as; ``path`` is what messages call it."""
     try:
-        with h5py.File(path) as file:
+        with h5py.File(source) as file:
             image, label = (_dataset(file, name, path) for name in DTYPES)
             if image.shape != label.shape or image.ndim != dimensions:
                 raise DatasetError(

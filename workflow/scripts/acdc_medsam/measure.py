@@ -17,12 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import index_files, index_row, read_table, remove_others, write_index
+from acdc_medsam.files import Written, read_sealed, remove_others
 from acdc_medsam.h5 import read_h5
+from acdc_medsam.index import index_row, read_records, write_index
+from acdc_medsam.kept import find_kept, record_path
 from acdc_medsam.measure_images import blur, gray_histogram, histogram, mean_and_deviation, quantization_error
 from acdc_medsam.measures import BINS, RAW_UNITS, REGIONS, Measures, merge_measures, write_measures
 from acdc_medsam.nifti import read_nifti
-from acdc_medsam.png import read_gray
+from acdc_medsam.png import GrayFile
 from acdc_medsam.progress import Progress
 from acdc_medsam.store import EMBEDDING_SHAPE
 
@@ -38,12 +40,12 @@ class Patient:
 
     h5: Path
     slices: Path
-    embeddings: Mapping[str, Path]
+    embeddings: Mapping[str, Written]
     raw: Mapping[str, Path]
 
     def digest(self, code: str) -> str:
-        """Hex sha256 over all that the measures depend on; embeddings are named by their content."""
-        embeddings = "".join(path.name for path in self.embeddings.values())
+        """Hex sha256 over all that the measures depend on."""
+        embeddings = "".join(written.sha256 for written in self.embeddings.values())
         texts = (code, self.h5.read_text(encoding="utf-8"), self.slices.read_text(encoding="utf-8"), embeddings)
         return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
@@ -73,7 +75,8 @@ def measure_dataset(
     """
     patients = find_patients(h5, slices, embeddings, raw)
     files = {index.parent / f"{name}-{patient.digest(code)[:16]}.npz": patient for name, patient in patients.items()}
-    missing = {path: patient for path, patient in files.items() if not path.is_file()}
+    kept = {path: find_kept(path) for path in files}
+    missing = {path: patient for path, patient in files.items() if kept[path] is None}
     if embeddings and missing:
         import torch  # takes 2 s, which a dataset without embeddings need not wait for
 
@@ -81,11 +84,12 @@ def measure_dataset(
     progress = Progress(len(missing), unit="patient")
     with ThreadPoolExecutor(threads) as pool:
         for path, measures in zip(missing, pool.map(measure_patient, missing.values()), strict=True):
-            write_measures(path, measures)
+            kept[path] = write_measures(path, measures)
             progress.advance()
     progress.close()
-    remove_others([index.parent], keep=files)
-    write_index(index, [index_row(path, index) for path in files])
+
+    remove_others([index.parent], keep=[*files, *map(record_path, files)])
+    write_index(index, [index_row(one.written, index) for one in kept.values() if one is not None])
     logger.info("measured %d patients, kept %d", len(missing), len(files) - len(missing))
 
 
@@ -93,11 +97,11 @@ def find_patients(
     h5: Sequence[Path], slices: Sequence[Path], embeddings: Sequence[Path], raw: Sequence[Path]
 ) -> dict[str, Patient]:
     """Name -> patient, those with slices; the arguments are those of :func:`measure_dataset`."""
-    stored = {row["slice"]: table.parent / row["file"] for table in embeddings for row in read_table(table)}
+    stored = {row["slice"]: written for table in embeddings for written, row in read_records(table)}
     images = {path.name.split(".")[0]: path for path in raw}
     patients = {}
     for of_h5, of_slices in zip(h5, slices, strict=True):
-        names = [row["slice"] for row in read_table(of_slices)]
+        names = [row["slice"] for row in read_sealed(of_slices)]
         if names:
             of_patient = {name: stored[name] for name in names} if embeddings else {}
             patients[of_h5.parent.name] = Patient(of_h5, of_slices, of_patient, images)
@@ -106,48 +110,55 @@ def find_patients(
 
 def measure_patient(patient: Patient) -> Measures:
     """Measure one patient, each file read once."""
-    rows = read_table(patient.slices)
+    rows = read_sealed(patient.slices)
+    images = patient.slices.parent / "images"
     parts = []
-    for volume in (path for path in index_files(patient.h5) if path.parent.name == "volumes"):
-        of_volume = {
-            int(row["slice_index"]): row["slice"] for row in rows if row["slice"].startswith(f"{volume.stem}_")
-        }
-        images = patient.slices.parent / "images"
-        embeddings = [patient.embeddings[name] for name in of_volume.values() if patient.embeddings]
-        parts.append(measure_volume(volume, patient.raw[volume.stem], images, of_volume, embeddings))
+    for volume, _ in read_records(patient.h5):
+        name = volume.path.stem
+        if volume.path.parent.name == "volumes":
+            of_volume = [row for row in rows if row["slice"].startswith(f"{name}_")]
+            slices = {
+                int(row["slice_index"]): GrayFile(images / f"{row['slice']}.png", row["image_sha256"])
+                for row in of_volume
+            }
+            embeddings = [patient.embeddings[row["slice"]] for row in of_volume if patient.embeddings]
+            parts.append(measure_volume(volume, patient.raw[name], slices, embeddings))
     return merge_measures(parts)
 
 
 def measure_volume(
-    volume: Path, raw: Path, images: Path, slices: Mapping[int, str], embeddings: Sequence[Path]
+    volume: Written, raw: Path, slices: Mapping[int, GrayFile], embeddings: Sequence[Written]
 ) -> Measures:
     """Measure one volume, its kept slices and their embeddings.
 
     Args:
         volume: H5 volume.
-        raw: the NIfTI image that it was made from.
-        images: folder of the slices' PNG images.
-        slices: plane of the volume -> name, for the slices that were kept.
-        embeddings: their files, in the same order, or none.
+        raw: The NIfTI image that it was made from.
+        slices: Plane of the volume -> PNG image, for the slices that were kept.
+        embeddings: Their files, in the same order, or none.
+
+    Raises:
+        DatasetError: A file is no longer what was made, or what the volume was made from.
     """
-    content = read_h5(volume, 3)
+    content = read_h5(volume.path, 3, volume.sha256)
     image, attributes = content.image, content.attributes
     lowest, clip_level = float(attributes["raw_min"]), float(attributes["clip_level"])
-    before = (read_nifti(raw).voxels.astype(np.float32) - lowest) / (clip_level - lowest)
-    if before.size != image.size:
-        raise DatasetError(f"{raw} is not the image that {volume} was made from; run the workflow again")
-    grays = [gray_histogram(read_gray(images / f"{name}.png")) for name in slices.values()]
+    nifti = read_nifti(raw)
+    if nifti.sha256 != attributes["image_sha256"]:
+        raise DatasetError(f"{raw} is not the image that {volume.path} was made from; run the same command again")
+    before = (nifti.voxels.astype(np.float32) - lowest) / (clip_level - lowest)
+    grays = [gray_histogram(gray.read()) for gray in slices.values()]
     light = np.array([mean_and_deviation(counts) for counts in grays]).reshape(-1, 2)
     errors = np.array([quantization_error(image[plane]) for plane in slices]).reshape(-1, 2)
     in_bins = sum(grays, np.zeros(256, np.int64)).reshape(BINS, -1).sum(1)
     return Measures(
-        slices=np.array(list(slices.values()), np.str_),
+        slices=np.array([gray.path.stem for gray in slices.values()], np.str_),
         brightness=light[:, 0],
         contrast=light[:, 1],
         blur=np.array([blur(image[plane]) for plane in slices]),
         quantization_max=errors[:, 0],
         quantization_mean=errors[:, 1],
-        volumes=np.array([volume.stem]),
+        volumes=np.array([volume.path.stem]),
         depths=np.array([len(image)]),
         clip_levels=np.array([clip_level]),
         raw_minima=np.array([lowest]),
@@ -159,8 +170,8 @@ def measure_volume(
     )
 
 
-def _measure_embeddings(paths: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:
-    if not paths:
+def _measure_embeddings(embeddings: Sequence[Written]) -> dict[str, npt.NDArray[Any]]:
+    if not embeddings:
         channels = EMBEDDING_SHAPE[0]
         products = np.zeros((channels, channels))
         pooled, tokens = np.zeros((0, channels, REGIONS, REGIONS), np.float32), np.array(0)
@@ -168,4 +179,4 @@ def _measure_embeddings(paths: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:
         return {**one_each, "pooled": pooled, "tokens": tokens, "token_products": products}
     from acdc_medsam.measure_embeddings import measure_embeddings
 
-    return measure_embeddings(paths)
+    return measure_embeddings(embeddings)

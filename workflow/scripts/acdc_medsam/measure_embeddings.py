@@ -1,5 +1,6 @@
 """Figures of embeddings, from one reading of their files."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 
 from acdc_medsam.archive import claims_more
 from acdc_medsam.errors import DatasetError
+from acdc_medsam.files import Written, read_recorded
 from acdc_medsam.measures import REGIONS, Floats
 from acdc_medsam.store import EMBEDDING_SHAPE
 
@@ -38,12 +40,26 @@ def open_embedding(path: Path, shape: tuple[int, ...] = EMBEDDING_SHAPE) -> torc
     """Open the file of an embedding, or of the positional encoding: a tensor of ``shape``, read where it is used.
 
     Raises:
-        DatasetError: the file is missing or holds no such tensor.
+        DatasetError: The file is missing or holds no such tensor.
     """
     if claims_more(path):
         raise DatasetError(f"{path} claims more than a file of its size holds; delete it and run the workflow again")
+    return read_embedding(path, path, shape)
+
+
+def read_embedding(source: Path | io.BytesIO, path: Path, shape: tuple[int, ...] = EMBEDDING_SHAPE) -> torch.Tensor:
+    """Read a tensor of ``shape`` from a file, of which only what is used is read, or from its content.
+
+    Args:
+        source: The file or its content.
+        path: What messages call it.
+        shape: Shape that the tensor must have.
+
+    Raises:
+        DatasetError: It holds no such tensor.
+    """
     try:
-        tensor = torch.load(path, weights_only=True, mmap=True)
+        tensor = torch.load(source, weights_only=True, mmap=isinstance(source, Path))
     except Exception as error:  # torch.load raises many kinds at a damaged or foreign file
         raise DatasetError(f"{path} cannot be read ({type(error).__name__}); run the workflow again") from error
     if not isinstance(tensor, torch.Tensor) or tensor.shape != shape:
@@ -64,11 +80,17 @@ def measure_embedding(embedding: torch.Tensor) -> EmbeddingMeasures:
     return EmbeddingMeasures(mean, float(np.sqrt(variance)), float(np.sqrt(squares)), pooled, products)
 
 
-def measure_embeddings(paths: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:
-    """Measure some embeddings, one at least; the keys are attributes of :class:`acdc_medsam.measures.Measures`."""
-    each, products = list[EmbeddingMeasures](), np.zeros((EMBEDDING_SHAPE[0],) * 2)
-    for path in paths:
-        measured = measure_embedding(open_embedding(path))
+def measure_embeddings(embeddings: Sequence[Written]) -> dict[str, npt.NDArray[Any]]:
+    """Measure some embeddings, one at least; the keys are attributes of :class:`acdc_medsam.measures.Measures`.
+
+    Raises:
+        DatasetError: A file is no longer what was made.
+    """
+    each = list[EmbeddingMeasures]()
+    products = np.zeros((EMBEDDING_SHAPE[0],) * 2)
+    for written in embeddings:
+        data = read_recorded(written.path, written.sha256)
+        measured = measure_embedding(read_embedding(io.BytesIO(data), written.path))
         products += measured.products
         each.append(measured)
     return {

@@ -4,13 +4,12 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
-from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import write_bytes
+from acdc_medsam.files import Written, read_recorded
+from acdc_medsam.kept import Kept, keep
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -80,11 +79,11 @@ SUMMED = ("tokens", "token_products")
 """Attributes that are added up over patients; the others are put one after the other."""
 
 
-def write_measures(path: Path, measures: Measures) -> None:
+def write_measures(path: Path, measures: Measures) -> Kept:
     """Write one patient's measures as a NumPy archive, whole or not at all."""
     buffer = io.BytesIO()
     np.savez(buffer, **vars(measures))
-    write_bytes(path, buffer.getvalue(), read_only=True)
+    return keep(path, buffer.getvalue(), {})
 
 
 def merge_measures(parts: Sequence[Measures]) -> Measures:
@@ -96,14 +95,11 @@ def merge_measures(parts: Sequence[Measures]) -> Measures:
     return Measures(**merged)
 
 
-def read_measures(path: Path) -> Measures:
+def read_measures(written: Written) -> Measures:
     """Read a patient's measures.
 
     Raises:
-        DatasetError: the file is missing or is not what :func:`write_measures` writes.
+        DatasetError: The file is missing or is no longer what was made.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return Measures(**{field.name: archive[field.name] for field in fields(Measures)})
-    except (OSError, KeyError, ValueError, BadZipFile) as error:
-        raise DatasetError(f"{path} cannot be read ({error}); delete it and run the workflow again") from error
+    with np.load(io.BytesIO(read_recorded(written.path, written.sha256)), allow_pickle=False) as archive:
+        return Measures(**{field.name: archive[field.name] for field in fields(Measures)})

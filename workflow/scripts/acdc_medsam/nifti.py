@@ -1,6 +1,8 @@
 """Read a NIfTI file whose header is not believed: what it claims is compared with what the file can hold first."""
 
 import gzip
+import hashlib
+import io
 import logging
 import math
 import zlib
@@ -49,11 +51,13 @@ class Nifti:
         voxels: (X, Y, Z) in the file's own dtype and byte order, or floating point where the header scales.
         spacing: (x, y, z) in mm, from pixdim.
         affine: (4, 4), voxel to mm: the sform, or the qform where there is none.
+        sha256: Hex sha256 of the bytes that all this was read from.
     """
 
     voxels: Array
     spacing: tuple[float, float, float]
     affine: npt.NDArray[np.float64]
+    sha256: str
 
 
 def read_nifti(path: Path) -> Nifti:
@@ -65,9 +69,11 @@ def read_nifti(path: Path) -> Nifti:
         VolumeError: the file is missing, damaged, no NIfTI, not of three dimensions, or larger than MAX_BYTES.
     """
     try:
-        with _open(path) as stream:
+        # Read once, so that the sha256 is that of the voxels, whoever writes to the file meanwhile.
+        content = _content(path)
+        with _open(path, io.BytesIO(content)) as stream:
             header, start = _read_header(stream, path)
-            shape, dtype, offset = _claims(header, path)
+            shape, dtype, offset = _claims(header, path, len(content))
             data = _read_voxels(stream, start, offset, shape, dtype, path)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise VolumeError(f"{path.name}: damaged gzip data ({error}); restore it from the original dataset") from error
@@ -80,7 +86,8 @@ def read_nifti(path: Path) -> Nifti:
     slope, inter = header.get_slope_inter()
     with np.errstate(all="ignore"):  # what overflows is infinite, which is refused later
         scaled: Array = apply_read_scaling(voxels, *(None if f is None else np.float64(f) for f in (slope, inter)))
-    return Nifti(scaled, _spacing(type(header), start, path), _affine(header, path))
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Nifti(scaled, _spacing(type(header), start, path), _affine(header, path), sha256)
 
 
 def read_shape(path: Path) -> tuple[int, int, int]:
@@ -90,19 +97,29 @@ def read_shape(path: Path) -> tuple[int, int, int]:
         VolumeError: as for :func:`read_nifti`.
     """
     try:
-        with _open(path) as stream:
+        with path.open("rb") as file, _open(path, file) as stream:
             header, _ = _read_header(stream, path)
     except (OSError, EOFError, zlib.error) as error:
         raise VolumeError(
             f"{path.name}: its header cannot be read ({error}); restore it from the original dataset"
         ) from error
-    return _claims(header, path)[0]
+    return _claims(header, path, path.stat().st_size)[0]
 
 
-def _open(path: Path) -> BinaryIO:
-    if path.stat().st_size == 0:
+def _content(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise VolumeError(
+            f"{path.name}: the file has {size} bytes, more than any frame takes; restore it from the original dataset"
+        )
+    return path.read_bytes()
+
+
+def _open(path: Path, file: BinaryIO) -> BinaryIO:
+    if not file.read(1):
         raise VolumeError(f"{path.name}: the file is empty (0 bytes); restore it from the original dataset")
-    return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+    file.seek(0)
+    return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if path.suffix == ".gz" else file
 
 
 def _read_header(stream: BinaryIO, path: Path) -> tuple[Header, bytes]:
@@ -122,7 +139,7 @@ def _read_header(stream: BinaryIO, path: Path) -> tuple[Header, bytes]:
     raise VolumeError(f"{path.name}: not a readable NIfTI file; restore it from the original dataset")
 
 
-def _claims(header: Header, path: Path) -> tuple[tuple[int, int, int], np.dtype[Any], int]:
+def _claims(header: Header, path: Path, on_disk: int) -> tuple[tuple[int, int, int], np.dtype[Any], int]:
     """Shape, dtype and place of the voxels as the header has them, if the file can hold as much."""
     shape, dtype, offset = header.get_data_shape(), header.get_data_dtype(), header.get_data_offset()
     if len(shape) != 3:
@@ -135,7 +152,7 @@ def _claims(header: Header, path: Path) -> tuple[tuple[int, int, int], np.dtype[
             f"{path.name}: voxels are of type {dtype}; integers or floating point of up to 64 bits are needed, "
             "as in the original dataset"
         )
-    claimed, on_disk = math.prod(shape) * dtype.itemsize, path.stat().st_size
+    claimed = math.prod(shape) * dtype.itemsize
     room = on_disk * DEFLATE_RATIO if path.suffix == ".gz" else on_disk
     if min(shape) < 1 or offset < header.sizeof_hdr or offset + claimed > min(room, MAX_BYTES):
         raise VolumeError(

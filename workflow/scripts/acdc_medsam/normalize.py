@@ -5,6 +5,7 @@ In: ACDC's raw folder of one patient. Out: ``volumes/`` and ``slices/`` with an 
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from skimage.exposure import cumulative_distribution
 from acdc_medsam import __version__
 from acdc_medsam.cohort import Frame, Patient, read_patient
 from acdc_medsam.dataset import LABELS, slice_name, volume_name
-from acdc_medsam.errors import VolumeError
-from acdc_medsam.files import index_row, remove_others, sha256_file, write_bytes, write_index
+from acdc_medsam.errors import CohortError, VolumeError
+from acdc_medsam.files import Written, remove_others, write_bytes
+from acdc_medsam.index import index_row, write_index
 from acdc_medsam.nifti import Nifti, read_nifti
 
 logger = logging.getLogger(__name__)
@@ -46,13 +48,23 @@ class Normalized:
 
 @dataclass(frozen=True)
 class Volume:
-    """A frame as read: image (Z, H, W) in the file's own dtype, label (Z, H, W) in {0, 1, 2, 3}."""
+    """A frame as read.
+
+    Attributes:
+        image: (Z, H, W) in the file's own dtype.
+        label: (Z, H, W) in {0, 1, 2, 3}.
+        spacing: (z, y, x) in mm.
+        affine: (4, 4), voxel to mm.
+        notes: Remarks on the header.
+        sources: Name -> hex sha256 of the image's and the label's file, in this order, of the bytes that were read.
+    """
 
     image: Array
     label: LabelImage
     spacing: tuple[float, float, float]
     affine: npt.NDArray[np.float64]
     notes: tuple[str, ...]
+    sources: dict[str, str]
 
 
 def normalize_intensities(volume: Array, percentile: float = 99.0) -> Normalized:
@@ -128,7 +140,8 @@ def read_frame(frame: Frame) -> Volume:
         )
     z, y, x = image.spacing[::-1]
     notes = _spacing_notes(frame.image.name, (z, y, x), image.affine)
-    return Volume(voxels, _labels(label, frame.label), (z, y, x), image.affine, notes)
+    sources = {frame.image.name: image.sha256, frame.label.name: label.sha256}
+    return Volume(voxels, _labels(label, frame.label), (z, y, x), image.affine, notes, sources)
 
 
 def _voxels(image: Nifti, path: Path) -> Array:
@@ -161,26 +174,34 @@ def _spacing_notes(name: str, spacing: tuple[float, ...], affine: npt.NDArray[np
     return (f"{name}: spacing (z, y, x) is {shown[0]} mm by pixdim, which is used, and {shown[1]} mm by the affine",)
 
 
-def normalize_patient(source: Path, index: Path, percentile: float, on_invalid: str) -> None:
+def normalize_patient(
+    source: Path, index: Path, percentile: float, on_invalid: str, announced: Mapping[str, str] | None = None
+) -> None:
     """Write a patient's H5 files to ``volumes/`` and ``slices/`` beside the index that lists them.
 
     What an earlier run left in the two folders is removed.
 
     Args:
-        source: the patient's raw folder.
-        index: the declared output, written last.
-        percentile: see :func:`normalize_intensities`.
+        source: The patient's raw folder.
+        index: The declared output, written last.
+        percentile: See :func:`normalize_intensities`.
         on_invalid: ``stop`` raises at a defect; ``exclude`` writes an empty index that says why.
+        announced: Name -> hex sha256 of each raw file as it was when the run was planned; None takes any.
 
     Raises:
-        CohortError, VolumeError: what is wrong, with patient and file.
+        CohortError, VolumeError: What is wrong, with patient and file.
     """
     patient = read_patient(source)
     kinds = (index.parent / "volumes", index.parent / "slices")
-    files, notes = list[Path](), list[str]()
+    for folder in kinds:
+        folder.mkdir(parents=True, exist_ok=True)
+    sources = {patient.sources[0].name: patient.info_sha256}
+    files = list[Written]()
+    notes = list[str]()
     try:
         for frame in patient.frames:
             volume = read_frame(frame)
+            sources |= volume.sources
             notes.extend(f"{patient.name}: {note}" for note in volume.notes)
             files.extend(_write_frame(patient, frame, volume, index.parent, percentile))
     except VolumeError as error:
@@ -193,14 +214,23 @@ def normalize_patient(source: Path, index: Path, percentile: float, on_invalid: 
         return
     for note in notes:
         logger.warning("%s", note)
-    remove_others(kinds, keep=files)
+    _refuse_changed(patient.name, sources, sources if announced is None else announced)
+    remove_others(kinds, keep=[file.path for file in files])
     # Named as below the raw folder, so that the index is the same wherever that folder lies.
-    sources = {str(file.relative_to(source.parents[1])): sha256_file(file) for file in patient.sources}
-    write_index(index, [index_row(file, index) for file in files], notes=notes, sources=sources)
+    below_raw = {str(file.relative_to(source.parents[1])): sources[file.name] for file in patient.sources}
+    write_index(index, [index_row(file, index) for file in files], notes=notes, sources=below_raw)
     logger.info("%s: %d files", patient.name, len(files))
 
 
-def _write_frame(patient: Patient, frame: Frame, volume: Volume, folder: Path, percentile: float) -> list[Path]:
+def _refuse_changed(patient: str, read: Mapping[str, str], announced: Mapping[str, str]) -> None:
+    changed = [name for name, sha256 in read.items() if announced.get(name) != sha256]
+    if changed:
+        raise CohortError(
+            f"{patient}: {', '.join(changed)} changed while the run was at work; run the same command again"
+        )
+
+
+def _write_frame(patient: Patient, frame: Frame, volume: Volume, folder: Path, percentile: float) -> list[Written]:
     try:
         normalized = normalize_intensities(volume.image, percentile)
     except VolumeError as error:
@@ -218,24 +248,22 @@ def _write_frame(patient: Patient, frame: Frame, volume: Volume, folder: Path, p
         "clip_level": normalized.clip_level,
         "raw_min": normalized.raw_min,
         "raw_max": normalized.raw_max,
-        "image_sha256": sha256_file(frame.image),
-        "label_sha256": sha256_file(frame.label),
+        "image_sha256": volume.sources[frame.image.name],
+        "label_sha256": volume.sources[frame.label.name],
         "software": f"acdc-medsam {__version__}",
     }
     path = folder / "volumes" / f"{volume_name(patient.name, frame.number)}.h5"
     # One chunk per slice: readers take whole slices.
-    write_h5(path, normalized.image, volume.label, attributes, chunks=(1, *volume.label.shape[1:]))
-    files = [path]
+    files = [write_h5(path, normalized.image, volume.label, attributes, chunks=(1, *volume.label.shape[1:]))]
     for number, (image, label) in enumerate(zip(normalized.image, volume.label, strict=True)):
         path = folder / "slices" / f"{slice_name(patient.name, frame.number, number)}.h5"
-        write_h5(path, image, label, attributes | {"slice_index": number}, chunks=label.shape)
-        files.append(path)
+        files.append(write_h5(path, image, label, attributes | {"slice_index": number}, chunks=label.shape))
     return files
 
 
 def write_h5(
     path: Path, image: FloatImage, label: LabelImage, attributes: dict[str, object], chunks: tuple[int, ...]
-) -> None:
+) -> Written:
     """Write ``image`` float32 and ``label`` uint8 of one shape, gzip-compressed; same input, same bytes."""
     # Made in memory: where the HDF5 library itself meets a full disk, it ends the process with a segmentation fault.
     with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
@@ -243,4 +271,4 @@ def write_h5(
         file.create_dataset("label", data=label, chunks=chunks, compression="gzip")
         file.attrs.update(attributes)
         file.flush()
-        write_bytes(path, file.id.get_file_image(), read_only=True)
+        return write_bytes(path, file.id.get_file_image(), read_only=True)

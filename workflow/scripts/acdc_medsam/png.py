@@ -1,5 +1,7 @@
 """Read the PNG files that the workflow makes."""
 
+import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -7,19 +9,40 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from acdc_medsam.errors import DatasetError
+from acdc_medsam.files import read_recorded
 
 MAX_PIXELS = 4096 * 4096
 """Largest image that ``images.size`` allows; a PNG that claims more is refused before it is decompressed."""
 
 
-def read_gray(path: Path) -> npt.NDArray[np.uint8]:
+@dataclass(frozen=True)
+class GrayFile:
+    """A PNG image that an earlier job made, and the hex sha256 that its file was recorded with."""
+
+    path: Path
+    sha256: str
+
+    def read(self) -> npt.NDArray[np.uint8]:
+        """Read the image as (H, W) uint8.
+
+        Raises:
+            DatasetError: It is not what was made.
+        """
+        return read_gray(self.path, read_recorded(self.path, self.sha256))
+
+
+def read_gray(path: Path, data: bytes | None = None) -> npt.NDArray[np.uint8]:
     """Read an 8-bit grayscale PNG as (H, W) uint8.
 
+    Args:
+        path: The file.
+        data: Its content, where it was read already.
+
     Raises:
-        DatasetError: it cannot be read, is not 8-bit gray, or has more than MAX_PIXELS.
+        DatasetError: It cannot be read, is not 8-bit gray, or has more than MAX_PIXELS.
     """
     try:
-        with Image.open(path, formats=("PNG",)) as image:
+        with Image.open(path if data is None else io.BytesIO(data), formats=("PNG",)) as image:
             if image.mode != "L":
                 raise DatasetError(
                     f"{path}: mode {image.mode} instead of 8-bit grayscale; delete it and run the workflow again"

@@ -19,52 +19,59 @@ from typing import Any
 
 from acdc_medsam import __version__
 from acdc_medsam.dataset import volume_of
-from acdc_medsam.files import read_index_comments, read_table, sha256_file, write_bytes
+from acdc_medsam.files import read_sealed, write_bytes
+from acdc_medsam.index import index_row, read_index_comments, read_records, write_index
 
 logger = logging.getLogger(__name__)
 
 NAME = "provenance.json"
-FORMAT = 1
+FORMAT = 2
 """Raised when a reader of an older format would misunderstand the file."""
 
 PACKAGES = ("h5py", "nibabel", "numpy", "pillow", "scikit-image", "segment-anything", "snakemake", "torch")
 """Packages that the numbers in the dataset depend on, and the workflow's engine."""
 
 Entry = dict[str, Any]
-"""``bytes`` and ``sha256`` of a file, and ``from``, the names of what it was made from."""
+"""``bytes`` and ``sha256`` of a file, ``from``, the names of what it was made from, and ``by``, what made it."""
 
 
 @dataclass(frozen=True)
 class Indexes:
-    """What the earlier stages wrote down: the index of published files, and of H5 files and embeddings per job.
+    """What the earlier stages wrote down of the files that they made.
 
-    ``embeddings`` is empty for a dataset without embeddings.
+    Attributes:
+        published: The index of published files.
+        h5: The patients' indexes of H5 files.
+        embeddings: The tables of all batches; none for a dataset without embeddings.
+        documents: The indexes of checks, report and card.
     """
 
     published: Path
     h5: Sequence[Path]
     embeddings: Sequence[Path]
+    documents: Sequence[Path]
 
 
 def trace_files(indexes: Indexes, output: Path, dataset: Path) -> tuple[dict[str, Entry], dict[str, Entry]]:
     """Work out what each published file was made from, from the indexes alone.
 
     Args:
-        indexes: of the earlier stages.
-        output: root of the published layout.
+        indexes: What the earlier stages wrote down.
+        output: Root of the published layout.
         dataset: ``data/ACDC`` below it.
 
     Returns:
         Files, named as below ``dataset``; and everything that they were made from: H5 files, named as below
         ``output``, raw files as below ``raw/``, weights as below ``weights/``.
     """
+    made_by = {row["slice"]: row["maker"] for table in indexes.embeddings for row in read_sealed(table)}
     weights, raw = _sources(indexes.embeddings, "weights"), _sources(indexes.h5, "raw")
     raw_names = {PurePosixPath(name).name.split(".")[0]: name for name in raw if not name.endswith("/Info.cfg")}
     origins, files = weights | raw, dict[str, Entry]()
     published = {}
-    for row in read_table(indexes.published):
-        path = PurePosixPath(os.path.relpath(indexes.published.parent / row["file"], output))
-        published[path] = {"bytes": int(row["bytes"]), "sha256": row["sha256"]}
+    for written, _ in read_records(indexes.published):
+        path = PurePosixPath(os.path.relpath(written.path, output))
+        published[path] = {"bytes": written.bytes, "sha256": written.sha256}
     volumes = {path.stem: str(path) for path in published if path.parent.name.endswith("_volumes")}
     for path, entry in published.items():
         if path.suffix == ".h5":
@@ -73,10 +80,14 @@ def trace_files(indexes: Indexes, output: Path, dataset: Path) -> tuple[dict[str
             origins[str(path)] = entry | {"from": [image, label, info]}
             continue
         name = path.relative_to(os.path.relpath(dataset, output))
+        if path.suffix == ".tsv":
+            files[str(name)] = entry
+            continue
         if path.suffix == ".png":
             made_from = [volumes[volume_of(path.stem)]]
         elif path.parent.name == "image_embeddings":
             made_from = [str(name.parents[1] / "images" / f"{path.stem}.png"), *weights]
+            entry = entry | {"by": made_by[path.stem]}
         else:
             made_from = list(weights)
         files[str(name)] = entry | {"from": made_from}
@@ -130,8 +141,8 @@ def render(content: Mapping[str, Any]) -> bytes:
 
 def write_provenance(
     indexes: Indexes,
-    documents: Sequence[Path],
     provenance: Path,
+    index: Path,
     output: Path,
     configuration: Mapping[str, Any],
     code: Mapping[str, str],
@@ -139,26 +150,33 @@ def write_provenance(
 ) -> None:
     """Write ``provenance.json``. All that differs between two equal runs stands under its key ``written``.
 
+    ``software`` and ``versions`` are those of this run. What made embeddings, which may be from an earlier one, stands
+    under ``makers``, as it was written down when they were encoded.
+
     Args:
-        indexes: of the earlier stages.
-        documents: manifest, checks, report, card and so on, all beside ``provenance``.
-        provenance: declared output.
+        indexes: What the earlier stages wrote down.
+        provenance: Declared output.
+        index: Declared output, the index of ``provenance``.
         output: root of the published layout.
         configuration: the keys that the files depend on.
         code: stage -> hash of the modules that it used.
         project: root of the workflow's own folder.
     """
     files, origins = trace_files(indexes, output, provenance.parent)
-    files |= {path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in documents}
+    documents = (written for path in indexes.documents for written, _ in read_records(path))
+    files |= {written.path.name: {"bytes": written.bytes, "sha256": written.sha256} for written in documents}
+    makers = {name: facts for table in indexes.embeddings for name, facts in read_index_comments(table).makers.items()}
     content: dict[str, Any] = {
         "format": FORMAT,
         "software": {"name": "acdc-medsam", "version": __version__, **git_commit(project), "code": dict(code)},
         "versions": software_versions(),
+        "makers": dict(sorted(makers.items())),
         "configuration": dict(configuration),
         "files": dict(sorted(files.items())),
         "origins": dict(sorted(origins.items())),
     }
     time = datetime.now(UTC).isoformat(timespec="seconds")
     content["written"] = {"time": time, "sha256": content_digest(content, time)}
-    write_bytes(provenance, render(content))
+    written = write_bytes(provenance, render(content))
+    write_index(index, [index_row(written, index)])
     logger.info("%d files, made from %d", len(files), len(origins))

@@ -10,20 +10,13 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from acdc_medsam.dataset import SPLITS, SUBSETS
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import (
-    Row,
-    atomic_path,
-    read_index_comments,
-    read_table,
-    sha256_file,
-    write_index,
-    write_table,
-)
+from acdc_medsam.files import REPAIR, Row, Written, atomic_path, read_sealed, sha256_file, write_table
+from acdc_medsam.index import index_row, read_index_comments, read_records, write_index
 from acdc_medsam.render import PIXEL_COLUMNS
 
 logger = logging.getLogger(__name__)
@@ -60,7 +53,8 @@ MANIFEST_COLUMNS = (
 class Sources:
     """What a dataset is published from; lists are in the order of patients or batches.
 
-    ``embeddings`` is empty and ``encoding``, the positional encoding, None for a dataset without embeddings.
+    ``embeddings`` is empty and ``encoding``, the index of the positional encoding, None for a dataset without
+    embeddings.
     """
 
     h5: Sequence[Path]
@@ -69,19 +63,6 @@ class Sources:
     split: Path
     embeddings: Sequence[Path] = ()
     encoding: Path | None = None
-
-
-@dataclass(frozen=True)
-class Item:
-    """A file to publish: where it lies, with its size and sha256 as its own index has them."""
-
-    source: Path
-    bytes: str
-    sha256: str
-
-    def index_row(self, target: Path, index: Path) -> Row:
-        """Describe the published file as a row of ``index``, without reading it again."""
-        return {"file": os.path.relpath(target, index.parent), "bytes": self.bytes, "sha256": self.sha256}
 
 
 def h5_folder(subset: str, kind: str) -> Path:
@@ -106,28 +87,29 @@ def published_splits(slices: Sequence[Mapping[str, str]]) -> list[str]:
     return [split for split in SPLITS if split != "test" or any(row["split"] == "test" for row in slices)]
 
 
-def plan_files(sources: Sources) -> tuple[dict[Path, Item], list[Row]]:
+def plan_files(sources: Sources) -> tuple[dict[Path, Written], list[Row]]:
     """Work out what is published where.
 
     Returns:
-        Published path, relative to the output folder -> item; and the rows of the manifest.
+        Published path, relative to the output folder -> record of its source; and the rows of the manifest.
 
     Raises:
         DatasetError: a table names a file that has gone.
     """
-    splits = {row["slice"]: row for row in read_table(sources.split)}
-    embeddings = {row["slice"]: (row, table) for table in sources.embeddings for row in read_table(table)}
-    png = _index_items(sources.png)
-    plan, manifest = dict[Path, Item](), list[Row]()
-    for row in (row for table in sources.slices for row in read_table(table)):
+    splits = {row["slice"]: row for row in read_sealed(sources.split)}
+    embeddings = {row["slice"]: (written, row) for table in sources.embeddings for written, row in whole_records(table)}
+    png = _by_name(sources.png)
+    plan = dict[Path, Written]()
+    manifest = list[Row]()
+    for row in (row for table in sources.slices for row in read_sealed(table)):
         name, split = row["slice"], splits[row["slice"]]["split"]
         for kind in ("images", "masks"):
             plan[image_folder(split, kind) / f"{name}.png"] = png[kind, f"{name}.png"]
         line = row | splits[name]
         if sources.embeddings:
-            embedding, table = embeddings[name]
+            written, embedding = embeddings[name]
             path = image_folder(split, "image_embeddings") / f"{name}.pt"
-            plan[path] = _item(embedding, table)
+            plan[path] = written
             line |= {
                 "embedding": str(path.relative_to(DATASET)),
                 "embedding_digest": embedding["digest"],
@@ -138,31 +120,41 @@ def plan_files(sources: Sources) -> tuple[dict[Path, Item], list[Row]]:
     return plan, manifest
 
 
-def _index_items(indexes: Sequence[Path]) -> dict[tuple[str, str], Item]:
-    """(kind, file name) -> item, the kind being the name of the folder that the file lies in."""
-    items = {}
-    for index in indexes:
-        for row in read_table(index):
-            file = Path(row["file"])
-            items[file.parent.name, file.name] = _item(row, index)
-    return items
+def _by_name(indexes: Sequence[Path]) -> dict[tuple[str, str], Written]:
+    """(kind, file name) -> record, the kind being the name of the folder that the file lies in."""
+    records = (written for index in indexes for written, _ in whole_records(index))
+    return {(written.path.parent.name, written.path.name): written for written in records}
 
 
-def _item(row: Row, index: Path) -> Item:
-    source = Path(os.path.normpath(index.parent / row["file"]))
-    if not source.is_file():
-        raise DatasetError(
-            f"{index} names {source}, which has gone; delete {index} and run the workflow again to make it anew"
-        )
-    return Item(source, row["bytes"], row["sha256"])
+def whole_records(index: Path) -> list[tuple[Written, Row]]:
+    """The record and the row of each file that an index names.
+
+    Raises:
+        DatasetError: A file has gone or is no longer what was made.
+    """
+    records = read_records(index)
+    for written, _ in records:
+        try:
+            status = written.path.stat()
+        except OSError as error:
+            raise DatasetError(f"{index} names {written.path}, which has gone; {REPAIR}") from error
+        untouched = (status.st_size, status.st_mtime_ns) == (written.bytes, written.mtime_ns)
+        if not untouched and sha256_file(written.path) != written.sha256:
+            raise DatasetError(f"{index} names {written.path}, which has changed since it was made; {REPAIR}")
+    return records
 
 
-def plan_h5(h5: Sequence[Path], subsets: Mapping[str, str]) -> dict[Path, Item]:
-    """Work out where the H5 files go: published path -> item. ``subsets``: patient -> training or testing."""
+def plan_h5(h5: Sequence[Path], subsets: Mapping[str, str]) -> dict[Path, Written]:
+    """Work out where the H5 files go: published path -> record of its source.
+
+    Args:
+        h5: The patients' indexes of H5 files.
+        subsets: Patient -> ``training`` or ``testing``.
+    """
     plan = {}
     for index in h5:
-        for (kind, name), item in _index_items([index]).items():
-            plan[h5_folder(subsets[index.parent.name], kind) / name] = item
+        for (kind, name), written in _by_name([index]).items():
+            plan[h5_folder(subsets[index.parent.name], kind) / name] = written
     return plan
 
 
@@ -209,7 +201,7 @@ def _is_published(source: Path, target: Path, mode: str) -> bool:
     return mode != "hard" and (ours.st_size, ours.st_mtime_ns) == (theirs.st_size, theirs.st_mtime_ns)
 
 
-def remove_unplanned(output: Path, plan: Mapping[Path, Item]) -> None:
+def remove_unplanned(output: Path, plan: Mapping[Path, Written]) -> None:
     """Remove what an earlier run published and this one does not; files of other names stay."""
     folders = [h5_folder(subset, kind) for subset in SUBSETS for kind in H5_KINDS]
     folders += expected_folders(SPLITS, with_embeddings=True)
@@ -246,27 +238,26 @@ def publish_dataset(
         left_out: why patients of the raw folder never entered the workflow, a line each.
         output: root of the published layout.
         manifest: declared output, one row per slice with MANIFEST_COLUMNS.
-        index: declared output, every published file; written last.
+        index: declared output, every published file and the manifest; written last.
         link: see :func:`link_file`.
     """
     plan, rows = plan_files(sources)
     plan |= plan_h5(sources.h5, subsets)
     if sources.encoding is not None:
-        plan[POSITIONAL_ENCODING] = _whole_file(sources.encoding)
+        plan[POSITIONAL_ENCODING], _ = whole_records(sources.encoding)[0]
     remove_unplanned(output, plan)
     make_folders(output, expected_folders(published_splits(rows), bool(sources.embeddings)))
-    for target, item in plan.items():
-        link_file(item.source, output / target, link)
-    write_table(manifest, MANIFEST_COLUMNS, rows)
+    files = list[Written]()
+    for target, written in plan.items():
+        link_file(written.path, output / target, link)
+        files.append(replace(written, path=output / target))
+    files.append(write_table(manifest, MANIFEST_COLUMNS, rows))
+
     comments = [read_index_comments(path) for path in sources.png]
     write_index(
         index,
-        [item.index_row(output / target, index) for target, item in plan.items()],
+        [index_row(file, index) for file in files],
         left_out=[*left_out, *(text for comment in comments for text in comment.left_out)],
         notes=[text for comment in comments for text in comment.notes],
     )
     logger.info("%d files published, %d slices", len(plan), len(rows))
-
-
-def _whole_file(path: Path) -> Item:
-    return Item(path, str(path.stat().st_size), sha256_file(path))

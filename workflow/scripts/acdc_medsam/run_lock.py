@@ -47,6 +47,22 @@ class RunLock:
         self.after_failure = os.fstat(descriptor).st_size > 0
         return True
 
+    def is_free(self) -> bool:
+        """Whether no run is at work; nothing is made or locked to find out."""
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # the file system has no locks
+            return True
+        finally:
+            os.close(descriptor)
+        return True
+
     def hold(self, patience: float = 10) -> None:
         """Take the lock until :meth:`end` or the end of the process.
 

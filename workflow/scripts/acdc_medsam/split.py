@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import Row, read_table, write_table
+from acdc_medsam.files import Row, read_sealed, write_table
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def split_dataset(tables: Sequence[Path], table: Path, unit: str, validation: fl
     Raises:
         DatasetError: there is no slice at all.
     """
-    slices = [row for path in tables for row in read_table(path)]
+    slices = [row for path in tables for row in read_sealed(path)]
     if not slices:
         raise DatasetError(
             "no slice is left to make a dataset of: every patient is left out, or no label holds a structure; "
@@ -122,6 +122,6 @@ def split_dataset(tables: Sequence[Path], table: Path, unit: str, validation: fl
     rows = assign_splits(slices, unit, validation, seed, stratify)
     if validation and not any(row["split"] == "val" for row in rows):
         logger.warning("nothing goes to val: there are fewer than two training %ss to divide", unit)
-    write_table(table, SPLIT_COLUMNS, rows)
+    write_table(table, SPLIT_COLUMNS, rows, sealed=True)
     counts = Counter(row["split"] for row in rows)
     logger.info("slices per split: %s", ", ".join(f"{split} {number}" for split, number in counts.items()))

@@ -25,7 +25,8 @@ from acdc_medsam.checks import H5_AGREES, NOT_EMPTY, OF_EMBEDDINGS, Checks, Expe
 from acdc_medsam.code_hash import code_hash
 from acdc_medsam.dataset import SUBSETS, volume_name
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import Row, index_row, read_index_comments, read_table, write_bytes, write_index
+from acdc_medsam.files import Row, read_recorded, read_table, write_bytes
+from acdc_medsam.index import index_row, read_index_comments, read_records, write_index
 from acdc_medsam.publish import DATASET, h5_folder
 from acdc_medsam.sound_items import SoundItems
 
@@ -35,13 +36,20 @@ SHOWN_FAILURES = 5
 """Failed items of a check that an error message names; quality.json has them all."""
 
 
-def run_checks(output: Path, expected: Expectations, threads: int, remembered: Path) -> Checks:
-    """Run every check on a published dataset; its files are read by ``threads`` threads.
+def run_checks(output: Path, published: Path, expected: Expectations, threads: int, remembered: Path) -> Checks:
+    """Run every check on a published dataset.
 
-    Slices and volumes that an earlier run found sound, and whose files have not changed since, are not read again;
-    ``remembered`` is the file that says which.
+    Slices and volumes that an earlier run found sound, and whose files have not changed since, are not read again.
+
+    Args:
+        output: Root of the published layout.
+        published: The index of published files, with the record of each.
+        expected: What the configuration asked for.
+        threads: Number of threads that read files.
+        remembered: File that says which items earlier runs found sound.
     """
     root = output / DATASET
+    records = {written.path: written.sha256 for written, _ in read_records(published)}
     rows = read_table(root / "manifest.tsv")
     by_name = {row["slice"]: row for row in rows}
     folders = [output / h5_folder(subset, "volumes") for subset in SUBSETS]
@@ -50,12 +58,14 @@ def run_checks(output: Path, expected: Expectations, threads: int, remembered: P
     sound = SoundItems(remembered, f"{expected} {code_hash(Path(check_files.__file__))}")
 
     def look_at_slice(row: Row) -> list[Finding]:
-        return sound.look(row["slice"], slice_files(root, row), row, lambda: check_slice(root, row, expected))
+        files = slice_files(root, row)
+        facts = (row, [records.get(file) for file in files])
+        return sound.look(row["slice"], files, facts, lambda: check_slice(root, row, expected, records))
 
     def look_at_volume(path: Path) -> list[Finding]:
         files = volume_files(output, path, by_name)
-        facts = [by_name.get(file.stem) for file in files]
-        return sound.look(path.stem, files, facts, lambda: check_volume(output, path, by_name, expected))
+        facts = [(by_name.get(file.stem), records.get(file)) for file in files]
+        return sound.look(path.stem, files, facts, lambda: check_volume(output, path, by_name, expected, records))
 
     with ThreadPoolExecutor(threads) as pool:
         _record(checks, pool.map(look_at_slice, rows))
@@ -67,7 +77,8 @@ def run_checks(output: Path, expected: Expectations, threads: int, remembered: P
     check_folders(output, rows, expected, checks)
     if expected.embeddings:
         files = positional_encodings(output)
-        _record(checks, [sound.look("encoding", files, files, lambda: check_positional_encoding(output))])
+        facts = (files, [records.get(file) for file in files])
+        _record(checks, [sound.look("encoding", files, facts, lambda: check_positional_encoding(output, records))])
     else:
         for name in OF_EMBEDDINGS:
             checks[name].skipped = "the dataset was made without embeddings (encoder.name: none)"
@@ -101,7 +112,7 @@ def verify_dataset(
         expected: what the configuration asked for.
         threads: number of reading threads.
     """
-    checks = run_checks(output, expected, threads, index.with_name("sound_items.json"))
+    checks = run_checks(output, published, expected, threads, index.with_name("sound_items.json"))
     comments = read_index_comments(published)
     splits = Counter(row["split"] for row in read_table(output / DATASET / "manifest.tsv"))
     result: dict[str, Any] = {
@@ -112,18 +123,24 @@ def verify_dataset(
         "left_out": comments.left_out,
         "notes": comments.notes,
     }
-    write_bytes(quality, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
-    write_index(index, [index_row(quality, index)])
+    written = write_bytes(quality, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
+    write_index(index, [index_row(written, index)])
     logger.info("%d checks, %s", len(checks), "all passed" if checks.passed else "some failed")
 
 
-def accept_dataset(quality: Path, accepted: Path) -> None:
-    """Write ``accepted`` if every check passed.
+def accept_dataset(verified: Path, accepted: Path) -> None:
+    """Write down that the dataset was accepted, if every check passed.
+
+    Args:
+        verified: The index of ``quality.json``.
+        accepted: Declared output, the index of the ``quality.json`` that was accepted.
 
     Raises:
-        DatasetError: which checks failed, on which items, and why.
+        DatasetError: Which checks failed, on which items, and why.
     """
-    result = json.loads(quality.read_text(encoding="utf-8"))
+    record, _ = read_records(verified)[0]
+    quality = record.path
+    result = json.loads(read_recorded(quality, record.sha256))
     lines = []
     for name, check in result["checks"].items():
         failed = check["failed"]
@@ -134,4 +151,4 @@ def accept_dataset(quality: Path, accepted: Path) -> None:
             lines.append(f"    and {len(failed) - SHOWN_FAILURES} more, all in {quality}")
     if lines:
         raise DatasetError("the dataset did not pass:\n" + "\n".join(lines))
-    write_bytes(accepted, f"{len(result['checks'])} checks passed\n".encode())
+    write_index(accepted, [index_row(record, accepted)], notes=[f"{len(result['checks'])} checks passed"])

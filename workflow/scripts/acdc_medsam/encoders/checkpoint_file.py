@@ -21,11 +21,17 @@ def require_file(checkpoint: Path, spec: EncoderSpec) -> None:
         )
 
 
-def checked_sha256(checkpoint: Path, spec: EncoderSpec, expected: str | None) -> str:
+def checked_sha256(checkpoint: Path, spec: EncoderSpec, expected: str | None, announced: str | None = None) -> str:
     """Hex sha256 of a checkpoint.
 
+    Args:
+        checkpoint: File of weights.
+        spec: The encoder that they are for.
+        expected: Configured hex sha256 of the file; None takes any.
+        announced: Hex sha256 of the file as it was when the run was planned; None takes any.
+
     Raises:
-        CheckpointError: the file is missing or unreadable, or ``expected`` is given and is another sha256.
+        CheckpointError: The file is missing or unreadable, or has another sha256 than ``expected`` or ``announced``.
     """
     require_file(checkpoint, spec)
     actual = reading(checkpoint, sha256_file)
@@ -34,6 +40,8 @@ def checked_sha256(checkpoint: Path, spec: EncoderSpec, expected: str | None) ->
             f"{checkpoint} is not the file that is configured: its sha256 is {actual}, encoder.sha256 says {expected}; "
             f"get the file again ({spec.published_at}), or correct encoder.sha256"
         )
+    if announced is not None and actual != announced:
+        raise CheckpointError(f"{checkpoint} changed while the run was at work; run the same command again")
     return actual
 
 

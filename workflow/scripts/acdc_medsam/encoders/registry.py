@@ -7,6 +7,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
+DEVICES = ("cpu", "cuda")
+"""Kinds of device that round differently: with low precision a GPU's attention rounds the position bias too."""
+
 NUMERICS_VERSION = 2
 """Raised whenever the embeddings of the same image by the same weights change, so that none are mixed."""
 
@@ -77,13 +80,14 @@ ENCODERS = {
 """Name -> encoder."""
 
 
-def fingerprint(name: str, weights_sha256: str, precision: str) -> str:
+def fingerprint(name: str, weights_sha256: str, precision: str, device: str) -> str:
     """Hex sha256 over everything that an embedding depends on besides the image.
 
     Args:
         name: an encoder's name.
         weights_sha256: hex sha256 of the checkpoint file.
         precision: ``encoder.precision`` of the configuration.
+        device: One of DEVICES.
 
     Raises:
         KeyError: ``name`` is none of ENCODERS.
@@ -93,6 +97,7 @@ def fingerprint(name: str, weights_sha256: str, precision: str) -> str:
         "encoder": name,
         "weights": weights_sha256.lower(),
         "precision": precision,
+        "device": device,
         "normalization": spec.normalization,
         "input_size": spec.input_size,
         "numerics": NUMERICS_VERSION,

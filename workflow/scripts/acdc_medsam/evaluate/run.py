@@ -21,7 +21,8 @@ from acdc_medsam.evaluate.measures import compare, overlap
 from acdc_medsam.evaluate.predict import Predict, to_labels, with_boxes, without_prompts
 from acdc_medsam.evaluate.summary import Record, ejection_fractions, mean, summarize
 from acdc_medsam.evaluate.volumes import Label, Truth, largest_part, read_truth, to_volume, write_nifti
-from acdc_medsam.files import index_row, sha256_file, write_bytes, write_index
+from acdc_medsam.files import sha256_file, take_record, write_bytes
+from acdc_medsam.index import index_row, write_index
 from acdc_medsam.publish import h5_folder
 from acdc_medsam.render import resize_label
 from acdc_medsam.report.results import WAYS
@@ -115,7 +116,7 @@ def evaluate_model(
     write_bytes(out / "metrics.json", (json.dumps(metrics, indent=1) + "\n").encode())
     if index is not None:
         files += [out / "metrics.json", *sorted((out / "cases").glob("*.png"))]
-        write_index(index, [index_row(file, index) for file in files])
+        write_index(index, [index_row(take_record(file), index) for file in files])
     return metrics
 
 

@@ -1,13 +1,15 @@
 """What all exports share: the split of whole patients, and a folder that holds no files of an earlier export."""
 
-import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from acdc_medsam.citation import NOTICE, NOTICE_NAME
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import Row, index_row, read_table, write_bytes, write_index
+from acdc_medsam.files import Row, Written, write_bytes
+from acdc_medsam.index import index_row, write_index
+from acdc_medsam.publish import link_file
 
 OWN_NAME = re.compile(
     r"patient\d{3,}_frame\d{2,}\w*\.(h5|nii\.gz|png|pt)|(train|val|test)(-\d{6}\.tar|(_slices)?\.list)|\..*\.tmp"
@@ -31,25 +33,32 @@ def split_of_patients(rows: Sequence[Row]) -> dict[str, str]:
     return splits
 
 
-def published_digests(published: Path) -> Mapping[Path, str]:
-    """Published file -> sha256, from the index of published files."""
-    return {Path(os.path.normpath(published.parent / row["file"])): row["sha256"] for row in read_table(published)}
+def link_published(record: Written, target: Path, link: str) -> Written:
+    """Link a published file into an export; returns the record under its new name.
+
+    Args:
+        record: What the index of published files says of the file.
+        target: Its name in the export.
+        link: See :func:`acdc_medsam.publish.link_file`.
+    """
+    link_file(record.path, target, link)
+    return replace(record, path=target)
 
 
-def close_export(folder: Path, index: Path, files: Mapping[Path, str | None]) -> None:
+def close_export(folder: Path, index: Path, files: Sequence[Written]) -> None:
     """Add licence and citation, remove what an earlier export left, and write the export's index.
 
     Args:
-        folder: of the export.
-        index: declared output.
-        files: every file of the export -> its sha256, None where it is not known yet.
+        folder: Folder of the export.
+        index: Declared output.
+        files: The record of every file of the export.
     """
-    notice = folder / NOTICE_NAME
-    write_bytes(notice, NOTICE.encode())
+    notice = write_bytes(folder / NOTICE_NAME, NOTICE.encode())
+    kept = {file.path for file in files}
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir() and not path.is_symlink():
             if not any(path.iterdir()):
                 path.rmdir()
-        elif path not in files and OWN_NAME.fullmatch(path.name):
+        elif path not in kept and OWN_NAME.fullmatch(path.name):
             path.unlink()
-    write_index(index, [index_row(file, index, sha256) for file, sha256 in {**files, notice: None}.items()])
+    write_index(index, [index_row(file, index) for file in (*files, notice)])

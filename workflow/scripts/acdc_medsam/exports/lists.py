@@ -10,9 +10,9 @@ from collections import defaultdict
 from pathlib import Path
 
 from acdc_medsam.dataset import SPLITS, volume_of
-from acdc_medsam.exports.folder import close_export, published_digests, split_of_patients
-from acdc_medsam.files import read_table, write_bytes
-from acdc_medsam.publish import link_file
+from acdc_medsam.exports.folder import close_export, link_published, split_of_patients
+from acdc_medsam.files import Written, read_table, write_bytes
+from acdc_medsam.index import read_records
 from acdc_medsam.split import rank
 
 logger = logging.getLogger(__name__)
@@ -32,22 +32,22 @@ def export_lists(manifest: Path, published: Path, folder: Path, index: Path, lin
     Raises:
         DatasetError: the split is by slice, not by patient.
     """
-    splits, lists = split_of_patients(read_table(manifest)), defaultdict[str, list[str]](list)
-    files = dict[Path, str | None]()
+    splits = split_of_patients(read_table(manifest))
+    lists = defaultdict[str, list[str]](list)
+    files = list[Written]()
     by_patient = defaultdict(list)
-    for source, sha256 in published_digests(published).items():
-        if source.suffix == ".h5":
-            by_patient[source.name.split("_")[0]].append((source, sha256))
+    for record, _ in read_records(published):
+        if record.path.suffix == ".h5":
+            by_patient[record.path.name.split("_")[0]].append(record)
     for patient in rank(splits, seed):
-        for source, sha256 in by_patient[patient]:
+        for record in by_patient[patient]:
+            source = record.path
             whole = source.stem == volume_of(source.stem)
             target = folder / "data" / ("" if whole else "slices") / source.name
-            link_file(source, target, link)
-            files[target] = sha256
+            files.append(link_published(record, target, link))
             lists[splits[patient] + ("" if whole else "_slices")].append(source.stem)
     for name in (split + ending for split in SPLITS for ending in ("", "_slices")):
         path = folder / f"{name}.list"
-        write_bytes(path, "".join(f"{item}\n" for item in lists[name]).encode())
-        files[path] = None
+        files.append(write_bytes(path, "".join(f"{item}\n" for item in lists[name]).encode()))
     close_export(folder, index, files)
     logger.info("%s", ", ".join(f"{name} {len(items)}" for name, items in lists.items()))

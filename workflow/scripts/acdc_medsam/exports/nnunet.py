@@ -5,22 +5,25 @@ files; it has one entry, the dataset's own split, which is nnU-Net's fold 0.
 """
 
 import gzip
+import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from acdc_medsam import citation
 from acdc_medsam.dataset import LABELS
+from acdc_medsam.errors import DatasetError
 from acdc_medsam.exports.folder import close_export, split_of_patients
-from acdc_medsam.files import read_table, write_bytes
-from acdc_medsam.publish import link_file
+from acdc_medsam.files import Written, read_table, write_bytes
 
 logger = logging.getLogger(__name__)
 
 
-def export_nnunet(manifest: Path, volumes: Sequence[Path], folder: Path, index: Path) -> None:
+def export_nnunet(
+    manifest: Path, volumes: Sequence[Path], announced: Mapping[str, str], folder: Path, index: Path
+) -> None:
     """Copy images and labels and write ``dataset.json`` and ``splits_final.json``.
 
     Files are copied, because whoever edits a linked one edits the raw data.
@@ -28,13 +31,15 @@ def export_nnunet(manifest: Path, volumes: Sequence[Path], folder: Path, index: 
     Args:
         manifest: ``manifest.tsv`` of the published dataset.
         volumes: raw images and labels (``_gt``) of all patients, ``.nii.gz``, or ``.nii``, which are compressed.
+        announced: Path -> hex sha256 of each of them as it was when the run was planned.
         folder: ``Dataset027_ACDC`` of the export.
-        index: declared output.
+        index: Declared output.
 
     Raises:
-        DatasetError: the split is by slice, not by patient.
+        DatasetError: The split is by slice, not by patient, or a file changed meanwhile.
     """
-    splits, files = split_of_patients(read_table(manifest)), dict[Path, str | None]()
+    splits = split_of_patients(read_table(manifest))
+    files = list[Written]()
     cases: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     for source in volumes:
         patient, stem = source.parent.name, source.name.split(".")[0]
@@ -46,15 +51,14 @@ def export_nnunet(manifest: Path, volumes: Sequence[Path], folder: Path, index: 
         else:
             target = folder / f"images{part}" / f"{stem}_0000.nii.gz"
             cases[splits[patient]].append(stem)
-        if source.name.endswith(".gz"):
-            link_file(source, target, "copy")
-        else:
-            write_bytes(target, gzip.compress(source.read_bytes(), mtime=0), read_only=True)
-        files[target] = None
+        data = source.read_bytes()
+        if hashlib.sha256(data).hexdigest() != announced[str(source)]:
+            raise DatasetError(f"{source} changed while the run was at work; run the same command again")
+        compressed = data if source.name.endswith(".gz") else gzip.compress(data, mtime=0)
+        files.append(write_bytes(target, compressed, read_only=True))
     split = {name: sorted(cases[name]) for name in ("train", "val")}
     for name, content in (("dataset.json", _dataset(sum(map(len, split.values())))), ("splits_final.json", [split])):
-        write_bytes(folder / name, (json.dumps(content, indent=2) + "\n").encode())
-        files[folder / name] = None
+        files.append(write_bytes(folder / name, (json.dumps(content, indent=2) + "\n").encode()))
     close_export(folder, index, files)
     logger.info("%s", ", ".join(f"{name} {len(items)}" for name, items in cases.items()))
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from acdc_medsam.dataset import LABELS
-from acdc_medsam.exports.folder import close_export, published_digests
-from acdc_medsam.files import read_table
-from acdc_medsam.png import read_gray
-from acdc_medsam.publish import link_file
+from acdc_medsam.exports.folder import close_export, link_published
+from acdc_medsam.files import Written, read_table
+from acdc_medsam.index import read_records
+from acdc_medsam.png import GrayFile
 from acdc_medsam.render import write_png
 
 logger = logging.getLogger(__name__)
@@ -28,10 +28,13 @@ def export_structures(manifest: Path, published: Path, folder: Path, index: Path
         index: declared output.
         link: see :func:`acdc_medsam.publish.link_file`.
     """
-    root, digests, files = manifest.parent, published_digests(published), dict[Path, str | None]()
+    root = manifest.parent
+    records = {record.path: record for record, _ in read_records(published)}
+    files = list[Written]()
     for row in read_table(manifest):
-        name, split = f"{row['slice']}.png", row["split"]
-        label = read_gray(root / split / "masks" / name)
+        name = f"{row['slice']}.png"
+        split = row["split"]
+        label = GrayFile(root / split / "masks" / name, row["mask_sha256"]).read()
         same = {"images": root / split / "images" / name}
         if row["embedding"]:
             same["image_embeddings"] = root / row["embedding"]
@@ -39,11 +42,9 @@ def export_structures(manifest: Path, published: Path, folder: Path, index: Path
             mask = (label == value).astype(np.uint8)
             if not mask.any():
                 continue
-            write_png(folder / split / structure / "masks" / name, mask)
-            files[folder / split / structure / "masks" / name] = None
+            files.append(write_png(folder / split / structure / "masks" / name, mask))
             for kind, source in same.items():
                 target = folder / split / structure / kind / source.name
-                link_file(source, target, link)
-                files[target] = digests[source]
+                files.append(link_published(records[source], target, link))
     close_export(folder, index, files)
     logger.info("%d files", len(files))

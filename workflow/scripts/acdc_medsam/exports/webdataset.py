@@ -13,7 +13,7 @@ from pathlib import Path
 
 from acdc_medsam.dataset import SPLITS
 from acdc_medsam.exports.folder import close_export
-from acdc_medsam.files import Row, atomic_path, read_table
+from acdc_medsam.files import HashedFile, Row, Written, atomic_path, read_recorded, read_table
 from acdc_medsam.split import rank
 
 logger = logging.getLogger(__name__)
@@ -32,33 +32,35 @@ def export_webdataset(manifest: Path, folder: Path, index: Path, seed: int, shar
         seed: of the order of slices.
         shard_slices: slices in a shard, 1 or more.
     """
-    rows, shards = {row["slice"]: row for row in read_table(manifest)}, dict[Path, str | None]()
+    rows = {row["slice"]: row for row in read_table(manifest)}
+    shards = list[Written]()
     for split in SPLITS:
         names = rank((name for name, row in rows.items() if row["split"] == split), seed)
         for number, first in enumerate(range(0, len(names), shard_slices)):
             shard = folder / f"{split}-{number:06d}.tar"
-            _write_shard(shard, manifest.parent, [rows[name] for name in names[first : first + shard_slices]])
-            shards[shard] = None
+            of_shard = [rows[name] for name in names[first : first + shard_slices]]
+            shards.append(_write_shard(shard, manifest.parent, of_shard))
     close_export(folder, index, shards)
     logger.info("%d slices in %d shards", len(rows), len(shards))
 
 
-def _write_shard(shard: Path, root: Path, rows: Sequence[Row]) -> None:
-    with (
-        atomic_path(shard, read_only=True) as temporary,
-        tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar,
-    ):
-        for row in rows:
-            for ending, content in _parts(root, row):
-                # A TarInfo of its own: no time, user or mode of this machine enters the file.
-                member = tarfile.TarInfo(f"{row['slice']}.{ending}")
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
+def _write_shard(shard: Path, root: Path, rows: Sequence[Row]) -> Written:
+    with atomic_path(shard, read_only=True) as temporary, temporary.open("wb") as handle:
+        hashed = HashedFile(handle)
+        with tarfile.open(fileobj=hashed, mode="w|", format=tarfile.USTAR_FORMAT) as tar:
+            for row in rows:
+                for ending, content in _parts(root, row):
+                    # A TarInfo of its own: no time, user or mode of this machine enters the file.
+                    member = tarfile.TarInfo(f"{row['slice']}.{ending}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+        return hashed.record(shard)
 
 
 def _parts(root: Path, row: Row) -> Iterator[tuple[str, bytes]]:
     for kind in ("image", "mask"):
-        yield f"{kind}.png", (root / row["split"] / f"{kind}s" / f"{row['slice']}.png").read_bytes()
+        image = root / row["split"] / f"{kind}s" / f"{row['slice']}.png"
+        yield f"{kind}.png", read_recorded(image, row[f"{kind}_sha256"])
     if row["embedding"]:
-        yield "embedding.pth", (root / row["embedding"]).read_bytes()
+        yield "embedding.pth", read_recorded(root / row["embedding"], row["embedding_sha256"])
     yield "json", json.dumps(row, sort_keys=True).encode()

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from acdc_medsam.dataset import GROUPS, LABELS, SPLITS, volume_name
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import Row, index_files, read_table
+from acdc_medsam.files import Row, read_table
+from acdc_medsam.index import read_records
 from acdc_medsam.measures import Floats, Measures, merge_measures, read_measures
 from acdc_medsam.render import PIXEL_COLUMNS
 
@@ -103,5 +104,5 @@ def read_contents(manifest: Path, quality: Path, measures: Path) -> Contents:
     rows = read_table(manifest)
     if not rows:
         raise DatasetError(f"{manifest} lists no slice, so there is nothing to report on: run the workflow again")
-    measured = merge_measures([read_measures(path) for path in index_files(measures)])
+    measured = merge_measures([read_measures(written) for written, _ in read_records(measures)])
     return Contents(manifest.parent, rows, measured, json.loads(quality.read_text(encoding="utf-8")))

@@ -1,5 +1,6 @@
 """Section "cost": seconds per stage and per patient, and bytes per kind of file."""
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from acdc_medsam.dataset import patient_number
-from acdc_medsam.files import read_table
+from acdc_medsam.errors import DatasetError
+from acdc_medsam.files import Row, read_table
+from acdc_medsam.index import read_records
 from acdc_medsam.report.drawing import SERIES, draw_chart
 from acdc_medsam.report.elements import Chart, Table, seconds_of, size_of, whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+logger = logging.getLogger(__name__)
 
 STAGES = ("normalize", "render", "embed", "positional_encoding", "split", "publish", "verify", "measure")
 """Stages in the order in which the table lists them; all are done when the report is written."""
@@ -55,10 +60,19 @@ def read_jobs(benchmarks: Path, items: Sequence[str]) -> list[Job]:
     for stage in STAGES:
         paths = [benchmarks / stage / f"{item}.tsv" for item in items]
         for path in filter(Path.is_file, [*paths, benchmarks / f"{stage}.tsv"]):
-            for row in read_table(path):
+            for row in _rows(path):
                 values = [_number(row.get(column)) for column in ("s", "cpu_time", "max_rss")]
                 jobs.append(Job(stage, path.stem, values[0], values[1], 2**20 * values[2]))
     return jobs
+
+
+def _rows(path: Path) -> list[Row]:
+    """What a benchmark file says; nothing if it is damaged, since no other file depends on it."""
+    try:
+        return read_table(path)
+    except DatasetError as error:
+        logger.warning("%s; the cost of that job is not shown", error)
+        return []
 
 
 def _number(text: str | None) -> float:
@@ -165,11 +179,12 @@ def draw_patients(patients: Mapping[str, Mapping[str, float]]) -> Chart:
 def list_files(published: Path) -> Table:
     """Number and bytes of the published files of each kind."""
     numbers, sizes = Counter[str](), Counter[str]()
-    for row in read_table(published):
-        folder = Path(row["file"]).parent.name
-        kind = KINDS.get(folder, f"H5 {folder.rsplit('_', 1)[-1]}")
+    for written, _ in read_records(published):
+        folder = written.path.parent.name
+        ending = folder.rsplit("_", 1)[-1]
+        kind = f"H5 {ending}" if written.path.suffix == ".h5" else KINDS.get(folder, "manifest")
         numbers[kind] += 1
-        sizes[kind] += int(row["bytes"])
+        sizes[kind] += written.bytes
     rows = [
         [kind, whole(number), size_of(sizes[kind]), size_of(sizes[kind] / number)]
         for kind, number in sorted(numbers.items(), key=lambda item: -sizes[item[0]])

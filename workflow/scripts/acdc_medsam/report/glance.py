@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from acdc_medsam.files import read_index_comments
+from acdc_medsam.index import read_index_comments
 from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.elements import Table, enumeration, size_of, whole
 
@@ -119,12 +120,19 @@ def describe_encoder(settings: Mapping[str, object], embeddings: Sequence[Path],
     """Name of the encoder, its precision and the digests of its weights and of all that embeddings depend on."""
     if settings["encoder"] == "none":
         return {"Embeddings": "none: the dataset was made without an encoder (encoder.name: none)"}
-    weights = {digest for table in embeddings for digest in read_index_comments(table).sources.values()}
+    makers = {name: facts for table in embeddings for name, facts in read_index_comments(table).makers.items()}
     return {
         "Encoder": f"{settings['encoder']}, {settings['precision']}",
-        "Weights (sha256)": ", ".join(sorted(weights)) or "not recorded",
+        "Weights (sha256)": ", ".join(sorted({facts["weights"] for facts in makers.values()})),
         "Fingerprint": fingerprint,
+        "Embeddings made by": "; ".join(describe_maker(makers[name]) for name in sorted(makers)),
     }
+
+
+def describe_maker(facts: Mapping[str, Any]) -> str:
+    """What made embeddings, as it was written down when they were encoded."""
+    versions = ", ".join(f"{package} {version}" for package, version in facts["versions"].items())
+    return f"{facts['software']} on {facts['device']} with {versions}; code {facts['code'][:12]}"
 
 
 def describe_machine() -> str:

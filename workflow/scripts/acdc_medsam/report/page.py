@@ -13,6 +13,7 @@ from pathlib import Path
 import jinja2
 
 from acdc_medsam.files import Row, write_bytes
+from acdc_medsam.index import index_row, write_index
 from acdc_medsam.report.balance import balance_section
 from acdc_medsam.report.contents import Contents, read_contents
 from acdc_medsam.report.cost import cost_section, read_jobs
@@ -78,12 +79,13 @@ def draw_extremes(contents: Contents, pool: ThreadPoolExecutor) -> list[tuple[Ex
     return drawn
 
 
-def write_report(sources: Sources, report: Path, settings: Mapping[str, object], threads: int) -> None:
+def write_report(sources: Sources, report: Path, index: Path, settings: Mapping[str, object], threads: int) -> None:
     """Write the page; the same sources give the same bytes.
 
     Args:
         sources: what it is written from.
-        report: declared output.
+        report: Declared output.
+        index: Declared output, the index of ``report``.
         settings: keys of the configuration that the page shows, see :func:`acdc_medsam.report.glance.at_a_glance`.
         threads: number of threads that read and draw pictures.
     """
@@ -116,7 +118,8 @@ def write_report(sources: Sources, report: Path, settings: Mapping[str, object],
         group_names=GROUP_NAMES,
         phase_names=PHASE_NAMES,
     )
-    write_bytes(report, page.encode())
+    written = write_bytes(report, page.encode())
+    write_index(index, [index_row(written, index)])
     logger.info("%d slices, %d bytes", len(contents.rows), len(page.encode()))
 
 

@@ -5,7 +5,7 @@ from itertools import product
 from pathlib import Path
 
 from acdc_medsam.encoders.model import PRECISIONS
-from acdc_medsam.encoders.registry import ENCODERS, fingerprint
+from acdc_medsam.encoders.registry import DEVICES, ENCODERS, fingerprint
 from acdc_medsam.errors import CheckpointError, DatasetError
 from acdc_medsam.files import read_table, sha256_file
 
@@ -36,7 +36,8 @@ def encoder_of(data: Path, checkpoint: Path) -> str:
         )
     weights = sha256_file(checkpoint)
     for name, precision in product(ENCODERS, PRECISIONS):
-        if used == {fingerprint(name, weights, precision)}:
+        # A dataset that was made on several machines may hold embeddings of both kinds of device.
+        if used <= {fingerprint(name, weights, precision, device) for device in DEVICES}:
             return name
     raise CheckpointError(
         f"{checkpoint} did not make the embeddings of {data}: embeddings and decoder must be of one model; "
