@@ -7,20 +7,31 @@ import torch
 from acdc_medsam.card import write_card
 from acdc_medsam.checks import Expectations
 from acdc_medsam.cohort import find_cohort
-from acdc_medsam.encoders.registry import fingerprint
-from acdc_medsam.files import Row, index_row, read_table, sha256_file, write_index, write_table
+from acdc_medsam.files import Row, read_sealed, write_bytes, write_table
+from acdc_medsam.index import index_row, read_records, write_index
+from acdc_medsam.kept import keep
 from acdc_medsam.measure import measure_dataset
 from acdc_medsam.normalize import normalize_patient
 from acdc_medsam.provenance import Indexes, write_provenance
 from acdc_medsam.publish import Sources, publish_dataset
 from acdc_medsam.render import SLICE_COLUMNS, Gray, pixels_sha256, render_patient, write_png
 from acdc_medsam.split import split_dataset
-from acdc_medsam.store import EMBEDDING_COLUMNS, EMBEDDING_SHAPE, embedding_digest, save_tensor, store_path
+from acdc_medsam.store import (
+    EMBEDDING_COLUMNS,
+    EMBEDDING_SHAPE,
+    Maker,
+    embedding_digest,
+    maker_name,
+    save_tensor,
+    store_path,
+    tensor_bytes,
+)
 from acdc_medsam.verify import verify_dataset
 
 SIZE = 64
 WEIGHTS = "0" * 64
-ENCODER = fingerprint("lite_medsam", WEIGHTS, "float32")
+MAKER = Maker("lite_medsam", WEIGHTS, "float32", "cpu", code="0" * 64)
+ENCODER = MAKER.fingerprint
 CARD = Path(__file__).parents[2] / "workflow/report/card.md.j2"
 TEMPLATE = Path(__file__).parents[2] / "workflow/report/page/page.html.j2"
 
@@ -34,6 +45,7 @@ class SmallDataset:
         self.data = folder / "data" / "ACDC"
         self.index = self.work / "published.tsv"
         self.embeddings = self.work / "embeddings" / "none" / "p001-016.tsv"
+        self.encoding = self.embeddings.with_name("positional_encoding.tsv")
 
     def make(self, raw: Path) -> None:
         """Run normalize and render on every patient, and write random embeddings."""
@@ -42,18 +54,23 @@ class SmallDataset:
             normalize_patient(patient.folder, h5 / "index.tsv", 99, on_invalid="stop")
             render_patient(h5 / "index.tsv", png / "index.tsv", png / "slices.tsv", SIZE, keep_empty=False)
         self.embed()
-        save_tensor(torch.zeros(1, *EMBEDDING_SHAPE), self.embeddings.with_name("pe.pt"))
+        written = save_tensor(torch.zeros(1, *EMBEDDING_SHAPE), self.embeddings.with_name("pe.pt"))
+        write_index(self.encoding, [index_row(written, self.encoding)])
 
     def embed(self) -> None:
         """Write random embeddings, equal for equal images, and their table."""
         lines = []
-        for row in (row for table in self.tables for row in read_table(table)):
+        facts = MAKER.facts()
+        maker = maker_name(facts)
+        for row in (row for table in self.tables for row in read_sealed(table)):
             digest = embedding_digest(ENCODER, row["pixels_sha256"])
             path = store_path(self.work / "embeddings" / "store", digest)
             random = torch.Generator().manual_seed(int(digest[:8], 16))
-            sha256 = save_tensor(torch.randn(EMBEDDING_SHAPE, generator=random), path)
-            lines.append(index_row(path, self.embeddings, sha256, slice=row["slice"], digest=digest, encoder=ENCODER))
-        write_index(self.embeddings, lines, EMBEDDING_COLUMNS, sources={"weights.pth": WEIGHTS})
+            kept = keep(path, tensor_bytes(torch.randn(EMBEDDING_SHAPE, generator=random)), facts)
+            of_slice = {"slice": row["slice"], "digest": digest, "encoder": ENCODER, "maker": maker}
+            lines.append(index_row(kept.written, self.embeddings, **of_slice))
+        sources = {"weights.pth": WEIGHTS}
+        write_index(self.embeddings, lines, EMBEDDING_COLUMNS, sources=sources, makers={maker: facts})
 
     @property
     def tables(self) -> list[Path]:
@@ -69,9 +86,9 @@ class SmallDataset:
             slices=self.tables,
             split=self.work / "split.tsv",
             embeddings=[self.embeddings] if embeddings else [],
-            encoding=self.embeddings.with_name("pe.pt") if embeddings else None,
+            encoding=self.encoding if embeddings else None,
         )
-        subsets = {path.parent.name: read_table(path)[0]["subset"] for path in self.tables}
+        subsets = {path.parent.name: read_sealed(path)[0]["subset"] for path in self.tables}
         publish_dataset(sources, subsets, [], self.output, self.data / "manifest.tsv", self.index, link)
 
     def measure(self, raw: Path, embeddings: bool = True, code: str = "code") -> Path:
@@ -116,18 +133,20 @@ class SmallDataset:
         )
         encoder = "lite_medsam" if embeddings else "none"
         settings = {"encoder": encoder, "precision": "float32", "unit": unit, "validation": 0.2, "seed": 2026}
-        page.write_report(sources, self.data / "report.html", settings, threads=2)
+        page.write_report(sources, self.data / "report.html", self.work / "report.tsv", settings, threads=2)
         return (self.data / "report.html").read_text(encoding="utf-8")
 
     def replace_image(self, row: Row, pixels: Gray) -> None:
         """Give a slice, a row of the manifest, another image with an embedding of its own."""
         folder = self.work / "png" / row["patient"]
-        image = folder / "images" / f"{row['slice']}.png"
-        write_png(image, pixels)
-        lines = read_table(folder / "slices.tsv")
+        written = write_png(folder / "images" / f"{row['slice']}.png", pixels)
+        lines = read_sealed(folder / "slices.tsv")
         own = next(line for line in lines if line["slice"] == row["slice"])
-        own.update(image_sha256=sha256_file(image), pixels_sha256=pixels_sha256(pixels))
-        write_table(folder / "slices.tsv", SLICE_COLUMNS, lines)
+        own.update(image_sha256=written.sha256, pixels_sha256=pixels_sha256(pixels))
+        table = write_table(folder / "slices.tsv", SLICE_COLUMNS, lines, sealed=True)
+        new = {file.path: file for file in (written, table)}
+        files = [new.get(file.path, file) for file, _ in read_records(folder / "index.tsv")]
+        write_index(folder / "index.tsv", [index_row(file, folder / "index.tsv") for file in files])
         self.embed()
 
     def expectations(self, **changes: object) -> Expectations:
@@ -144,16 +163,19 @@ class SmallDataset:
         encoder = {"name": "lite_medsam" if embeddings else "none", "precision": "float32"}
         split = {"unit": unit, "validation": 0.2, "seed": 2026, "stratify": True}
         settings = {"encoder": encoder["name"], "precision": "float32", "percentile": 99, "size": SIZE, **split}
-        write_card(manifest, quality, CARD, *names, settings | {"keep_empty": False})
-        (self.data / "report.html").write_text("<!DOCTYPE html>")
+        indexes = [self.work / f"{name}.tsv" for name in ("verified", "report", "card")]
+        write_card(manifest, quality, CARD, *names, indexes[2], settings | {"keep_empty": False})
+        report = write_bytes(self.data / "report.html", b"<!DOCTYPE html>")
+        write_index(indexes[1], [index_row(report, indexes[1])])
         write_provenance(
             indexes=Indexes(
                 published=self.index,
                 h5=sorted(self.work.glob("h5/*/index.tsv")),
-                embeddings=sorted(self.work.glob("embeddings/none/*.tsv")) if embeddings else [],
+                embeddings=[self.embeddings] if embeddings else [],
+                documents=indexes,
             ),
-            documents=[manifest, quality, self.data / "report.html", *names],
             provenance=self.data / "provenance.json",
+            index=self.work / "provenance.tsv",
             output=self.output,
             configuration={"encoder": encoder, "split": split},
             code={"publish": "0" * 64},

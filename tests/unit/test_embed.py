@@ -5,10 +5,11 @@ import pytest
 
 from acdc_medsam.embed import EncoderOptions, embed_batch
 from acdc_medsam.errors import CheckpointError
-from acdc_medsam.files import index_files, index_is_true, read_table
+from acdc_medsam.files import read_sealed
 from acdc_medsam.normalize import normalize_patient
 from acdc_medsam.render import render_patient
 from acdc_medsam.store import prune_store
+from indexes import files_of, is_whole
 
 
 class Work:
@@ -16,7 +17,17 @@ class Work:
 
     def __init__(self, folder: Path, raw: Path, checkpoint: Path) -> None:
         self.folder, self.store = folder, folder / "embeddings/store"
-        self.options = EncoderOptions("lite_medsam", checkpoint, None, "float32", "auto", "cpu", threads=2)
+        self.options = EncoderOptions(
+            name="lite_medsam",
+            checkpoint=checkpoint,
+            sha256=None,
+            announced=None,
+            precision="float32",
+            batch_size="auto",
+            device="cpu",
+            threads=2,
+            code="0" * 64,
+        )
         self.tables = []
         for name in ("patient001", "patient002"):
             h5, png = folder / "h5" / name / "index.tsv", folder / "png" / name
@@ -45,12 +56,12 @@ def test_only_what_the_store_lacks_is_encoded(work: Work) -> None:
     both = work.embed("p001-016.tsv", work.tables)
     after = work.stored()
     assert set(before) < set(after) and all(after[name] == before[name] for name in before)
-    assert index_is_true(first) and index_is_true(both)
-    assert [row["sha256"] for row in read_table(first)] == [row["sha256"] for row in read_table(both)][: len(before)]
-    lost = index_files(both)[0].resolve()
+    assert is_whole(first) and is_whole(both)
+    assert [row["sha256"] for row in read_sealed(first)] == [row["sha256"] for row in read_sealed(both)][: len(before)]
+    lost = files_of(both)[0].resolve()
     content = lost.read_bytes()
     lost.unlink()
-    assert not index_is_true(both)
+    assert not is_whole(both)
     work.embed("p001-016.tsv", work.tables)
     assert lost.read_bytes() == content
     assert not lost.stat().st_mode & 0o222
@@ -66,7 +77,7 @@ def test_another_checkpoint_than_configured_is_refused_even_if_nothing_is_left_t
 def test_prune_removes_what_no_table_names(work: Work) -> None:
     first = work.embed("p001-001.tsv", work.tables[:1])
     stale = work.embed("p002-002.tsv", work.tables[1:])
-    of_both, named = set(work.stored()), {file.name for file in index_files(first)}
+    of_both, named = set(work.stored()), {file.name for file in files_of(first)}
     assert named < of_both
     assert prune_store([first]) == len(of_both - named)
     assert set(work.stored()) == named

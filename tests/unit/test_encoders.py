@@ -45,18 +45,19 @@ def test_building_a_model_imports_no_compiler() -> None:
 
 def test_the_fingerprint_tells_all_facts_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     prints = {
-        fingerprint("sam_vit_b", "aa", "float32"),
-        fingerprint("medsam_vit_b", "aa", "float32"),
-        fingerprint("sam_vit_b", "ab", "float32"),
-        fingerprint("sam_vit_b", "aa", "bfloat16"),
+        fingerprint("sam_vit_b", "aa", "float32", "cpu"),
+        fingerprint("medsam_vit_b", "aa", "float32", "cpu"),
+        fingerprint("sam_vit_b", "ab", "float32", "cpu"),
+        fingerprint("sam_vit_b", "aa", "bfloat16", "cpu"),
+        fingerprint("sam_vit_b", "aa", "float32", "cuda"),
     }
     monkeypatch.setattr(registry, "NUMERICS_VERSION", registry.NUMERICS_VERSION + 1)
-    prints.add(fingerprint("sam_vit_b", "aa", "float32"))
-    assert len(prints) == 5 and all(len(bytes.fromhex(each)) == 32 for each in prints)
+    prints.add(fingerprint("sam_vit_b", "aa", "float32", "cpu"))
+    assert len(prints) == 6 and all(len(bytes.fromhex(each)) == 32 for each in prints)
 
 
 def test_the_fingerprint_does_not_depend_on_the_case_of_a_checksum() -> None:
-    assert fingerprint("sam_vit_b", "AB", "float32") == fingerprint("sam_vit_b", "ab", "float32")
+    assert fingerprint("sam_vit_b", "AB", "tf32", "cuda") == fingerprint("sam_vit_b", "ab", "tf32", "cuda")
 
 
 @pytest.mark.parametrize("spec", ENCODERS.values(), ids=lambda spec: spec.name)

@@ -26,7 +26,8 @@ from acdc_medsam.exports.lists import export_lists
 from acdc_medsam.exports.nnunet import export_nnunet
 from acdc_medsam.exports.structures import export_structures
 from acdc_medsam.exports.webdataset import export_webdataset
-from acdc_medsam.files import index_is_true, read_table
+from acdc_medsam.files import read_table, sha256_file
+from indexes import is_whole
 from small_dataset import SmallDataset
 
 
@@ -36,6 +37,7 @@ class Exports:
     def __init__(self, small: SmallDataset, raw: Path) -> None:
         self.small, self.raw = small, raw
         self.volumes = [path for patient in find_cohort(raw).patients for path in patient.sources[1:]]
+        self.digests = {str(path): sha256_file(path) for path in self.volumes}
 
     @property
     def rows(self) -> list[dict[str, str]]:
@@ -50,7 +52,7 @@ class Exports:
     def make(self, name: str, link: str = "auto") -> Path:
         manifest, folder, index = self.small.data / "manifest.tsv", self.folder(name), self.index(name)
         if name == "nnunet":
-            export_nnunet(manifest, self.volumes, folder, index)
+            export_nnunet(manifest, self.volumes, self.digests, folder, index)
         elif name == "webdataset":
             export_webdataset(manifest, folder, index, seed=1, shard_slices=3)
         elif name == "lists":
@@ -80,7 +82,7 @@ def splits_of(exports: Exports) -> dict[str, str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_an_export_is_the_same_again_and_leaves_nothing_behind(exports: Exports, name: str) -> None:
     first = listing(exports.make(name))
-    assert index_is_true(exports.index(name))
+    assert is_whole(exports.index(name))
     assert {row["file"] for row in read_table(exports.index(name))} == {
         os.path.relpath(exports.folder(name) / file, exports.index(name).parent) for file in first
     }

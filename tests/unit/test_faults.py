@@ -17,7 +17,8 @@ import pytest
 
 from acdc_medsam.cohort import find_cohort, read_patient
 from acdc_medsam.errors import AcdcError, CohortError, DatasetError, VolumeError
-from acdc_medsam.files import index_files, index_is_true, read_index_comments, read_table, write_table
+from acdc_medsam.files import read_sealed, write_table
+from acdc_medsam.index import read_index_comments
 from acdc_medsam.nifti import read_nifti
 from acdc_medsam.normalize import normalize_patient
 from acdc_medsam.render import SLICE_COLUMNS, render_patient
@@ -35,6 +36,7 @@ from faults import (
     rewrite,
     voxels,
 )
+from indexes import files_of, is_whole
 
 REMEDY = re.compile(r"restore|correct|copy it|keep one|give the number|must be one of|are needed")
 
@@ -74,7 +76,7 @@ def test_a_fault_of_a_volume_is_an_error_or_leaves_the_patient_out(fault: Fault,
     assert str(caught.value).endswith("Or leave the patient out: 'on_invalid: exclude' in config.yaml")
     assert not index.exists()
     normalize_patient(files.folder, index, 99, on_invalid="exclude")
-    assert index_files(index) == []
+    assert files_of(index) == []
     assert_told(read_index_comments(index).left_out[0], fault, files)
 
 
@@ -186,11 +188,11 @@ def made_of(files: Files, change: Callable[[Any], Any]) -> tuple[Path, Path]:
 
 def test_a_patient_without_any_structure_is_remarked_on(files: Files) -> None:
     index, table = made_of(files, np.zeros_like)
-    assert read_table(table) == []
+    assert read_sealed(table) == []
     assert read_index_comments(index).notes == (
         "patient001: no slice holds a structure, so none is kept; images.keep_empty keeps them",
     )
-    assert index_is_true(index), "or the patient would be made again by every run"
+    assert is_whole(index), "or the patient would be made again by every run"
     with pytest.raises(DatasetError, match=r"no slice is left to make a dataset of: .*images\.keep_empty"):
         split_dataset([table], table.with_name("split.tsv"), "patient", 0.2, 2026, stratify=True)
 
@@ -200,8 +202,8 @@ def test_too_few_to_divide_are_all_for_training(unit: str, files: Files, caplog:
     only = np.zeros(voxels(files.label).shape, np.uint8)
     only[5:20, 5:20, 1] = 3
     _, table = made_of(files, lambda label: only)
-    slices = read_table(table)
-    write_table(table, SLICE_COLUMNS, slices[:1] if unit == "slice" else slices)
+    slices = read_sealed(table)
+    write_table(table, SLICE_COLUMNS, slices[:1] if unit == "slice" else slices, sealed=True)
     split_dataset([table], table.with_name("split.tsv"), unit, 0.2, 2026, stratify=True)
-    assert {row["split"] for row in read_table(table.with_name("split.tsv"))} == {"train"}
+    assert {row["split"] for row in read_sealed(table.with_name("split.tsv"))} == {"train"}
     assert f"there are fewer than two training {unit}s to divide" in caplog.text

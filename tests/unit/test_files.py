@@ -1,19 +1,19 @@
-import contextlib
+import os
 from pathlib import Path
 
 import pytest
 
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.files import (
+    HashedFile,
     atomic_path,
-    index_is_true,
-    index_row,
-    read_index_comments,
+    read_recorded,
+    read_sealed,
     read_table,
     remove_others,
     sha256_file,
+    take_record,
     write_bytes,
-    write_index,
     write_table,
 )
 
@@ -49,65 +49,46 @@ def test_tables_keep_text_and_pass_comments_over(tmp_path: Path) -> None:
         read_table(tmp_path / "gone.tsv")
 
 
-@pytest.fixture
-def index(tmp_path: Path) -> Path:
-    files = [tmp_path / "a" / "one", tmp_path / "b" / "two"]
-    for file in files:
-        write_bytes(file, file.name.encode())
-    path = tmp_path / "c" / "index.tsv"
-    path.parent.mkdir()
-    write_index(path, [index_row(file, path) for file in files])
-    return path
+def test_the_record_is_of_the_bytes_that_were_written(tmp_path: Path) -> None:
+    written = write_bytes(tmp_path / "abc", b"abc", read_only=True)
+    assert written == take_record(tmp_path / "abc")
+    with atomic_path(tmp_path / "pieces") as temporary, temporary.open("wb") as handle:
+        hashed = HashedFile(handle)
+        hashed.write(b"a")
+        hashed.write(memoryview(b"bc"))
+        record = hashed.record(tmp_path / "pieces")
+    assert record == take_record(tmp_path / "pieces")
+    assert record.sha256 == written.sha256 == sha256_file(tmp_path / "abc")
 
 
-def test_an_index_is_true_wherever_its_folder_is_moved(index: Path, tmp_path: Path) -> None:
-    assert index_is_true(index)
-    moved = tmp_path.rename(tmp_path.with_name(tmp_path.name + "-moved"))
-    assert index_is_true(moved / "c" / "index.tsv")
+def test_what_is_read_is_what_was_written_or_an_error(tmp_path: Path) -> None:
+    written = write_bytes(tmp_path / "abc", b"abc")
+    assert read_recorded(written.path, written.sha256) == b"abc"
+    written.path.write_bytes(b"abd")
+    os.utime(written.path, ns=(written.mtime_ns, written.mtime_ns))
+    with pytest.raises(DatasetError, match=r"abc has changed since it was made; `snakemake repair`"):
+        read_recorded(written.path, written.sha256)
+    written.path.unlink()
+    with pytest.raises(DatasetError, match=r"abc has gone since it was made; `snakemake repair`"):
+        read_recorded(written.path, written.sha256)
 
 
-DAMAGES = {
-    "cut the index": lambda data: data[:-70],
-    "another first line": lambda data: b"x" + data,
-    "bytes that are no text": lambda data: data[:60] + b"\xff\xfe" + data[62:],
-    "zeros": lambda data: bytes(len(data)),
-    "no number": lambda data: data.replace(b"\t3\t", b"\tthree\t"),
-    "a column more": lambda data: data.replace(b"\t3\t", b"\t3\t\t"),
-}
+def damage_each_byte(data: bytes) -> list[bytes]:
+    return [data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :] for place in range(len(data))]
 
 
-@pytest.mark.parametrize("harm", ["delete", "shorten", "empty the index", "delete the folder", *DAMAGES])
-def test_an_index_is_untrue_once_a_file_has_gone_or_changed(index: Path, tmp_path: Path, harm: str) -> None:
-    victim = tmp_path / "b" / "two"
-    if harm == "delete":
-        victim.unlink()
-    elif harm == "shorten":
-        victim.write_bytes(b"t")
-    elif harm == "empty the index":
-        index.write_bytes(b"")
-    elif harm in DAMAGES:
-        index.write_bytes(DAMAGES[harm](index.read_bytes()))
-        with contextlib.suppress(DatasetError):
-            read_table(index)
-    else:
-        victim.unlink()
-        victim.parent.rmdir()
-    assert not index_is_true(index)
-
-
-def test_an_index_says_what_its_files_were_made_from(index: Path) -> None:
-    rows, sources = read_table(index), {"training/patient001/Info.cfg": "0" * 64, "my weights.pth": "1" * 64}
-    write_index(index, rows, sources=sources)
-    assert read_index_comments(index).sources == sources
-    assert read_table(index) == rows and index_is_true(index)
-
-
-def test_an_index_says_why_a_patient_is_left_out(tmp_path: Path) -> None:
-    write_index(tmp_path / "index.tsv", [], left_out=["patient001: no\nrange"], notes=["a remark"])
-    comments = read_index_comments(tmp_path / "index.tsv")
-    assert comments.left_out == ("patient001: no range",)
-    assert comments.notes == ("a remark",)
-    assert index_is_true(tmp_path / "index.tsv")
+def test_a_sealed_table_notices_every_changed_byte(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    write_table(path, ["a", "b"], [{"a": 1, "b": "two words"}], comments=["# remark"], sealed=True)
+    assert read_sealed(path) == read_table(path) == [{"a": "1", "b": "two words"}]
+    data = path.read_bytes()
+    for harmed in [*damage_each_byte(data), data[:-1], b"", bytes(len(data)), data + b"\n", data[70:]]:
+        path.write_bytes(harmed)
+        with pytest.raises(DatasetError, match=r"t\.tsv is damaged: run the workflow again"):
+            read_sealed(path)
+    path.unlink()
+    with pytest.raises(DatasetError, match=r"t\.tsv is missing"):
+        read_sealed(path)
 
 
 def test_remove_others_keeps_what_is_named(tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ import torch
 from scipy.ndimage import uniform_filter
 
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import index_files, index_is_true, read_table
+from acdc_medsam.files import Written, read_sealed, seal, unseal
+from acdc_medsam.index import read_records
 from acdc_medsam.measure_embeddings import measure_embedding, open_embedding
 from acdc_medsam.measure_images import blur, gray_histogram, histogram, mean_and_deviation, quantization_error
 from acdc_medsam.measures import BINS, RAW_UNITS, REGIONS, Measures, merge_measures, read_measures
 from acdc_medsam.png import read_gray
 from acdc_medsam.store import EMBEDDING_SHAPE
+from indexes import files_of, is_whole
 from small_dataset import SmallDataset
 
 RANDOM = np.random.default_rng(0)
@@ -76,12 +78,12 @@ def test_a_damaged_embedding_is_named(tmp_path: Path, content: bytes | None) -> 
 
 @pytest.fixture
 def measured(small: SmallDataset, raw: Path) -> tuple[SmallDataset, Measures]:
-    return small, merge_measures([read_measures(path) for path in index_files(small.measure(raw))])
+    return small, merge_measures([read_measures(written) for written, _ in read_records(small.measure(raw))])
 
 
 def test_a_dataset_is_measured_as_by_a_plain_computation(measured: tuple[SmallDataset, Measures], raw: Path) -> None:
     small, measures = measured
-    rows = [row for table in small.tables for row in read_table(table)]
+    rows = [row for table in small.tables for row in read_sealed(table)]
     assert measures.slices.tolist() == [row["slice"] for row in rows]
     for place, row in enumerate(rows):
         image = read_gray(small.work / "png" / row["patient"] / "images" / f"{row['slice']}.png")
@@ -103,27 +105,30 @@ def test_a_dataset_is_measured_as_by_a_plain_computation(measured: tuple[SmallDa
 
 def test_only_what_changed_is_measured_again(small: SmallDataset, raw: Path) -> None:
     index = small.measure(raw)
-    first = {path.name: path.stat().st_mtime_ns for path in index_files(index)}
-    assert index_is_true(index) and len(first) == len(small.tables)
+    first = {path.name: path.stat().st_mtime_ns for path in files_of(index)}
+    assert is_whole(index) and len(first) == len(small.tables)
     small.measure(raw)
-    assert {path.name: path.stat().st_mtime_ns for path in index_files(index)} == first
+    assert {path.name: path.stat().st_mtime_ns for path in files_of(index)} == first
     table = small.tables[0]
     table.write_text(table.read_text() + "")
-    small.tables[1].write_text("# changed\n" + small.tables[1].read_text())
+    content = unseal(small.tables[1].read_bytes())
+    assert content is not None
+    small.tables[1].write_bytes(seal(b"# changed\n" + content))
     small.measure(raw)
-    again = {path.name for path in index_files(index)}
+    again = {path.name for path in files_of(index)}
     changed = small.tables[1].parent.name
     assert {name.split("-")[0] for name in again - set(first)} == {changed}
     assert {path.name for path in index.parent.glob("*.npz")} == again, "what is not in use is removed"
     small.measure(raw, code="other code")
-    assert not {path.name for path in index_files(index)} & again
+    assert not {path.name for path in files_of(index)} & again
 
 
 def test_a_dataset_without_embeddings_is_measured(small: SmallDataset, raw: Path) -> None:
-    measures = merge_measures([read_measures(path) for path in index_files(small.measure(raw, embeddings=False))])
+    records = read_records(small.measure(raw, embeddings=False))
+    measures = merge_measures([read_measures(written) for written, _ in records])
     assert len(measures.slices) and not len(measures.pooled) and not measures.tokens
 
 
 def test_a_lost_file_of_measures_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="run the workflow again"):
-        read_measures(tmp_path / "patient001-0.npz")
+    with pytest.raises(DatasetError, match="has gone since it was made; `snakemake repair`"):
+        read_measures(Written(tmp_path / "patient001-0.npz", 1, "0" * 64, 0))

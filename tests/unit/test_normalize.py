@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from acdc_medsam.cohort import Frame, read_patient
-from acdc_medsam.errors import VolumeError
-from acdc_medsam.files import index_files, index_is_true, read_index_comments
+from acdc_medsam.errors import CohortError, VolumeError
+from acdc_medsam.files import sha256_file
+from acdc_medsam.index import read_index_comments
 from acdc_medsam.normalize import normalize_intensities, normalize_patient, read_frame
+from indexes import files_of, is_whole
 
 
 def test_integers_get_one_bin_each() -> None:
@@ -112,9 +114,9 @@ def test_volumes_slices_and_attributes(patient: Path, tmp_path: Path) -> None:
     (index.parent / "slices").mkdir(parents=True)
     (index.parent / "slices" / "patient001_frame99_slice_0.h5").touch()
     normalize_patient(patient, index, 99, on_invalid="stop")
-    files = index_files(index)
+    files = files_of(index)
     assert len(files) == 2 * (1 + 4) == len(list(index.parent.glob("*/*.h5")))
-    assert index_is_true(index)
+    assert is_whole(index)
     sources = read_index_comments(index).sources
     assert list(sources) == [
         f"{patient.parent.name}/{patient.name}/{path.name}" for path in read_patient(patient).sources
@@ -138,3 +140,14 @@ def test_the_same_input_gives_the_same_bytes(patient: Path, tmp_path: Path) -> N
     for index in indexes:
         normalize_patient(patient, index, 99, on_invalid="stop")
     assert indexes[0].read_bytes() == indexes[1].read_bytes()  # it holds the sha256 of each file
+
+
+def test_a_file_that_changed_since_the_run_was_planned_stops_the_job(patient: Path, tmp_path: Path) -> None:
+    frame = first_frame(patient)
+    announced = {path.name: sha256_file(path) for path in read_patient(patient).sources}
+    normalize_patient(patient, tmp_path / "index.tsv", 99, on_invalid="stop", announced=announced)
+    rewrite(frame.label, np.asanyarray(nib.load(frame.label).dataobj)[::-1])
+    (tmp_path / "index.tsv").unlink()
+    with pytest.raises(CohortError, match=rf"{frame.label.name} changed while the run was at work; run the same"):
+        normalize_patient(patient, tmp_path / "index.tsv", 99, on_invalid="stop", announced=announced)
+    assert not (tmp_path / "index.tsv").exists()

@@ -183,7 +183,7 @@ def forge_with_file(copy: Path, name: str) -> None:
     """Another file, and its sha256 in provenance.json, whose own digest is made to fit: the manifest knows better."""
     replace(copy / name, b"forged")
     entry = {"bytes": 6, "sha256": sha256_file(copy / name), "from": []}
-    rewrite(copy, lambda c: c["files"].__setitem__(name, entry), forge=True)
+    rewrite(copy, lambda c: c["files"][name].update(entry), forge=True)
 
 
 def forge_weights(copy: Path, name: str) -> None:
@@ -229,7 +229,7 @@ DEFECTS: dict[str, tuple[Defect, str]] = {
     "provenance.json truncated": (lambda c, n: truncate(c / "provenance.json", 999), DAMAGED),
     "provenance.json is no object": (lambda c, n: replace(c / "provenance.json", b"[" * 99_999), DAMAGED),
     "provenance.json has no sizes": (lambda c, n: rewrite(c, lambda d: d["files"][n].clear()), DAMAGED),
-    "another format": (lambda c, n: rewrite(c, lambda d: d.update(format=2)), "provenance.json: is of another form"),
+    "another format": (lambda c, n: rewrite(c, lambda d: d.update(format=1)), "provenance.json: is of another form"),
 }
 
 

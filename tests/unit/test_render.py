@@ -6,9 +6,11 @@ from PIL import Image
 from skimage.transform import resize as skimage_resize
 
 from acdc_medsam.dataset import LABELS
-from acdc_medsam.files import index_files, read_table
+from acdc_medsam.files import read_sealed
+from acdc_medsam.index import write_index
 from acdc_medsam.normalize import normalize_patient
 from acdc_medsam.render import SLICE_COLUMNS, pixels_sha256, render_patient, resize_image, resize_label
+from indexes import files_of
 
 
 def test_intensities_are_rounded_not_cut() -> None:
@@ -46,9 +48,11 @@ def volumes(raw: Path, tmp_path: Path) -> Path:
 def test_a_patient_s_pngs_and_table(volumes: Path, tmp_path: Path, keep_empty: bool) -> None:
     folder = tmp_path / "png/patient001"
     render_patient(volumes, folder / "index.tsv", folder / "slices.tsv", size=128, keep_empty=keep_empty)
-    rows = read_table(folder / "slices.tsv")
+    rows = read_sealed(folder / "slices.tsv")
     assert tuple(rows[0]) == SLICE_COLUMNS
-    assert len(index_files(folder / "index.tsv")) == 2 * len(rows) == len(list(folder.glob("*/*.png")))
+    files = files_of(folder / "index.tsv")
+    assert len(files) == 2 * len(rows) + 1 == len(list(folder.glob("*/*.png"))) + 1
+    assert folder / "slices.tsv" in files
     if keep_empty:
         assert len(rows) == 2 * 4
     else:
@@ -67,15 +71,14 @@ def test_files_of_an_earlier_run_are_removed(volumes: Path, tmp_path: Path) -> N
     folder = tmp_path / "png/patient001"
     for keep_empty in (True, False):
         render_patient(volumes, folder / "index.tsv", folder / "slices.tsv", size=64, keep_empty=keep_empty)
-    names = {row["slice"] for row in read_table(folder / "slices.tsv")}
+    names = {row["slice"] for row in read_sealed(folder / "slices.tsv")}
     assert {file.stem for file in folder.glob("*/*.png")} == names
 
 
 def test_a_patient_left_out_has_no_slices_and_keeps_its_reason(raw: Path, tmp_path: Path) -> None:
     volumes = tmp_path / "h5/index.tsv"
-    volumes.parent.mkdir()
-    volumes.write_text("# left out: patient001: why\nfile\tbytes\tsha256\n")
+    write_index(volumes, [], left_out=["patient001: why"])
     folder = tmp_path / "png"
     render_patient(volumes, folder / "index.tsv", folder / "slices.tsv", size=64, keep_empty=False)
-    assert read_table(folder / "slices.tsv") == []
+    assert read_sealed(folder / "slices.tsv") == []
     assert "# left out: patient001: why" in (folder / "index.tsv").read_text()

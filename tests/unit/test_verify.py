@@ -17,7 +17,9 @@ from acdc_medsam.check_files import read_tensor
 from acdc_medsam.checks import has_passed
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.files import read_table
+from acdc_medsam.index import read_index_comments
 from acdc_medsam.verify import accept_dataset, run_checks, verify_dataset
+from indexes import files_of, is_whole
 from small_dataset import SIZE, SmallDataset
 
 REMEMBERED = "sound_items.json"
@@ -70,6 +72,13 @@ def change_h5(small: SmallDataset, row: dict[str, str]) -> None:
     path.chmod(0o644)
     with h5py.File(path, "r+") as file:
         file["label"][0, 0] = 3
+
+
+def change_attribute(small: SmallDataset, row: dict[str, str]) -> None:
+    path = next(small.output.glob(f"ACDC_training_volumes/{row['patient']}*"))
+    path.chmod(0o644)
+    with h5py.File(path, "r+") as file:
+        file.attrs["height"] = 1.0
 
 
 def edit_manifest(small: SmallDataset, row: dict[str, str], **changes: str) -> None:
@@ -132,6 +141,11 @@ DEFECTS: dict[str, tuple[Defect, str]] = {
     "a stray file": (lambda s, r: (s.data / "train/.DS_Store").touch(), names.FOLDERS),
     "a stray folder": (lambda s, r: (s.data / "extra").mkdir(), names.FOLDERS),
     "another label in the H5 slice": (change_h5, names.H5_AGREES),
+    "another byte behind the picture": (
+        lambda s, r: write_png_bytes(png(s, r, "images"), png(s, r, "images").read_bytes() + b"x"),
+        names.RECORDED,
+    ),
+    "another attribute in the H5 volume": (lambda s, r: change_attribute(s, r), names.RECORDED),
     "another label in the mask": (lambda s, r: change_label(s, r, 2, where=3), names.H5_AGREES),
     "H5 slice missing": (
         lambda s, r: (s.output / f"ACDC_training_slices/{r['slice']}.h5").unlink(),
@@ -150,7 +164,7 @@ def write_png_bytes(path: Path, data: bytes) -> None:
 
 
 def test_a_sound_dataset_passes_every_check(small: SmallDataset) -> None:
-    checks = run_checks(small.output, small.expectations(), 2, small.work / REMEMBERED)
+    checks = run_checks(small.output, small.index, small.expectations(), 2, small.work / REMEMBERED)
     assert {name: check.failed for name, check in checks.items() if check.failed} == {}
     assert all(check.items and not check.skipped for check in checks.values())
     slices = len(read_table(small.data / "manifest.tsv"))
@@ -162,17 +176,17 @@ def test_a_sound_dataset_passes_every_check(small: SmallDataset) -> None:
 def test_a_planted_defect_is_found_by_its_check(small: SmallDataset, kind: str) -> None:
     plant, check = DEFECTS[kind]
     row = next(row for row in read_table(small.data / "manifest.tsv") if int(row["lv_pixels"]))
-    assert run_checks(small.output, small.expectations(), 2, small.work / REMEMBERED).passed
+    assert run_checks(small.output, small.index, small.expectations(), 2, small.work / REMEMBERED).passed
     plant(small, row)
-    checks = run_checks(small.output, small.expectations(), 2, small.work / REMEMBERED)
+    checks = run_checks(small.output, small.index, small.expectations(), 2, small.work / REMEMBERED)
     assert checks[check].failed, f"only {[name for name, one in checks.items() if one.failed]} noticed"
     # What is remembered changes nothing, and a failed item stays a failed one.
-    again = run_checks(small.output, small.expectations(), 2, small.work / REMEMBERED)
-    assert again == checks == run_checks(small.output, small.expectations(), 2, small.work / "nothing.json")
+    again = run_checks(small.output, small.index, small.expectations(), 2, small.work / REMEMBERED)
+    assert again == checks == run_checks(small.output, small.index, small.expectations(), 2, small.work / "nothing.json")
 
 
 def test_only_changed_files_are_read_again(small: SmallDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = run_checks(small.output, small.expectations(), 2, small.work / REMEMBERED)
+    before = run_checks(small.output, small.index, small.expectations(), 2, small.work / REMEMBERED)
     row = read_table(small.data / "manifest.tsv")[0]
     path = png(small, row, "images")
     times = path.stat()
@@ -181,22 +195,24 @@ def test_only_changed_files_are_read_again(small: SmallDataset, monkeypatch: pyt
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     looked = list[str]()
 
-    def check_slice(root: Path, row: dict[str, str], expected: names.Expectations) -> list[names.Finding]:
+    def check_slice(
+        root: Path, row: dict[str, str], expected: names.Expectations, records: check_files.Records
+    ) -> list[names.Finding]:
         looked.append(row["slice"])
-        return check_files.check_slice(root, row, expected)
+        return check_files.check_slice(root, row, expected, records)
 
     monkeypatch.setattr(verify_stage, "check_slice", check_slice)
-    assert run_checks(small.output, small.expectations(), 2, small.work / REMEMBERED) == before
+    assert run_checks(small.output, small.index, small.expectations(), 2, small.work / REMEMBERED) == before
     assert looked == [row["slice"]]
-    run_checks(small.output, small.expectations(keep_empty=True), 2, small.work / REMEMBERED)
+    run_checks(small.output, small.index, small.expectations(keep_empty=True), 2, small.work / REMEMBERED)
     assert len(looked) == 1 + len(read_table(small.data / "manifest.tsv")), "other expectations, other findings"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"encoding": ["", []]}'])
 def test_a_damaged_memory_is_an_empty_one(small: SmallDataset, content: str) -> None:
     (small.work / REMEMBERED).write_text(content)
-    checks = run_checks(small.output, small.expectations(), 2, small.work / REMEMBERED)
-    assert checks == run_checks(small.output, small.expectations(), 2, small.work / "nothing.json")
+    checks = run_checks(small.output, small.index, small.expectations(), 2, small.work / REMEMBERED)
+    assert checks == run_checks(small.output, small.index, small.expectations(), 2, small.work / "nothing.json")
 
 
 def test_every_check_has_a_planted_defect_or_a_test_of_its_own(small: SmallDataset) -> None:
@@ -206,24 +222,42 @@ def test_every_check_has_a_planted_defect_or_a_test_of_its_own(small: SmallDatas
 
 @pytest.mark.parametrize("changes", [{"validation": 0.9}, {"validation": 0.0, "unit": "slice"}])
 def test_a_split_that_is_not_what_was_asked_for(small: SmallDataset, changes: dict[str, object]) -> None:
-    checks = run_checks(small.output, small.expectations(**changes), 1, small.work / REMEMBERED)
+    checks = run_checks(small.output, small.index, small.expectations(**changes), 1, small.work / REMEMBERED)
     assert checks[names.BALANCED].failed
 
 
 def test_slices_as_unit_say_how_many_patients_are_shared(small: SmallDataset) -> None:
     small.publish(unit="slice")
-    checks = run_checks(small.output, small.expectations(unit="slice"), 1, small.work / REMEMBERED)
+    checks = run_checks(small.output, small.index, small.expectations(unit="slice"), 1, small.work / REMEMBERED)
     assert checks.passed
     assert "patients are on both sides, as asked for" in str(checks[names.APART].skipped)
     # The same dataset taken for one that is split by patient does not pass.
-    assert run_checks(small.output, small.expectations(), 1, small.work / REMEMBERED)[names.APART].failed
+    assert run_checks(small.output, small.index, small.expectations(), 1, small.work / REMEMBERED)[names.APART].failed
 
 
 def test_a_dataset_without_embeddings_passes_and_says_so(small: SmallDataset) -> None:
     small.publish(embeddings=False)
-    checks = run_checks(small.output, small.expectations(embeddings=False), 1, small.work / REMEMBERED)
+    checks = run_checks(small.output, small.index, small.expectations(embeddings=False), 1, small.work / REMEMBERED)
     assert checks.passed
     assert all(checks[name].skipped for name in names.OF_EMBEDDINGS)
+
+
+@pytest.mark.parametrize("embeddings", [True, False])
+def test_one_flipped_byte_anywhere_is_found(small: SmallDataset, embeddings: bool) -> None:
+    """Without embeddings no image is compared with its digest by another check."""
+    small.publish(embeddings=embeddings, link="copy")
+    expected = small.expectations(embeddings=embeddings)
+    memory = small.work / REMEMBERED
+    assert run_checks(small.output, small.index, expected, 2, memory).passed
+    for pattern in ("data/ACDC/*/*/*.p*", "ACDC_*/*.h5", *(["data/ACDC/positional*/pe.pt"] if embeddings else [])):
+        path = sorted(small.output.glob(pattern))[3 if "*/*" in pattern else 0]
+        content = path.read_bytes()
+        path.chmod(0o644)
+        path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+        checks = run_checks(small.output, small.index, expected, 2, memory)
+        failed = [one["item"] for one in checks[names.RECORDED].failed]
+        assert failed == ["/".join(path.parts[-3:])]
+        path.write_bytes(content)
 
 
 def verify(small: SmallDataset) -> Path:
@@ -235,8 +269,10 @@ def verify(small: SmallDataset) -> Path:
 def test_quality_json_lists_checks_and_acceptance_follows_it(small: SmallDataset, tmp_path: Path) -> None:
     result = json.loads(verify(small).read_text())
     assert result["passed"] and list(result["checks"]) == list(small.expectations().check_names)
-    accept_dataset(small.data / "quality.json", tmp_path / "accepted.txt")
-    assert (tmp_path / "accepted.txt").read_text() == f"{len(result['checks'])} checks passed\n"
+    accepted = tmp_path / "accepted.tsv"
+    accept_dataset(small.work / "verified.tsv", accepted)
+    assert read_index_comments(accepted).notes == (f"{len(result['checks'])} checks passed",)
+    assert files_of(accepted) == [small.data / "quality.json"] and is_whole(accepted)
 
 
 def test_every_failed_item_is_written_down_and_the_error_names_them(small: SmallDataset, tmp_path: Path) -> None:
@@ -246,11 +282,11 @@ def test_every_failed_item_is_written_down_and_the_error_names_them(small: Small
     result = json.loads(verify(small).read_text())
     assert len(result["checks"][names.HAS_MASK]["failed"]) == len(rows)
     with pytest.raises(DatasetError) as caught:
-        accept_dataset(small.data / "quality.json", tmp_path / "accepted.txt")
+        accept_dataset(small.work / "verified.tsv", tmp_path / "accepted.tsv")
     message = str(caught.value)
     assert f"each image has its mask: {len(rows)} of {len(rows)} failed" in message
     assert f"and {len(rows) - 5} more, all in" in message
-    assert not (tmp_path / "accepted.txt").exists()
+    assert not (tmp_path / "accepted.tsv").exists()
 
 
 def test_a_tensor_larger_than_its_file_is_not_unfolded(tmp_path: Path) -> None:

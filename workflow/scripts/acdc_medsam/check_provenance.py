@@ -132,10 +132,10 @@ def regular_file(root: Path, name: str) -> Path:
 
 
 def plain_file(root: Path, name: str) -> Path:
-    """Path of a file below a folder that no link leads out of; see :func:`regular_file`.
+    """Path of a file below a folder that no link leads out of; see :func:`regular_file` and :func:`leads_out`.
 
     Raises:
-        DatasetError: There is no such file, it is a pipe or the like, or a link leads out of the folder.
+        DatasetError: There is no such file, it is a pipe or the like, or a link leads out of the dataset.
     """
     path = regular_file(root, name)
     if leads_out(root, path):
@@ -144,8 +144,8 @@ def plain_file(root: Path, name: str) -> Path:
 
 
 def leads_out(root: Path, path: Path) -> bool:
-    """Whether a path, its links followed, lies outside of a folder."""
-    return not path.is_relative_to(root.resolve())
+    """Whether a path, its links followed, lies outside of a dataset and of the ``work/`` that it may be linked to."""
+    return not any(path.is_relative_to(folder.resolve()) for folder in (root, root / OUTPUT / "work", root / "work"))
 
 
 def check_file(
@@ -156,9 +156,6 @@ def check_file(
     digest: Callable[[Path], str] = sha256_file,
 ) -> str | None:
     """Say what is wrong with a listed file.
-
-    A link that leads out of the dataset, as ``publish.link: symlink`` makes them, is followed: what counts is that the
-    content is the file's.
 
     Args:
         root: Folder that the name is below.
@@ -173,11 +170,10 @@ def check_file(
     if not SAFE_NAME.fullmatch(name):
         return f"is no path below the dataset's folder; {NAME} is not to be trusted"
     try:
-        path = regular_file(root, name)
-        out = " (it is, or lies behind, a symbolic link that leads out of the dataset)" if leads_out(root, path) else ""
+        path = plain_file(root, name)
         size, expected = path.stat().st_size, files[name]["bytes"]
         if size != expected:
-            return f"has {size} bytes instead of {expected}{out}"
+            return f"has {size} bytes instead of {expected}"
         sha256 = digest(path)
     except DatasetError as error:
         return str(error)
@@ -185,8 +181,7 @@ def check_file(
         return f"cannot be read: {error.strerror or error}"
     if sha256 == files[name]["sha256"]:
         return None
-    content = f"has the content of {owners[sha256]}" if sha256 in owners else f"has other content than {NAME} says"
-    return content + out
+    return f"has the content of {owners[sha256]}" if sha256 in owners else f"has other content than {NAME} says"
 
 
 def check_manifest(manifest: Path, content: Mapping[str, Any]) -> list[Difference]:
