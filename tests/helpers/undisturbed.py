@@ -1,24 +1,30 @@
 """Runs that are disturbed while they are at work, and what they leave beside a run that was not."""
 
+import re
 import subprocess
 import time
 from collections.abc import Callable
 
 from workflow_run import Workflow
 
-TIMED = {"data/ACDC/report.html", "data/ACDC/provenance.json"}
-"""Files that say when they were written and how long things took."""
+TIMED = {"data/ACDC/report.html", "data/ACDC/provenance.json", "work/report.tsv", "work/provenance.tsv"}
+"""Files that say when they were written and how long things took, and their indexes."""
+
+OF_THIS_DISK = re.compile(
+    r"work/(logs|benchmarks)/.*|work/(run\.lock|sound_items\.json|outside\.json)"
+    r"|work/(embeddings/store|measures)/.*\.json|.*/\..*\.times|.*/\.snakemake_timestamp"
+)
+"""Logs, times, and what is remembered of files on this file system."""
 
 
 def contents(workflow: Workflow) -> dict[str, bytes]:
     """Every published file and every intermediate one but logs, times, and memories of this file system."""
     folders = [workflow.folder / "data", workflow.folder / "work", *workflow.folder.glob("ACDC_*")]
     found = {str(path.relative_to(workflow.folder)): path for folder in folders for path in folder.rglob("*")}
-    apart = ("work/logs", "work/benchmarks", "work/run.lock", "work/sound_items.json")
     return {
         name: b"" if name in TIMED else path.read_bytes()
         for name, path in found.items()
-        if path.is_file() and not name.startswith(apart)
+        if path.is_file() and not OF_THIS_DISK.fullmatch(name)
     }
 
 

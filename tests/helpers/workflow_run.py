@@ -1,7 +1,6 @@
 """Run the workflow in a folder of its own, as a user does, and see which jobs ran."""
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +66,7 @@ class Workflow:
         return {file.name: file.stat().st_mtime_ns for file in self.store.glob("*/*.pt")}
 
     def copy(self, folder: Path) -> "Workflow":
-        """Copy everything, times included; hard links become files of their own."""
-        shutil.copytree(self.folder, folder, symlinks=True)
+        """Copy everything, times and hard links included."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["cp", "--archive", self.folder, folder], check=True)
         return Workflow(folder)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from acdc_medsam.files import read_table
+from acdc_medsam.index import index_row, read_records, write_index
 from acdc_medsam.png import read_gray
 from small_dataset import SmallDataset
 
@@ -104,7 +105,8 @@ def test_without_an_encoder_the_page_says_so(small: SmallDataset, raw: Path) -> 
 
 def test_what_is_wrong_is_listed_and_names_from_files_are_escaped(small: SmallDataset, raw: Path) -> None:
     small.measure(raw)
-    small.index.write_text("# left out: patient099: no such frame\n" + small.index.read_text())
+    rows = [index_row(written, small.index) for written, _ in read_records(small.index)]
+    write_index(small.index, rows, left_out=["patient099: no such frame"])
     (small.data / "train/images/<script>alert(1)<").touch()
     picture = next(path for path in sorted((small.data / "train/images").iterdir()) if path.name.startswith("patient"))
     picture.chmod(0o644)

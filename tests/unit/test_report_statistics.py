@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from acdc_medsam.files import Written
+from acdc_medsam.index import index_row, write_index
 from acdc_medsam.measures import REGIONS
 from acdc_medsam.report.balance import balance_section, count_groups, count_slices, describe_geometry
 from acdc_medsam.report.cost import list_files, list_stages, read_jobs
@@ -250,9 +252,10 @@ def test_cost_is_what_the_benchmark_files_say(tmp_path: Path) -> None:
 
 def test_bytes_are_counted_by_kind_of_file(tmp_path: Path) -> None:
     names = ["data/ACDC/val/images/a.png", "data/ACDC/train/images/b.png", "ACDC_training_volumes/v.h5"]
-    lines = [f"../{name}\t{size}\tx" for name, size in zip(names, (1000, 3000, 500), strict=True)]
-    (tmp_path / "published.tsv").write_text("\n".join(["file\tbytes\tsha256", *lines]) + "\n")
-    assert list_files(tmp_path / "published.tsv").rows == [
+    index = tmp_path / "work/published.tsv"
+    sizes = zip(names, (1000, 3000, 500), strict=True)
+    write_index(index, [index_row(Written(tmp_path / name, size, "x", 0), index) for name, size in sizes])
+    assert list_files(index).rows == [
         ["PNG images", "2", "4 kB", "2 kB"],
         ["H5 volumes", "1", "500 bytes", "500 bytes"],
         ["all", "3", "4.5 kB", ""],

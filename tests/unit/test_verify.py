@@ -182,7 +182,9 @@ def test_a_planted_defect_is_found_by_its_check(small: SmallDataset, kind: str) 
     assert checks[check].failed, f"only {[name for name, one in checks.items() if one.failed]} noticed"
     # What is remembered changes nothing, and a failed item stays a failed one.
     again = run_checks(small.output, small.index, small.expectations(), 2, small.work / REMEMBERED)
-    assert again == checks == run_checks(small.output, small.index, small.expectations(), 2, small.work / "nothing.json")
+    assert (
+        again == checks == run_checks(small.output, small.index, small.expectations(), 2, small.work / "nothing.json")
+    )
 
 
 def test_only_changed_files_are_read_again(small: SmallDataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ def read_provenance(root: Path) -> tuple[dict[str, Any], bool]:
         h5 = [entry for name, entry in content["origins"].items() if H5_NAME.fullmatch(name)]
         entries = [(entry["bytes"], entry["sha256"]) for entry in (*content["files"].values(), *h5)]
         if not all(isinstance(size, int) and isinstance(sha256, str) for size, sha256 in entries):
-            raise TypeError
+            raise ValueError("a size is no number, or a sha256 no text")
         named_fingerprints(content)
         time, sha256 = content["written"]["time"], content["written"]["sha256"]
         sound = render(content) == data and content_digest(content, time) == sha256
