@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from acdc_medsam.cohort import Frame, read_patient
-from acdc_medsam.errors import CohortError, VolumeError
+from acdc_medsam.errors import DatasetError, VolumeError
 from acdc_medsam.files import sha256_file
 from acdc_medsam.index import read_index_comments
 from acdc_medsam.normalize import normalize_intensities, normalize_patient, read_frame
@@ -148,6 +148,6 @@ def test_a_file_that_changed_since_the_run_was_planned_stops_the_job(patient: Pa
     normalize_patient(patient, tmp_path / "index.tsv", 99, on_invalid="stop", announced=announced)
     rewrite(frame.label, np.asanyarray(nib.load(frame.label).dataobj)[::-1])
     (tmp_path / "index.tsv").unlink()
-    with pytest.raises(CohortError, match=rf"{frame.label.name} changed while the run was at work; run the same"):
+    with pytest.raises(DatasetError, match=rf"{frame.label.name} changed while the run was at work; run the same"):
         normalize_patient(patient, tmp_path / "index.tsv", 99, on_invalid="stop", announced=announced)
     assert not (tmp_path / "index.tsv").exists()

@@ -110,7 +110,7 @@ def test_foreign_files_are_left_alone(small: SmallDataset) -> None:
 def test_a_lost_embedding_is_named_with_its_remedy(small: SmallDataset) -> None:
     lost = next(small.work.glob("embeddings/store/*/*.pt"))
     lost.unlink()
-    with pytest.raises(DatasetError, match=rf"{lost.name}, which has gone; `snakemake repair` reads"):
+    with pytest.raises(DatasetError, match=rf"{lost.name} has gone since it was made; `snakemake repair` reads"):
         small.publish()
 
 

@@ -120,6 +120,15 @@ class HashedFile(io.RawIOBase):
         return Written(path, self._bytes, self._digest.hexdigest(), os.fstat(self._handle.fileno()).st_mtime_ns)
 
 
+def is_untouched(written: Written) -> bool:
+    """Whether a file has the size and time that it was written with."""
+    try:
+        status = written.path.stat()
+    except OSError:
+        return False
+    return (status.st_size, status.st_mtime_ns) == (written.bytes, written.mtime_ns)
+
+
 def read_recorded(path: Path, sha256: str) -> bytes:
     """Read a file that an earlier job made, if it is still what was made.
 
@@ -127,9 +136,8 @@ def read_recorded(path: Path, sha256: str) -> bytes:
         DatasetError: The file is missing, or its content is not what ``sha256`` says.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DatasetError(f"{path} is larger than any file that the workflow makes; {REPAIR}")
-        data = path.read_bytes()
+        # What is too large to be read is not what was made either.
+        data = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
     except FileNotFoundError as error:
         raise DatasetError(f"{path} has gone since it was made; {REPAIR}") from error
     if hashlib.sha256(data).hexdigest() != sha256:
@@ -184,12 +192,11 @@ def read_table(path: Path) -> list[Row]:
     Raises:
         DatasetError: The table is not there, or is damaged.
     """
+    data = _read_bytes(path)
     try:
-        return parse_table(path.read_bytes())
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path} is missing: run the workflow again to make it") from error
+        return parse_table(data)
     except (ValueError, csv.Error) as error:
-        raise DatasetError(f"{path} is a damaged table ({error}); delete it and run the workflow again") from error
+        raise DatasetError(f"{path} is a damaged table ({error}); `snakemake repair` makes it again") from error
 
 
 def read_sealed(path: Path) -> list[Row]:
@@ -207,13 +214,17 @@ def read_sealed_bytes(path: Path) -> bytes:
     Raises:
         DatasetError: The table is not there, or is not as it was written.
     """
-    try:
-        content = unseal(path.read_bytes())
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path} is missing: run the workflow again to make it") from error
+    content = unseal(_read_bytes(path))
     if content is None:
         raise DatasetError(f"{path} is damaged: run the workflow again, which makes it anew")
     return content
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path} is missing: run the workflow again to make it") from error
 
 
 def parse_table(data: bytes) -> list[Row]:

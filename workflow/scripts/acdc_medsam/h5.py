@@ -54,11 +54,11 @@ def _read_h5(source: Any, path: Path, dimensions: int) -> H5Content:
             image, label = (_dataset(file, name, path) for name in DTYPES)
             if image.shape != label.shape or image.ndim != dimensions:
                 raise DatasetError(
-                    f"{path}: image is {image.shape} and label {label.shape}; delete it and run the workflow again"
+                    f"{path}: image is {image.shape} and label {label.shape}; `snakemake repair` makes it again"
                 )
             return H5Content(image[:], label[:], dict(file.attrs))
     except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
-        raise DatasetError(f"{path}: not a readable H5 file ({error}); delete it and run the workflow again") from error
+        raise DatasetError(f"{path}: not a readable H5 file ({error}); `snakemake repair` makes it again") from error
 
 
 def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
@@ -66,11 +66,11 @@ def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
     found = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
     if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external or found.dtype != DTYPES[name]:
         raise DatasetError(
-            f"{path}: holds no '{name}' of type {DTYPES[name]} of its own; delete it and run the workflow again"
+            f"{path}: holds no '{name}' of type {DTYPES[name]} of its own; `snakemake repair` makes it again"
         )
     if found.size > MAX_VOXELS or found.nbytes > DEFLATE_RATIO * path.stat().st_size:
         raise DatasetError(
             f"{path}: '{name}' claims to be {found.shape}, more than such a file holds; "
-            "delete it and run the workflow again"
+            "`snakemake repair` makes it again"
         )
     return found

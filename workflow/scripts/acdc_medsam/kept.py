@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from acdc_medsam.files import Written, sha256_file, write_bytes
+from acdc_medsam.files import Written, is_untouched, sha256_file, write_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def find_kept(path: Path) -> Kept | None:
         _remove(path, "has no record of its making")
         return None
 
-    if (status.st_size, status.st_mtime_ns) == (written.bytes, written.mtime_ns):
+    if is_untouched(written):
         return kept
     if status.st_size != written.bytes or sha256_file(path) != written.sha256:
         _remove(path, "changed since it was made")

@@ -43,7 +43,7 @@ def open_embedding(path: Path, shape: tuple[int, ...] = EMBEDDING_SHAPE) -> torc
         DatasetError: The file is missing or holds no such tensor.
     """
     if claims_more(path):
-        raise DatasetError(f"{path} claims more than a file of its size holds; delete it and run the workflow again")
+        raise DatasetError(f"{path} claims more than a file of its size holds; `snakemake repair` makes it again")
     return read_embedding(path, path, shape)
 
 
@@ -61,9 +61,11 @@ def read_embedding(source: Path | io.BytesIO, path: Path, shape: tuple[int, ...]
     try:
         tensor = torch.load(source, weights_only=True, mmap=isinstance(source, Path))
     except Exception as error:  # torch.load raises many kinds at a damaged or foreign file
-        raise DatasetError(f"{path} cannot be read ({type(error).__name__}); run the workflow again") from error
+        raise DatasetError(
+            f"{path} cannot be read ({type(error).__name__}); `snakemake repair` makes it again"
+        ) from error
     if not isinstance(tensor, torch.Tensor) or tensor.shape != shape:
-        raise DatasetError(f"{path} holds no embedding {list(shape)}; delete it and run the workflow again")
+        raise DatasetError(f"{path} holds no embedding {list(shape)}; `snakemake repair` makes it again")
     return tensor
 
 

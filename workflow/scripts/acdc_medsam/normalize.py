@@ -18,10 +18,11 @@ from skimage.exposure import cumulative_distribution
 from acdc_medsam import __version__
 from acdc_medsam.cohort import Frame, Patient, read_patient
 from acdc_medsam.dataset import LABELS, slice_name, volume_name
-from acdc_medsam.errors import CohortError, VolumeError
+from acdc_medsam.errors import VolumeError
 from acdc_medsam.files import Written, remove_others, write_bytes
 from acdc_medsam.index import index_row, write_index
 from acdc_medsam.nifti import Nifti, read_nifti
+from acdc_medsam.outside import require_announced
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +190,7 @@ def normalize_patient(
         announced: Name -> hex sha256 of each raw file as it was when the run was planned; None takes any.
 
     Raises:
-        CohortError, VolumeError: What is wrong, with patient and file.
+        CohortError, DatasetError, VolumeError: What is wrong, with patient and file.
     """
     patient = read_patient(source)
     kinds = (index.parent / "volumes", index.parent / "slices")
@@ -214,20 +215,13 @@ def normalize_patient(
         return
     for note in notes:
         logger.warning("%s", note)
-    _refuse_changed(patient.name, sources, sources if announced is None else announced)
+    for name, sha256 in sources.items():
+        require_announced(source / name, sha256, sha256 if announced is None else announced.get(name, ""))
     remove_others(kinds, keep=[file.path for file in files])
     # Named as below the raw folder, so that the index is the same wherever that folder lies.
     below_raw = {str(file.relative_to(source.parents[1])): sources[file.name] for file in patient.sources}
     write_index(index, [index_row(file, index) for file in files], notes=notes, sources=below_raw)
     logger.info("%s: %d files", patient.name, len(files))
-
-
-def _refuse_changed(patient: str, read: Mapping[str, str], announced: Mapping[str, str]) -> None:
-    changed = [name for name, sha256 in read.items() if announced.get(name) != sha256]
-    if changed:
-        raise CohortError(
-            f"{patient}: {', '.join(changed)} changed while the run was at work; run the same command again"
-        )
 
 
 def _write_frame(patient: Patient, frame: Frame, volume: Volume, folder: Path, percentile: float) -> list[Written]:

@@ -11,7 +11,24 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from acdc_medsam.errors import DatasetError
 from acdc_medsam.files import sha256_file, write_bytes
+
+
+def require_announced(path: Path, sha256: str, announced: str | None) -> None:
+    """Refuse a file from outside that is not what the run was planned with.
+
+    Args:
+        path: The file.
+        sha256: Hex sha256 of what was read of it.
+        announced: Hex sha256 that it had when the run was planned; None takes any.
+
+    Raises:
+        DatasetError: They differ.
+    """
+    if announced not in (None, sha256):
+        raise DatasetError(f"{path} changed while the run was at work; run the same command again")
+
 
 THREADS = 8
 """Number of files that are read at a time."""

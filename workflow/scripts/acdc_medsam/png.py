@@ -45,13 +45,13 @@ def read_gray(path: Path, data: bytes | None = None) -> npt.NDArray[np.uint8]:
         with Image.open(path if data is None else io.BytesIO(data), formats=("PNG",)) as image:
             if image.mode != "L":
                 raise DatasetError(
-                    f"{path}: mode {image.mode} instead of 8-bit grayscale; delete it and run the workflow again"
+                    f"{path}: mode {image.mode} instead of 8-bit grayscale; `snakemake repair` makes it again"
                 )
             if image.width * image.height > MAX_PIXELS:
                 raise DatasetError(
                     f"{path}: claims {image.width} x {image.height} pixels, more than any image here; "
-                    "delete it and run the workflow again"
+                    "`snakemake repair` makes it again"
                 )
             return np.asarray(image)
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise DatasetError(f"{path}: not a readable PNG ({error}); delete it and run the workflow again") from error
+        raise DatasetError(f"{path}: not a readable PNG ({error}); `snakemake repair` makes it again") from error

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from acdc_medsam.dataset import SPLITS, SUBSETS
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import REPAIR, Row, Written, atomic_path, read_sealed, sha256_file, write_table
+from acdc_medsam.files import Row, Written, atomic_path, is_untouched, read_recorded, read_sealed, write_table
 from acdc_medsam.index import index_row, read_index_comments, read_records, write_index
 from acdc_medsam.render import PIXEL_COLUMNS
 
@@ -134,13 +134,8 @@ def whole_records(index: Path) -> list[tuple[Written, Row]]:
     """
     records = read_records(index)
     for written, _ in records:
-        try:
-            status = written.path.stat()
-        except OSError as error:
-            raise DatasetError(f"{index} names {written.path}, which has gone; {REPAIR}") from error
-        untouched = (status.st_size, status.st_mtime_ns) == (written.bytes, written.mtime_ns)
-        if not untouched and sha256_file(written.path) != written.sha256:
-            raise DatasetError(f"{index} names {written.path}, which has changed since it was made; {REPAIR}")
+        if not is_untouched(written):
+            read_recorded(written.path, written.sha256)
     return records
 
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 from acdc_medsam.encoders.registry import EncoderSpec
 from acdc_medsam.errors import CheckpointError
 from acdc_medsam.files import sha256_file
+from acdc_medsam.outside import require_announced
 
 T = TypeVar("T")
 
@@ -31,7 +32,8 @@ def checked_sha256(checkpoint: Path, spec: EncoderSpec, expected: str | None, an
         announced: Hex sha256 of the file as it was when the run was planned; None takes any.
 
     Raises:
-        CheckpointError: The file is missing or unreadable, or has another sha256 than ``expected`` or ``announced``.
+        CheckpointError: The file is missing or unreadable, or has another sha256 than ``expected``.
+        DatasetError: It has another sha256 than ``announced``.
     """
     require_file(checkpoint, spec)
     actual = reading(checkpoint, sha256_file)
@@ -40,8 +42,7 @@ def checked_sha256(checkpoint: Path, spec: EncoderSpec, expected: str | None, an
             f"{checkpoint} is not the file that is configured: its sha256 is {actual}, encoder.sha256 says {expected}; "
             f"get the file again ({spec.published_at}), or correct encoder.sha256"
         )
-    if announced is not None and actual != announced:
-        raise CheckpointError(f"{checkpoint} changed while the run was at work; run the same command again")
+    require_announced(checkpoint, actual, announced)
     return actual
 
 

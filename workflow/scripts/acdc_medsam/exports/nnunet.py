@@ -14,9 +14,9 @@ from typing import Any
 
 from acdc_medsam import citation
 from acdc_medsam.dataset import LABELS
-from acdc_medsam.errors import DatasetError
 from acdc_medsam.exports.folder import close_export, split_of_patients
 from acdc_medsam.files import Written, read_table, write_bytes
+from acdc_medsam.outside import require_announced
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +52,7 @@ def export_nnunet(
             target = folder / f"images{part}" / f"{stem}_0000.nii.gz"
             cases[splits[patient]].append(stem)
         data = source.read_bytes()
-        if hashlib.sha256(data).hexdigest() != announced[str(source)]:
-            raise DatasetError(f"{source} changed while the run was at work; run the same command again")
+        require_announced(source, hashlib.sha256(data).hexdigest(), announced[str(source)])
         compressed = data if source.name.endswith(".gz") else gzip.compress(data, mtime=0)
         files.append(write_bytes(target, compressed, read_only=True))
     split = {name: sorted(cases[name]) for name in ("train", "val")}
