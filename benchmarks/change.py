@@ -23,10 +23,10 @@ import torch
 
 from acdc_medsam.encoders.checkpoint_file import checked_sha256
 from acdc_medsam.encoders.model import PRECISIONS
-from acdc_medsam.encoders.registry import ENCODERS, fingerprint
-from acdc_medsam.files import read_table
+from acdc_medsam.encoders.registry import ENCODERS
+from acdc_medsam.files import read_sealed
 from acdc_medsam.phantom import write_patient
-from acdc_medsam.store import EMBEDDING_SHAPE, embedding_digest, save_tensor, store_path
+from acdc_medsam.store import EMBEDDING_SHAPE, Maker, Store, embedding_digest
 from cohort import phantoms, run_workflow
 from reference import CHECKPOINTS
 
@@ -45,11 +45,12 @@ def link_cohort(source: Path, target: Path) -> Path:
 
 def fill_store(work: Path, precision: str) -> int:
     """Write a random embedding for each image, where the workflow looks for it."""
-    encoder = fingerprint(NAME, checked_sha256(CHECKPOINT, ENCODERS[NAME], None), precision)
-    rows = [row for table in work.glob("png/*/slices.tsv") for row in read_table(table)]
+    weights = checked_sha256(CHECKPOINT, ENCODERS[NAME], None)
+    maker = Maker(NAME, weights, precision, device="cpu", code="benchmark")
+    store = Store(work / "embeddings/store", maker.facts())
+    rows = [row for table in work.glob("png/*/slices.tsv") for row in read_sealed(table)]
     for row in rows:
-        digest = embedding_digest(encoder, row["pixels_sha256"])
-        save_tensor(torch.randn(EMBEDDING_SHAPE), store_path(work / "embeddings/store", digest))
+        store.save(embedding_digest(maker.fingerprint, row["pixels_sha256"]), torch.randn(EMBEDDING_SHAPE))
     return len(rows)
 
 
