@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from acdc_medsam.files import index_files
+from acdc_medsam.index import read_records
 from acdc_medsam.normalize import normalize_patient
 from acdc_medsam.phantom import write_patient
 from acdc_medsam.render import read_slices, resize_image, resize_label
@@ -19,7 +19,7 @@ with tempfile.TemporaryDirectory() as folder:
     index = Path(folder, "h5", "index.tsv")
     patient = write_patient(Path(folder), NORMAL, seed=2026, in_plane=None, depth=None)
     normalize_patient(patient, index, percentile=99, on_invalid="stop")
-    shown = list(read_slices(index_files(index)[0]))[3]
+    shown = list(read_slices(read_records(index)[0][0].path))[3]
     image, mask = resize_image(shown.image, 1024), resize_label(shown.label, 1024)
     # Drawn at twice the size, so that the lines are smooth.
     pair = Image.new("RGB", (2048, 1024))
