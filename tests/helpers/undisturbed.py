@@ -36,6 +36,7 @@ class Started:
             self.process = subprocess.Popen(
                 workflow.command(*arguments),
                 cwd=workflow.folder,
+                env=workflow.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 text=True,
