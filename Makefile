@@ -34,7 +34,7 @@ demo: .venv/.ready $(CHECKPOINT)
 
 # Threads that wait must not keep the processors from the tests beside them: two encoders at once would take twice as long.
 test: .venv/.ready $(CHECKPOINT)
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=25
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder --durations=25
 
 lint: .venv/.ready
 	$(BIN)/ruff check

@@ -18,6 +18,9 @@ from workflow_run import Run, Workflow
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = ROOT / "checkpoints" / "lite_medsam.pth"
 SAMPLE = ROOT.parent / "shared" / "acdc-sample"
+REAL_PATIENTS = ("patient025", "patient099")
+SHARED = {"broken", "root", "small_disk", "worn"}
+"""Fixtures of tests/workflow that test after test of a file changes."""
 
 # The suite tries the same cases every time; `--hypothesis-profile=fuzz` tries many others.
 anywhere = {"deadline": None, "suppress_health_check": list(HealthCheck)}
@@ -32,6 +35,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kill-seed", type=int, default=0, help="which moments of the stages they are killed at")
     parser.addoption("--training-kills", type=int, default=0, help="of a training run, in tests/unit/test_train.py")
     parser.addoption("--slurm-patients", type=int, default=0, help="to submit at once, in tests/slurm")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process run the tests of a file, but for those of whole runs that share nothing within their file."""
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        if item.path.parent.name != "workflow" or not SHARED.isdisjoint(item.fixturenames):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture(scope="session")
@@ -88,12 +100,26 @@ def finished_once(
 
 
 @pytest.fixture(scope="session")
-def real(sample: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, Run]:
-    """A complete run on the sample with LiteMedSAM; never written to."""
+def real_images(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, Run]:
+    """A complete run on the sample without embeddings; never written to."""
 
     def make(folder: Path) -> tuple[Workflow, Run]:
         workflow = Workflow(folder)
         shutil.copytree(sample / "training", workflow.raw / "training")
+        workflow.configure(encoder={"name": "none"})
+        return workflow, workflow.run()
+
+    return once(tmp_path_factory, "real_images", make)
+
+
+@pytest.fixture(scope="session")
+def real(sample: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, Run]:
+    """A complete run with LiteMedSAM on two patients of the sample; never written to."""
+
+    def make(folder: Path) -> tuple[Workflow, Run]:
+        workflow = Workflow(folder)
+        for patient in REAL_PATIENTS:
+            shutil.copytree(sample / "training" / patient, workflow.raw / "training" / patient)
         workflow.configure(encoder={"name": "lite_medsam", "checkpoint": str(checkpoint)})
         return workflow, workflow.run()
 

@@ -40,5 +40,9 @@ class Gate:
             path.unlink()
 
     def moments(self, stage: str) -> list[list[str]]:
-        """What each job of a script did so far, moment by moment."""
-        return [path.read_text().splitlines() for path in sorted(self.folder.glob(f"{stage}.*.moments"))]
+        """What each job of a script did so far, moment by moment, the shortest first."""
+        return sorted((path.read_text().splitlines() for path in self.folder.glob(f"{stage}.*.moments")), key=len)
+
+    def renames(self, stage: str) -> list[int]:
+        """The moments before a file gets its name; each job of the script has these at least."""
+        return [number for number, moment in enumerate(self.moments(stage)[0]) if moment.startswith("os.rename")]

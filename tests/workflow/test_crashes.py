@@ -24,25 +24,23 @@ WAVES = (
 )
 """Scripts whose jobs can be at work at the same time, in the order of a run; a kill ends those of a wave."""
 
-AFTER_AN_EMBEDDING = 5
-"""The moment of an embedding job after its first file: its start, two openings, a rename and a removal come before."""
-
-# So many cores that no job waits for one that is held, and each job of as many threads as in a run that is not disturbed.
+# So many cores that no job waits for one that is held, and as many threads to a job as in a run that is not disturbed.
 ROOM = ["--cores", "16", "--set-threads", *(f"{rule}=2" for rule in ("embed", "measure", "check", "write_report"))]
 
 
-def choose_moment(job: list[str], kind: int, chance: random.Random) -> int:
-    """Choose one of a job's moments.
+def choose_moment(moments: Gate, stage: str, kind: int, chance: random.Random) -> int:
+    """Choose one of the moments of a stage's jobs.
 
     Args:
-        job: What an undisturbed job of the stage did, moment by moment, see :mod:`gate`.
+        moments: What the jobs of an undisturbed run did, moment by moment.
+        stage: The script of the jobs.
         kind: 0 for before the first file, 1 for between two files, 2 for after the last file but the index that is the
             job's declared output, 3 for after the index. A job that writes one file has nothing between two.
         chance: Source of the choice.
     """
-    named = [number for number, moment in enumerate(job) if moment.startswith("os.rename")]
-    first, last = named[0], named[-1]
-    kinds = range(first + 1), range(first + 1, last), range(last, last + 1), range(last + 1, len(job))
+    renames = moments.renames(stage)
+    first, last, end = renames[0], renames[-1], len(moments.moments(stage)[0])
+    kinds = range(first + 1), range(first + 1, last), range(last, last + 1), range(last + 1, end)
     return chance.choice(kinds[kind] or kinds[0])
 
 
@@ -66,8 +64,7 @@ def test_killed_in_every_stage(
         killed = list[str]()
         for wave in WAVES:
             for stage in wave:
-                job = min(moments.moments(stage), key=len)
-                gate.hold(stage, choose_moment(job, (kinds[stage] + turn) % 4, chance))
+                gate.hold(stage, choose_moment(moments, stage, (kinds[stage] + turn) % 4, chance))
             started = Started(unmade, *ROOM)
             assert started.wait_for(lambda _, wave=wave: all(map(gate.held, wave)))  # type: ignore[misc]
             kill(started)
@@ -84,11 +81,11 @@ def test_killed_in_every_stage(
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_the_run_without_waiting_for_its_jobs(
-    unmade: Workflow, gate: Gate, signum: signal.Signals
+    unmade: Workflow, gate: Gate, moments: Gate, signum: signal.Signals
 ) -> None:
     """A job that is held would go on for ever."""
     unmade.environment = gate.environment
-    gate.hold("embed", AFTER_AN_EMBEDDING)
+    gate.hold("embed", moments.renames("embed")[1])
     started = Started(unmade)
     assert started.wait_for(lambda _: bool(gate.held("embed")))
     kept = unmade.stored()

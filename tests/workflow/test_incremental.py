@@ -6,8 +6,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,8 @@ import pytest
 from acdc_medsam.check_provenance import check_copy
 from acdc_medsam.files import read_table
 from acdc_medsam.phantom import write_cohort
+from gate import Gate
+from undisturbed import Started
 from workflow_run import Run, Workflow
 
 PATIENTS = ["patient001", "patient002", "patient003", "patient004"]
@@ -96,7 +96,7 @@ def test_another_split_recomputes_nothing_else(finished: Workflow, encoder: Any,
 
 def test_another_percentile_recomputes_everything(few: Workflow) -> None:
     few.configure(**few.configuration(), normalize={"percentile": 95})
-    run = few.run("verify")
+    run = few.run("embeddings")
     assert len(run.of("normalize")) == len(run.of("render")) == len(run.of("embed")) == 2
 
 
@@ -183,7 +183,7 @@ def test_batches_of_another_width_encode_nothing(finished: Workflow, encoder: An
     before = finished.stored()
     for width, jobs in ((1, 4), (16, 1)):
         finished.configure(encoder={**encoder, "patients_per_job": width})
-        assert len(finished.run("verify").of("embed")) == jobs
+        assert len(finished.run("embeddings").of("embed")) == jobs
         assert finished.stored() == before
 
 
@@ -204,37 +204,24 @@ def at_a_time(run: Run, rule: str) -> int:
     return max(itertools.accumulate(steps))
 
 
-def test_a_killed_job_keeps_what_it_had_encoded(few: Workflow) -> None:
+def test_a_killed_job_keeps_what_it_had_encoded(few: Workflow, gate: Gate, moments: Gate) -> None:
     shutil.rmtree(few.store)
     few.configure(encoder={**few.configuration()["encoder"], "patients_per_job": 16})
-    process = subprocess.Popen(
-        few.command("embeddings"), cwd=few.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while len(few.stored()) < 3 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    for job in embedding_jobs(few.folder):
-        os.kill(job, signal.SIGKILL)
-    assert process.wait() == 1
-    kept = few.stored()
+    few.environment = gate.environment
     slices = len(read_table(few.data / "manifest.tsv"))
-    assert 3 <= len(kept) < slices, "the job was killed midway"
+    # The job of all patients writes more files than the job of one did, in the same way.
+    gate.hold("embed", moments.renames("embed")[1])
+    started = Started(few, "embeddings")
+    assert started.wait_for(lambda _: bool(gate.held("embed")))
+    for job in gate.held("embed"):
+        os.kill(job, signal.SIGKILL)
+    gate.release("embed")
+    assert started.process.wait() == 1
+    kept = few.stored()
+    assert len(kept) == 1 and slices > 2, "the job was killed midway"
     run = few.run("embeddings")
     after = few.stored()
     assert len(after) == slices and all(after[name] == kept[name] for name in kept)
     log = (few.folder / "work/logs/embed/p001-016.log").read_text()
     assert re.search(rf"encoded {slices - len(kept)} slices in [\d.]+ s, kept {len(kept)}$", log, re.MULTILINE)
     assert run.of("normalize", "render") == []
-
-
-def embedding_jobs(folder: Path) -> list[int]:
-    """Process numbers of embedding scripts that run in a folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            if any(word.endswith(b"embed.py") for word in words) and (process / "cwd").resolve() == folder:
-                found.append(int(process.name))
-        except (FileNotFoundError, PermissionError, ProcessLookupError):
-            continue
-    return found

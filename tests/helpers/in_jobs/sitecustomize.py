@@ -21,14 +21,14 @@ class Job:
         self.notes = gate / f"{stage}.{os.getpid()}.moments"
         self.marker = gate / f"{stage}.{os.getpid()}.held"
         self.chosen = gate / stage
-        self.here = os.getcwd() + os.sep
+        self.here = f"{Path.cwd()}{os.sep}"
         self.count = 0
         self.lock = threading.Lock()
 
     def audit(self, event: str, values: tuple[object, ...]) -> None:
         """Python calls this before whatever it does with the file system."""
         if event in CHANGES or (event == "open" and isinstance(values[2], int) and values[2] & FLAGS):
-            path = os.path.abspath(os.fspath(values[0])) if isinstance(values[0], str) else ""
+            path = os.path.join(self.here, values[0]) if isinstance(values[0], str) else ""  # noqa: PTH118
             if path.startswith(self.here) and not path.startswith((f"{self.here}.snakemake", f"{self.here}work/logs")):
                 self.moment(f"{event} {path.removeprefix(self.here)}")
 
