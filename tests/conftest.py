@@ -2,12 +2,14 @@
 
 import importlib
 import multiprocessing.dummy
+import os
 import shutil
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -19,6 +21,9 @@ ROOT = Path(__file__).parents[1]
 CHECKPOINT = ROOT / "checkpoints" / "lite_medsam.pth"
 SAMPLE = ROOT.parent / "shared" / "acdc-sample"
 REAL_PATIENTS = ("patient025", "patient099")
+MEMORY = Path("/dev/shm")
+MEMORY_NEEDED = 8 * 2**30
+
 SHARED = {"broken", "root", "small_disk", "worn"}
 """Fixtures of tests/workflow that test after test of a file changes."""
 
@@ -35,6 +40,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kill-seed", type=int, default=0, help="which moments of the stages they are killed at")
     parser.addoption("--training-kills", type=int, default=0, help="of a training run, in tests/unit/test_train.py")
     parser.addoption("--slurm-patients", type=int, default=0, help="to submit at once, in tests/slurm")
+
+
+def pytest_configure() -> None:
+    """Have the tests' folders in memory where there is room: much is written there, and waited for, for a moment."""
+    if MEMORY.is_dir() and min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) > MEMORY_NEEDED:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,6 +1,7 @@
 """Hold the jobs of a run at a moment of the test's choice, so that nothing depends on how fast a machine is."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 IN_JOBS = Path(__file__).with_name("in_jobs")
@@ -17,8 +18,12 @@ class Gate:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of a run whose jobs pass this gate."""
-        path = os.pathsep.join(filter(None, [str(IN_JOBS), os.environ.get("PYTHONPATH")]))
-        return {**os.environ, "PYTHONPATH": path, "TEST_GATE": str(self.folder)}
+        return self.environment_of(os.environ)
+
+    def environment_of(self, other: Mapping[str, str]) -> dict[str, str]:
+        """Another environment with what makes jobs pass this gate."""
+        path = os.pathsep.join(filter(None, [str(IN_JOBS), other.get("PYTHONPATH")]))
+        return {**other, "PYTHONPATH": path, "TEST_GATE": str(self.folder)}
 
     def hold(self, stage: str, moment: int = 0) -> None:
         """Hold every job of a script, such as ``render``, from now on before its n-th moment; 0 is its start."""

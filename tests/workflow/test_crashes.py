@@ -13,6 +13,8 @@ from gate import Gate
 from undisturbed import Started, contents, differences
 from workflow_run import Workflow
 
+pytestmark = pytest.mark.disturbed
+
 WAVES = (
     ("normalize", "positional_encoding"),
     ("render",),

@@ -16,6 +16,8 @@ from gate import Gate
 from undisturbed import Started, contents, differences
 from workflow_run import Workflow
 
+pytestmark = pytest.mark.disturbed
+
 MOST = 400 * 2**20
 """Bytes of the small file system; the tiny dataset takes a third of them."""
 

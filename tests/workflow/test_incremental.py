@@ -204,6 +204,7 @@ def at_a_time(run: Run, rule: str) -> int:
     return max(itertools.accumulate(steps))
 
 
+@pytest.mark.disturbed
 def test_a_killed_job_keeps_what_it_had_encoded(few: Workflow, gate: Gate, moments: Gate) -> None:
     shutil.rmtree(few.store)
     few.configure(encoder={**few.configuration()["encoder"], "patients_per_job": 16})
