@@ -24,9 +24,6 @@ REAL_PATIENTS = ("patient025", "patient099")
 MEMORY = Path("/dev/shm")
 MEMORY_NEEDED = 8 * 2**30
 
-SHARED = {"broken", "root", "small_disk", "worn"}
-"""Fixtures of tests/workflow that test after test of a file changes."""
-
 # The suite tries the same cases every time; `--hypothesis-profile=fuzz` tries many others.
 anywhere = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 settings.register_profile("suite", max_examples=60, derandomize=True, database=None, **anywhere)
@@ -46,15 +43,6 @@ def pytest_configure() -> None:
     """Have the tests' folders in memory where there is room: much is written there, and waited for, for a moment."""
     if MEMORY.is_dir() and min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) > MEMORY_NEEDED:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process run the tests of a file, but for those of whole runs that share nothing within their file."""
-    for item in items:
-        assert isinstance(item, pytest.Function)
-        if item.path.parent.name != "workflow" or not SHARED.isdisjoint(item.fixturenames):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture(scope="session")

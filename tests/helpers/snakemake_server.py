@@ -15,8 +15,16 @@ from pathlib import Path
 from typing import Any
 
 # What a run imports from other projects; the project's own modules each run imports anew.
-LIBRARIES = ("cli", "profiles", "report.html_reporter", "storage")
-LIBRARIES = (*(f"snakemake.{name}" for name in LIBRARIES), "h5py", "jsonschema", "nibabel", "psutil")
+LIBRARIES = (
+    "h5py",
+    "jsonschema",
+    "nibabel",
+    "psutil",
+    "snakemake.cli",
+    "snakemake.profiles",
+    "snakemake.report.html_reporter",
+    "snakemake.storage",
+)
 
 
 class SnakemakeServer:

@@ -1,5 +1,7 @@
 """Runs that are disturbed while they are at work, and what they leave beside a run that was not."""
 
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -54,3 +56,8 @@ class Started:
                 return False
             time.sleep(0.01)
         raise AssertionError(f"not within {seconds} s:\n{self.log.read_text()}")
+
+    def kill(self) -> None:
+        """Kill Snakemake and all its jobs, and wait for their end."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        assert self.process.wait() == -signal.SIGKILL

@@ -26,7 +26,7 @@ from workflow_run import ROOT, Run, Workflow
 
 PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
 # The profile as it is, but that Slurm is asked more often, and not through its accounting, which this one has not.
-OPTIONS = ["--slurm-init-seconds-before-status-checks", "8", "--seconds-between-status-checks", "1"]
+OPTIONS = ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "1"]
 OPTIONS += ["--slurm-status-command", "squeue", "--profile", str(ROOT / "profiles/slurm")]
 
 
