@@ -1,14 +1,16 @@
-# make demo: the whole workflow on synthetic patients. make test: all tests. make lint: what CI checks besides.
+# make demo: the whole workflow on synthetic patients. make test: all tests. make test-repeat: those of disturbed runs, 20 times. make lint: what CI checks besides.
 PYTHON ?= python3
 BIN := .venv/bin
 CHECKPOINT := checkpoints/lite_medsam.pth
 DEMO := demo/out/data/ACDC
 # One of each pathology group, of few slices, so that a CPU encodes them in a minute.
 PATIENTS := --out demo/raw --patients 5 --depth 6
+# How often `make test-repeat` runs the tests of disturbed runs.
+TIMES ?= 20
 # What nnU-Net's check of a dataset imports; what its training needs besides is large, and no test needs it.
 NNUNET := nnunetv2 batchgenerators acvl-utils
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test test-repeat lint clean
 
 help:
 	@sed -n '1s/^# //p' Makefile
@@ -35,6 +37,12 @@ demo: .venv/.ready $(CHECKPOINT)
 # Threads that wait must not keep the processors from the tests beside them: two encoders at once would take twice as long.
 test: .venv/.ready $(CHECKPOINT)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=25
+
+# Each time, the stages are killed at other moments.
+test-repeat: .venv/.ready $(CHECKPOINT)
+	for seed in $$(seq $(TIMES)); do \
+	  OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --quiet --numprocesses 3 --dist loadfile -m disturbed --kill-seed $$seed || exit 1; \
+	done
 
 lint: .venv/.ready
 	$(BIN)/ruff check

@@ -2,12 +2,14 @@
 
 import importlib
 import multiprocessing.dummy
+import os
 import shutil
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -18,6 +20,9 @@ from workflow_run import Run, Workflow
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = ROOT / "checkpoints" / "lite_medsam.pth"
 SAMPLE = ROOT.parent / "shared" / "acdc-sample"
+REAL_PATIENTS = ("patient025", "patient099")
+MEMORY = Path("/dev/shm")
+MEMORY_NEEDED = 8 * 2**30
 
 # The suite tries the same cases every time; `--hypothesis-profile=fuzz` tries many others.
 anywhere = {"deadline": None, "suppress_health_check": list(HealthCheck)}
@@ -28,10 +33,17 @@ settings.load_profile("suite")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Sizes of tests that can be as thorough as there is time for."""
-    parser.addoption("--kills", type=int, default=3, help="runs to kill, in tests/workflow/test_crashes.py")
     parser.addoption("--each-damage", action="store_true", help="every damage alone, in tests/workflow/test_damage.py")
+    parser.addoption("--kill-rounds", type=int, default=1, help="times that each stage is killed, in tests/workflow")
+    parser.addoption("--kill-seed", type=int, default=0, help="which moments of the stages they are killed at")
     parser.addoption("--training-kills", type=int, default=0, help="of a training run, in tests/unit/test_train.py")
     parser.addoption("--slurm-patients", type=int, default=0, help="to submit at once, in tests/slurm")
+
+
+def pytest_configure() -> None:
+    """Have the tests' folders in memory where there is room: much is written there, and waited for, for a moment."""
+    if MEMORY.is_dir() and min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) > MEMORY_NEEDED:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 @pytest.fixture(scope="session")
@@ -88,12 +100,26 @@ def finished_once(
 
 
 @pytest.fixture(scope="session")
-def real(sample: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, Run]:
-    """A complete run on the sample with LiteMedSAM; never written to."""
+def real_images(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, Run]:
+    """A complete run on the sample without embeddings; never written to."""
 
     def make(folder: Path) -> tuple[Workflow, Run]:
         workflow = Workflow(folder)
         shutil.copytree(sample / "training", workflow.raw / "training")
+        workflow.configure(encoder={"name": "none"})
+        return workflow, workflow.run()
+
+    return once(tmp_path_factory, "real_images", make)
+
+
+@pytest.fixture(scope="session")
+def real(sample: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, Run]:
+    """A complete run with LiteMedSAM on two patients of the sample; never written to."""
+
+    def make(folder: Path) -> tuple[Workflow, Run]:
+        workflow = Workflow(folder)
+        for patient in REAL_PATIENTS:
+            shutil.copytree(sample / "training" / patient, workflow.raw / "training" / patient)
         workflow.configure(encoder={"name": "lite_medsam", "checkpoint": str(checkpoint)})
         return workflow, workflow.run()
 

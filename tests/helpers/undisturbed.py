@@ -1,6 +1,8 @@
 """Runs that are disturbed while they are at work, and what they leave beside a run that was not."""
 
+import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -42,6 +44,7 @@ class Started:
             self.process = subprocess.Popen(
                 workflow.command(*arguments),
                 cwd=workflow.folder,
+                env=workflow.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -59,3 +62,8 @@ class Started:
                 return False
             time.sleep(0.01)
         raise AssertionError(f"not within {seconds} s:\n{self.log.read_text()}")
+
+    def kill(self) -> None:
+        """Kill Snakemake and all its jobs, and wait for their end."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        assert self.process.wait() == -signal.SIGKILL

@@ -8,15 +8,18 @@ from typing import Any
 
 import yaml
 
+from snakemake_server import SnakemakeServer
+
 ROOT = Path(__file__).parents[2]
 JOB = re.compile(r"^Job \d+: (.*)$", re.MULTILINE)
+SERVER = SnakemakeServer()
 
 
 class Run:
     """What one call of Snakemake did."""
 
-    def __init__(self, process: subprocess.CompletedProcess[str]) -> None:
-        self.code, self.output = process.returncode, process.stdout
+    def __init__(self, code: int, output: str) -> None:
+        self.code, self.output = code, output
         self.jobs = [] if "This was a dry-run" in self.output else sorted(JOB.findall(self.output))
 
     def of(self, *stages: str) -> list[str]:
@@ -50,16 +53,18 @@ class Workflow:
 
     def run(self, *arguments: str, expect: int = 0) -> Run:
         """Run Snakemake; fail with what it printed unless it ended as expected."""
-        process = subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            env=self.environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        assert process.returncode == expect, process.stdout
-        return Run(process)
+        command, output = self.command(*arguments), self.folder.with_name(f"{self.folder.name}.output")
+        # The server's Python was started with this process's environment.
+        if self.environment is None and command[1:3] == ["-m", "snakemake"]:
+            code = SERVER.run(command[3:], self.folder, output)
+        else:
+            with output.open("w") as file:
+                code = subprocess.run(
+                    command, cwd=self.folder, env=self.environment, stdout=file, stderr=subprocess.STDOUT
+                ).returncode
+        text = output.read_text()
+        assert code == expect, text
+        return Run(code, text)
 
     def stored(self) -> dict[str, int]:
         """Embeddings in the store and when they were written."""

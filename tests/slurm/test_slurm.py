@@ -3,8 +3,10 @@
 import os
 import shutil
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -13,16 +15,18 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import psutil
 import pytest
 import yaml
 
 from acdc_medsam.phantom import write_cohort
+from gate import Gate
 from slurm_cluster import SlurmCluster, wait_for
 from workflow_run import ROOT, Run, Workflow
 
 PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
 # The profile as it is, but that Slurm is asked more often, and not through its accounting, which this one has not.
-OPTIONS = ["--slurm-init-seconds-before-status-checks", "8", "--seconds-between-status-checks", "1"]
+OPTIONS = ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "1"]
 OPTIONS += ["--slurm-status-command", "squeue", "--profile", str(ROOT / "profiles/slurm")]
 
 
@@ -50,6 +54,11 @@ def rule_of(job: dict[str, str]) -> str:
     return job["Comment"].removeprefix("rule_").split("_wildcards_")[0]
 
 
+def is_stopped(number: int) -> bool:
+    """Whether a process has got the signal to stop."""
+    return psutil.Process(number).status() == psutil.STATUS_STOPPED
+
+
 def at_the_same_time(jobs: list[dict[str, str]]) -> bool:
     """Whether one of the jobs began before another had ended."""
     times = sorted((datetime.fromisoformat(job["StartTime"]), datetime.fromisoformat(job["EndTime"])) for job in jobs)
@@ -69,7 +78,10 @@ class Interrupted:
 @pytest.fixture(scope="module")
 def interrupted(cluster: SlurmCluster, raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interrupted]:
     """A run beside the other ones, because Slurm looks every half minute for jobs that are out of time."""
-    workflow = ClusterWorkflow(tmp_path_factory.mktemp("interrupted") / "run", cluster)
+    folder = tmp_path_factory.mktemp("interrupted")
+    workflow, gate = ClusterWorkflow(folder / "run", cluster), Gate(folder / "gate")
+    workflow.environment = gate.environment_of(cluster.environment)
+    gate.hold("normalize")
     shutil.copytree(raw, workflow.raw)
     workflow.configure(encoder={"name": "none"})
     with (workflow.folder / "output").open("w") as output:
@@ -82,12 +94,14 @@ def interrupted(cluster: SlurmCluster, raw: Path, tmp_path_factory: pytest.TempP
             stderr=subprocess.STDOUT,
         )
     try:
-        wait_for(lambda: len(workflow.records("RUNNING")) > 1, "jobs that run")
+        wait_for(lambda: len(gate.held("normalize")) == 4, "jobs that are held", 300)
         cancelled, stopped = (f"{job['ArrayJobId']}_{job['ArrayTaskId']}" for job in workflow.records("RUNNING")[:2])
         cluster.tool("scancel", "--full", "--signal=STOP", stopped)
+        wait_for(lambda: any(map(is_stopped, gate.held("normalize"))), "a job that does nothing")
         # The profile's limits are of minutes; Slurm's shortest is one.
         cluster.tool("scontrol", "update", f"JobId={stopped}", "EndTime=now+2")
         cluster.tool("scancel", cancelled)
+        gate.release("normalize")
         yield Interrupted(workflow, process, cancelled, stopped)
     finally:
         process.kill()
@@ -103,10 +117,20 @@ def through_slurm(
 ) -> tuple[ClusterWorkflow, Run]:
     """What the complete local run did, through Slurm."""
     local, _, encoder = finished_once
-    workflow = ClusterWorkflow(tmp_path_factory.mktemp("slurm") / "run", cluster)
+    folder = tmp_path_factory.mktemp("slurm")
+    workflow, gate = ClusterWorkflow(folder / "run", cluster), Gate(folder / "gate")
+    workflow.environment = gate.environment_of(cluster.environment)
     shutil.copytree(local.raw, workflow.raw)
     workflow.configure(encoder=encoder)
-    return workflow, workflow.run()
+
+    # Either embedding job waits for the other; Slurm notes their times in whole seconds.
+    gate.hold("embed")
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(workflow.run)
+        wait_for(lambda: len(gate.held("embed")) == 2 or run.done(), "two embedding jobs at once", workflow.seconds)
+        time.sleep(1)
+        gate.release("embed")
+        return workflow, run.result()
 
 
 @pytest.fixture(scope="module")

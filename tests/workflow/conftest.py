@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from acdc_medsam.phantom import write_cohort
+from gate import Gate
 from once import once
 from workflow_run import Run, Workflow
 
@@ -40,10 +41,23 @@ def undisturbed(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> W
         done = Workflow(folder / "run")
         write_cohort(done.raw, patients=2, in_plane=(48, 40), depth=3)
         done.configure(encoder={"name": "lite_medsam", "checkpoint": str(checkpoint), "patients_per_job": 1})
+        done.environment = Gate(folder / "gate").environment
         done.run()
         return done
 
     return once(tmp_path_factory, "undisturbed", make)
+
+
+@pytest.fixture
+def moments(undisturbed: Workflow) -> Gate:
+    """The gate that the complete run on two patients passed: it knows what each job did, moment by moment."""
+    return Gate(undisturbed.folder.with_name("gate"))
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """A gate for the jobs of a run that the test holds."""
+    return Gate(tmp_path / "gate")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A disk that fills up, cannot be written to, or has no hard links; input that changes while a run is at work."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -11,8 +12,11 @@ import numpy as np
 import pytest
 
 from acdc_medsam.run_lock import TEMPORARY
+from gate import Gate
 from undisturbed import Started, contents, differences
 from workflow_run import Workflow
+
+pytestmark = pytest.mark.disturbed
 
 MOST = 400 * 2**20
 """Bytes of the small file system; the tiny dataset takes a third of them."""
@@ -107,25 +111,33 @@ def change(image: Path) -> None:
     nib.save(nib.Nifti1Image(voxels, before.affine, before.header), image)
 
 
-def test_input_that_changes_during_a_run_is_taken_up_by_the_next(workflow: Workflow) -> None:
-    started = Started(workflow)
-    assert started.wait_for(lambda output: "(Rule: render)" in output)
-    done = [name for name in ("patient001", "patient002") if (workflow.folder / f"work/png/{name}/index.tsv").exists()]
-    change(workflow.raw / f"training/{done[0]}/{done[0]}_frame01.nii.gz")
-    assert started.process.wait() == 0
-    run = workflow.run()
-    assert run.of("normalize", "render") == [f"normalize {done[0]}", f"render {done[0]}"]
-    assert workflow.run().jobs == []
-
-
-def test_input_that_vanishes_during_a_run_is_named_and_what_was_made_is_kept(workflow: Workflow) -> None:
+def test_input_that_changes_during_a_run_is_taken_up_by_the_next(workflow: Workflow, gate: Gate) -> None:
+    """Whichever patient is rendered first: it changes after it was normalized and before that."""
+    workflow.environment = gate.environment
+    gate.hold("render")
     started = Started(workflow, "images", "--cores", "1")
-    assert started.wait_for(lambda output: ": normalize" in output)
+    assert started.wait_for(lambda _: bool(gate.held("render")))
+    patient = re.findall(r": render (patient\d+)$", started.log.read_text(), re.MULTILINE)[-1]
+    change(next(workflow.raw.glob(f"*/{patient}/{patient}_frame01.nii.gz")))
+    gate.release("render")
+    assert started.process.wait() == 0
+    run = workflow.run("images")
+    assert run.of("normalize", "render") == [f"normalize {patient}", f"render {patient}"]
+    assert workflow.run("images").jobs == []
+
+
+def test_input_that_vanishes_during_a_run_is_named_and_what_was_made_is_kept(workflow: Workflow, gate: Gate) -> None:
+    """Whichever patient is normalized first: one that waits for it vanishes."""
+    workflow.environment = gate.environment
+    gate.hold("normalize")
+    started = Started(workflow, "images", "--cores", "1")
+    assert started.wait_for(lambda _: bool(gate.held("normalize")))
     waiting = [n for n in range(1, 5) if f": normalize patient{n:03d}" not in started.log.read_text()]
     patient = next(path for path in sorted(workflow.raw.glob(f"*/patient{waiting[-1]:03d}")))
     lost = patient / f"{patient.name}_frame01.nii.gz"
     kept = lost.read_bytes()
     lost.unlink()
+    gate.release("normalize")
     assert started.process.wait() == 1
     output = started.log.read_text()
     assert lost.name in output and "Traceback" not in output

@@ -1,13 +1,6 @@
 """Only what changed is computed again."""
 
-import itertools
-import json
-import os
-import re
 import shutil
-import signal
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +8,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from acdc_medsam.check_provenance import check_copy
 from acdc_medsam.files import read_table
 from acdc_medsam.phantom import write_cohort
 from workflow_run import Run, Workflow
@@ -94,63 +86,6 @@ def test_another_split_recomputes_nothing_else(finished: Workflow, encoder: Any,
     assert finished.stored() == before
 
 
-def test_another_percentile_recomputes_everything(few: Workflow) -> None:
-    few.configure(**few.configuration(), normalize={"percentile": 95})
-    run = few.run("verify")
-    assert len(run.of("normalize")) == len(run.of("render")) == len(run.of("embed")) == 2
-
-
-LOST = {
-    "an H5 slice": ("work/h5/patient001/slices/*", "verify", ["normalize patient001", "render patient001"]),
-    "an H5 volume": ("work/h5/patient001/volumes/*", "verify", ["normalize patient001", "render patient001"]),
-    "a PNG image": ("work/png/patient001/images/*", "verify", ["render patient001"]),
-    "a PNG mask": ("work/png/patient001/masks/*", "verify", ["render patient001"]),
-    "an index": ("work/png/patient001/index.tsv", "verify", ["render patient001"]),
-    "a published image": ("data/ACDC/*/images/patient001*", "verify", []),
-    "a published embedding": ("data/ACDC/*/image_embeddings/patient001*", "verify", []),
-    "the positional encoding": ("data/ACDC/positional_encoding/pe.pt", "verify", []),
-    "a published H5 slice": ("ACDC_training_slices/patient001*", "verify", []),
-    "quality.json": ("data/ACDC/quality.json", "verify", []),
-    "a patient's measures": ("work/measures/patient001-*", "report", []),
-    "the report": ("data/ACDC/report.html", "report", []),
-    "the dataset card": ("data/ACDC/README.md", "all", []),
-    "croissant.json": ("data/ACDC/croissant.json", "all", []),
-}
-"""What is lost, the target that needs it, and which of the patient's jobs make it again."""
-
-
-@pytest.fixture(scope="module")
-def worn(finished_once: tuple[Workflow, Run, Any], tmp_path_factory: pytest.TempPathFactory) -> Workflow:
-    """One copy of a complete run, in which file after file is lost and made again."""
-    return finished_once[0].copy(tmp_path_factory.mktemp("worn") / "run")
-
-
-@pytest.mark.parametrize("kind", LOST)
-def test_a_deleted_file_is_noticed_and_made_again(worn: Workflow, kind: str) -> None:
-    pattern, target, jobs = LOST[kind]
-    lost = sorted(worn.folder.glob(pattern))[0]
-    content, before = lost.read_bytes(), worn.stored()
-    lost.unlink()
-    run = worn.run(target)
-    assert lost.read_bytes() == content
-    assert run.of("normalize", "render") == jobs
-    assert worn.stored() == before
-
-
-def test_provenance_json_is_made_again_and_is_true(worn: Workflow) -> None:
-    lost = worn.data / "provenance.json"
-    content = json.loads(lost.read_text())
-    lost.unlink()
-    assert worn.run().jobs == ["write the provenance of every file"]
-    assert json.loads(lost.read_text()) | {"written": content["written"]} == content
-    files, differences = check_copy(worn.data, threads=2)
-    assert files == len(content["files"]) and differences == []
-
-
-def test_nothing_is_left_to_do_after_that(worn: Workflow) -> None:
-    assert worn.run().jobs == []
-
-
 EXPORTS = {
     "nnunet": "export for nnU-Net",
     "webdataset": "export shards for webdataset",
@@ -165,76 +100,3 @@ def test_an_export_is_made_again_only_when_the_dataset_changed(finished: Workflo
     assert finished.run(*EXPORTS).jobs == [EXPORTS["lists"]]
     finished.configure(encoder=encoder, split={"seed": 7})
     assert set(finished.run(*EXPORTS).jobs) > set(EXPORTS.values())
-
-
-def test_a_deleted_embedding_alone_is_encoded_again(finished: Workflow) -> None:
-    before = finished.stored()
-    lost = sorted(finished.store.glob("*/*.pt"))[0]
-    content = lost.read_bytes()
-    lost.unlink()
-    run = finished.run("verify")
-    assert len(run.of("embed")) == 1 and not run.of("normalize", "render")
-    assert lost.read_bytes() == content
-    after = finished.stored()
-    assert {name for name in after if after[name] != before[name]} == {lost.name}
-
-
-def test_batches_of_another_width_encode_nothing(finished: Workflow, encoder: Any) -> None:
-    before = finished.stored()
-    for width, jobs in ((1, 4), (16, 1)):
-        finished.configure(encoder={**encoder, "patients_per_job": width})
-        assert len(finished.run("verify").of("embed")) == jobs
-        assert finished.stored() == before
-
-
-def test_batches_of_another_width_give_the_same_bytes(few: Workflow) -> None:
-    content, config = {path.name: path.read_bytes() for path in few.store.glob("*/*.pt")}, few.configuration()
-    for width, at_once in ((16, 1), (1, 2)):
-        shutil.rmtree(few.store)
-        few.configure(encoder={**config["encoder"], "patients_per_job": width})
-        run = few.run("embeddings", "--resources", "gpu=2")
-        assert {path.name: path.read_bytes() for path in few.store.glob("*/*.pt")} == content
-        assert at_a_time(run, "embed") == at_once
-
-
-def at_a_time(run: Run, rule: str) -> int:
-    """The most jobs of a rule that were at work at once, by the order in which Snakemake names them."""
-    started, finished = rf"Job \d+: {rule} ", rf"Finished jobid: \d+ \(Rule: {rule}\)"
-    steps = [1 if match[1] else -1 for match in re.finditer(f"({started})|{finished}", run.output)]
-    return max(itertools.accumulate(steps))
-
-
-def test_a_killed_job_keeps_what_it_had_encoded(few: Workflow) -> None:
-    shutil.rmtree(few.store)
-    few.configure(encoder={**few.configuration()["encoder"], "patients_per_job": 16})
-    process = subprocess.Popen(
-        few.command("embeddings"), cwd=few.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while len(few.stored()) < 3 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    for job in embedding_jobs(few.folder):
-        os.kill(job, signal.SIGKILL)
-    assert process.wait() == 1
-    kept = few.stored()
-    slices = len(read_table(few.data / "manifest.tsv"))
-    assert 3 <= len(kept) < slices, "the job was killed midway"
-    run = few.run("embeddings")
-    after = few.stored()
-    assert len(after) == slices and all(after[name] == kept[name] for name in kept)
-    log = (few.folder / "work/logs/embed/p001-016.log").read_text()
-    assert re.search(rf"encoded {slices - len(kept)} slices in [\d.]+ s, kept {len(kept)}$", log, re.MULTILINE)
-    assert run.of("normalize", "render") == []
-
-
-def embedding_jobs(folder: Path) -> list[int]:
-    """Process numbers of embedding scripts that run in a folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            if any(word.endswith(b"embed.py") for word in words) and (process / "cwd").resolve() == folder:
-                found.append(int(process.name))
-        except (FileNotFoundError, PermissionError, ProcessLookupError):
-            continue
-    return found

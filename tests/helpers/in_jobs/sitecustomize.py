@@ -1,0 +1,52 @@
+"""What Python imports at its start in the jobs of a run with a gate, see :mod:`gate`: it notes and holds the job.
+
+The moments of a job are its start, every write, rename, link and removal below its working directory, and its end.
+"""
+
+import atexit
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+CHANGES = ("os.rename", "os.link", "os.remove")
+
+
+class Job:
+    """One job's process: it notes its moments, and stops at the one that the test chose."""
+
+    def __init__(self, gate: Path, stage: str) -> None:
+        self.notes = gate / f"{stage}.{os.getpid()}.moments"
+        self.marker = gate / f"{stage}.{os.getpid()}.held"
+        self.chosen = gate / stage
+        self.here = f"{Path.cwd()}{os.sep}"
+        self.count = 0
+        self.lock = threading.Lock()
+
+    def audit(self, event: str, values: tuple[object, ...]) -> None:
+        """Python calls this before whatever it does with the file system."""
+        if event in CHANGES or (event == "open" and isinstance(values[2], int) and values[2] & FLAGS):
+            path = os.path.join(self.here, values[0]) if isinstance(values[0], str) else ""  # noqa: PTH118
+            if path.startswith(self.here) and not path.startswith((f"{self.here}.snakemake", f"{self.here}work/logs")):
+                self.moment(f"{event} {path.removeprefix(self.here)}")
+
+    def moment(self, what: str) -> None:
+        """Note a moment; at the chosen one, wait until the test removes the marker, and let no other thread go on."""
+        with self.lock:
+            with self.notes.open("a") as notes:
+                notes.write(f"{what}\n")
+            number, self.count = self.count, self.count + 1
+            if self.chosen.exists() and self.chosen.read_text() == str(number):
+                self.marker.touch()
+                while self.marker.exists():
+                    time.sleep(0.01)
+
+
+words = Path(sys.orig_argv[-1]).name.split(".")  # as in tmp3s5k2a1x.render.py
+if "TEST_GATE" in os.environ and len(words) == 3 and words[0].startswith("tmp") and words[2] == "py":
+    job = Job(Path(os.environ["TEST_GATE"]), words[1])
+    job.moment("start")
+    sys.addaudithook(job.audit)
+    atexit.register(job.moment, "end")

@@ -1,0 +1,59 @@
+"""What is lost is noticed and made again, and nothing else."""
+
+import json
+from typing import Any
+
+import pytest
+
+from acdc_medsam.check_provenance import check_copy
+from workflow_run import Run, Workflow
+
+LOST = {
+    "an H5 slice": ("work/h5/patient001/slices/*", "verify", ["normalize patient001", "render patient001"]),
+    "an H5 volume": ("work/h5/patient001/volumes/*", "verify", ["normalize patient001", "render patient001"]),
+    "a PNG image": ("work/png/patient001/images/*", "verify", ["render patient001"]),
+    "a PNG mask": ("work/png/patient001/masks/*", "verify", ["render patient001"]),
+    "an index": ("work/png/patient001/index.tsv", "verify", ["render patient001"]),
+    "a published image": ("data/ACDC/*/images/patient001*", "verify", []),
+    "a published embedding": ("data/ACDC/*/image_embeddings/patient001*", "verify", []),
+    "the positional encoding": ("data/ACDC/positional_encoding/pe.pt", "verify", []),
+    "a published H5 slice": ("ACDC_training_slices/patient001*", "verify", []),
+    "quality.json": ("data/ACDC/quality.json", "verify", []),
+    "a patient's measures": ("work/measures/patient001-*", "report", []),
+    "the report": ("data/ACDC/report.html", "report", []),
+    "the dataset card": ("data/ACDC/README.md", "all", []),
+    "croissant.json": ("data/ACDC/croissant.json", "all", []),
+}
+"""What is lost, the target that needs it, and which of the patient's jobs make it again."""
+
+
+@pytest.fixture(scope="module")
+def worn(finished_once: tuple[Workflow, Run, Any], tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    """One copy of a complete run, in which file after file is lost and made again."""
+    return finished_once[0].copy(tmp_path_factory.mktemp("worn") / "run")
+
+
+@pytest.mark.parametrize("kind", LOST)
+def test_a_deleted_file_is_noticed_and_made_again(worn: Workflow, kind: str) -> None:
+    pattern, target, jobs = LOST[kind]
+    lost = sorted(worn.folder.glob(pattern))[0]
+    content, before = lost.read_bytes(), worn.stored()
+    lost.unlink()
+    run = worn.run(target)
+    assert lost.read_bytes() == content
+    assert run.of("normalize", "render") == jobs
+    assert worn.stored() == before
+
+
+def test_provenance_json_is_made_again_and_is_true(worn: Workflow) -> None:
+    lost = worn.data / "provenance.json"
+    content = json.loads(lost.read_text())
+    lost.unlink()
+    assert worn.run().jobs == ["write the provenance of every file"]
+    assert json.loads(lost.read_text()) | {"written": content["written"]} == content
+    files, differences = check_copy(worn.data, threads=2)
+    assert files == len(content["files"]) and differences == []
+
+
+def test_nothing_is_left_to_do_after_that(worn: Workflow) -> None:
+    assert worn.run().jobs == []
