@@ -32,6 +32,13 @@ def set_threads(threads: int) -> int:
     return threads
 
 
+def describe_device(device: torch.device) -> str:
+    """Name a device for the log: ``cpu``, or ``cuda:0 (NVIDIA H100, PyTorch 2.11.0)``."""
+    if device.type == "cpu":
+        return "cpu"
+    return f"{device} ({torch.cuda.get_device_name(device)}, PyTorch {torch.__version__})"
+
+
 @contextmanager
 def claimed_device(name: str) -> Iterator[torch.device]:
     """Choose a device; a GPU is this job's alone, among the jobs of this user on this machine, in the ``with`` block.
