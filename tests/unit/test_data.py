@@ -23,7 +23,7 @@ from acdc_medsam.data import (
 )
 from acdc_medsam.dataset import LABELS
 from acdc_medsam.errors import ConfigError, DatasetError
-from acdc_medsam.files import read_table
+from acdc_medsam.files import read_table, write_table
 from acdc_medsam.png import read_gray
 from small_dataset import SmallDataset
 
@@ -124,6 +124,58 @@ def test_mistakes_are_named(root: Path, tmp_path: Path, small: SmallDataset) -> 
     small.publish(embeddings=False)
     with pytest.raises(DatasetError, match="made without an encoder"):
         SliceDataset(small.data)
+
+
+def rewrite_manifest(root: Path, **changes: str) -> str:
+    """Change columns of the manifest's first row in train; returns the name that its slice then has."""
+    manifest = root / "manifest.tsv"
+    rows = read_table(manifest)
+    row = next(row for row in rows if row["split"] == "train")
+    row.update(changes)
+    manifest.unlink()
+    write_table(manifest, list(row), rows)
+    return row["slice"]
+
+
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [
+        ("embedding", "{outside}/secret.pt"),
+        ("embedding", "../outside/secret.pt"),
+        ("embedding", "train/../../outside/secret.pt"),
+        ("embedding", ""),
+        ("slice", "{outside}/secret"),
+        ("slice", "../../../outside/secret"),
+        ("slice", "folder/secret"),
+        ("slice", "nul\0"),
+    ],
+)
+def test_a_manifest_that_names_files_elsewhere_is_refused(column: str, name: str, root: Path, tmp_path: Path) -> None:
+    copy, outside = tmp_path / "ACDC", tmp_path / "outside"
+    shutil.copytree(root, copy)
+    outside.mkdir()
+    shutil.copy(next(copy.glob("train/image_embeddings/*.pt")), outside / "secret.pt")
+    shutil.copy(next(copy.glob("train/masks/*.png")), outside / "secret.png")
+    name = name.format(outside=outside)
+    said = rewrite_manifest(copy, **{column: name})
+    message = f"{copy}/manifest.tsv, slice {said!r}: {name!r} names no file of the dataset's folder"
+    with pytest.raises(DatasetError, match=re.escape(message) + ".* copy the dataset anew from where it was made"):
+        SliceDataset(copy, "train", ItemOptions(image=True))[0]
+
+
+def test_a_split_that_names_a_folder_elsewhere_is_refused(root: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "ACDC"
+    shutil.copytree(root, copy)
+    rewrite_manifest(copy, split="../outside")
+    with pytest.raises(DatasetError, match=r"no slice of the split '\.\./outside'; choose another split"):
+        SliceDataset(copy, "../outside")
+
+
+def test_links_of_a_dataset_that_was_published_with_links_are_followed(small: SmallDataset) -> None:
+    small.publish(link="symlink")
+    dataset = SliceDataset(small.data, "train", ItemOptions(image=True))
+    assert (small.data / dataset.rows[0]["embedding"]).is_symlink()
+    assert dataset[0]["embedding"].shape == (256, 64, 64) and dataset[0]["image"].shape == (1, 64, 64)
 
 
 def test_loading_needs_neither_snakemake_nor_a_training_library() -> None:

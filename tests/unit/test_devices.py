@@ -1,16 +1,20 @@
 """GPUs are shared among jobs by locks; these tests have none, and lend out names."""
 
+import os
+import stat
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from acdc_medsam import devices
-from acdc_medsam.devices import claimed, claimed_device
-from acdc_medsam.errors import ConfigError
+from acdc_medsam.devices import claimed, claimed_device, lock_folder
+from acdc_medsam.errors import AcdcError, ConfigError
 
 HOLDER = """
 import sys, time
@@ -92,11 +96,81 @@ def test_two_jobs_get_two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         def __init__(self, gpu: int) -> None:
             self.uuid = f"serial-{gpu}"
 
-    monkeypatch.setattr(devices, "LOCKS", tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_properties", Properties)
     with claimed_device("auto") as first, claimed_device("cuda") as second:
         assert (first, second) == (torch.device("cuda:0"), torch.device("cuda:1"))
     with claimed_device("cuda:1") as device:
         assert device == torch.device("cuda:1")
-    assert {path.name for path in tmp_path.iterdir()} <= {"gpu-serial-0.lock", "gpu-serial-1.lock"}
+    [folder] = tmp_path.iterdir()
+    assert folder == lock_folder(tmp_path)
+    assert {path.name for path in folder.iterdir()} <= {"gpu-serial-0.lock", "gpu-serial-1.lock"}
+
+
+NAME = f"acdc-medsam-{os.getuid()}"
+
+
+def private(path: Path) -> bool:
+    facts = path.lstat()
+    return stat.S_ISDIR(facts.st_mode) and stat.S_IMODE(facts.st_mode) == 0o700 and facts.st_uid == os.getuid()
+
+
+def test_locks_lie_in_a_folder_that_is_made_once_and_found_again(tmp_path: Path) -> None:
+    folder = lock_folder(tmp_path)
+    assert folder == tmp_path / NAME and private(folder)
+    assert lock_folder(tmp_path) == folder
+
+
+def take_with_link(path: Path) -> None:
+    elsewhere = path.parent / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    path.symlink_to(elsewhere)
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        take_with_link,
+        lambda path: path.symlink_to("nowhere"),
+        lambda path: path.write_text(""),
+        lambda path: path.mkdir(mode=0o755),
+        lambda path: path.mkdir(mode=0o500),
+    ],
+    ids=["link to a folder", "link to nothing", "file", "open to others", "closed to us"],
+)
+def test_a_name_that_is_taken_is_passed_over(take: Callable[[Path], None], tmp_path: Path) -> None:
+    take(tmp_path / NAME)
+    folder = lock_folder(tmp_path)
+    assert folder == tmp_path / f"{NAME}-1" and private(folder)
+    assert lock_folder(tmp_path) == folder
+    if (tmp_path / "elsewhere").exists():
+        assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_folder_of_another_user_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = tmp_path / NAME
+    taken.mkdir(mode=0o700)
+    facts = list(taken.lstat())
+    facts[stat.ST_UID] += 1
+    lstat = os.lstat
+    monkeypatch.setattr(os, "lstat", lambda path: os.stat_result(facts) if path == taken else lstat(path))
+    folder = lock_folder(tmp_path)
+    assert folder == tmp_path / f"{NAME}-1"
+    # The other user may give the name back: jobs that begin then have to agree with those that are at work.
+    taken.rmdir()
+    monkeypatch.undo()
+    assert lock_folder(tmp_path) == folder
+
+
+def test_when_all_names_are_taken_the_remedy_is_said(tmp_path: Path) -> None:
+    for suffix in ("", *(f"-{number}" for number in range(1, devices.LOCK_FOLDERS))):
+        (tmp_path / f"{NAME}{suffix}").write_text("")
+    with pytest.raises(AcdcError, match=rf"{tmp_path}: .* {NAME} to {NAME}-{devices.LOCK_FOLDERS - 1} .* set TMPDIR"):
+        lock_folder(tmp_path)
+
+
+def test_a_folder_for_temporary_files_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught:
+        lock_folder(tmp_path / "missing")
+    assert str(tmp_path / "missing") in str(caught.value)

@@ -1,9 +1,13 @@
 """Downloads from a server on this machine that cuts off, stalls, lies and redirects."""
 
 import hashlib
+import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -97,6 +101,80 @@ def refusal(server: Server, path: Path, sha256: str | None = SHA256) -> str:
 def assert_whole(path: Path) -> None:
     assert path.read_bytes() == DATA
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+class Waiting(logging.Handler):
+    """Remembers who waits for another download."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+        self.begun = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "waiting for" in record.getMessage():
+            self.said.append(record.getMessage())
+            self.begun.set()
+
+
+@pytest.fixture
+def waiting() -> Iterator[Waiting]:
+    handler = Waiting()
+    download.logger.addHandler(handler)
+    yield handler
+    download.logger.removeHandler(handler)
+
+
+@pytest.mark.parametrize("sha256", [SHA256, None])
+def test_of_two_runs_one_downloads_and_the_other_takes_what_has_come(
+    sha256: str | None, server: Server, path: Path, waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "STALL_SECONDS", 60)
+    monkeypatch.setattr(download, "POLL_SECONDS", 0.01)
+    asked = threading.Event()
+
+    def hold(handler: Handler, count: int) -> bool:
+        asked.set()
+        assert waiting.begun.wait(60)
+        return False
+
+    server.misbehave = hold
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(download_checkpoint, server.url, sha256, path)
+        assert asked.wait(60)
+        second = pool.submit(download_checkpoint, server.url, sha256, path)
+        first.result()
+        second.result()
+    assert_whole(path)
+    assert server.ranges == [None]
+    assert waiting.said == [f"waiting for another run, which is downloading {path}"]
+
+
+def test_who_has_waited_for_another_file_downloads_its_own(
+    server: Server, path: Path, waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "POLL_SECONDS", 0.01)
+    path.parent.mkdir()
+    with ThreadPoolExecutor(1) as pool:
+        with download.alone(path):
+            run = pool.submit(download_checkpoint, server.url, SHA256, path)
+            assert waiting.begun.wait(60)
+            path.write_bytes(b"another file")
+        run.result()
+    assert_whole(path)
+
+
+def test_who_waits_goes_on_where_a_killed_run_was(server: Server, path: Path) -> None:
+    path.parent.mkdir()
+    code = "import sys, time; from pathlib import Path; from acdc_medsam.download import alone\n"
+    code += "with alone(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    paths = [entry for entry in sys.path if entry]
+    command = [sys.executable, "-c", f"import sys; sys.path[:0] = {paths!r}\n{code}", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        holder.kill()
+    download_checkpoint(server.url, SHA256, path)
+    assert_whole(path)
 
 
 @pytest.mark.parametrize("sha256", [SHA256, SHA256.upper(), None])

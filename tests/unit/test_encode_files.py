@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from acdc_medsam import encode_files as module
+from acdc_medsam.devices import describe_device
 from acdc_medsam.encode_files import encode_files, fitting_size, map_ahead
 from acdc_medsam.encoders import Encoder
 from acdc_medsam.encoders.registry import ENCODERS
@@ -113,6 +114,73 @@ def test_out_of_memory_halves_batches(images: dict[str, Path], tmp_path: Path) -
 def test_memory_that_is_short_for_one_image_is_an_error_for_users(images: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(AcdcError, match=r"not enough memory on cpu to encode one image with lite_medsam"):
         encode_files(images, tmp_path / "store", GrayValue(fitting=0), 2, 2)
+
+
+@pytest.fixture
+def short_trial(monkeypatch: pytest.MonkeyPatch) -> dict[str, Exception]:
+    """Have an encoder measured as if it were on a GPU, and fail with ``error`` at that."""
+    failing = {"error": Exception()}
+
+    def fail(encoder: Encoder) -> tuple[int, int]:
+        raise failing["error"]
+
+    monkeypatch.setattr(module, "_gpu_memory", fail)
+    fit = module.fitting_size
+
+    def fit_as_on_gpu(encoder: Encoder, threads: int) -> int:
+        return fit(Encoder(encoder.module, encoder.spec, encoder.precision, torch.device("cuda")), threads)
+
+    monkeypatch.setattr(module, "fitting_size", fit_as_on_gpu)
+    return failing
+
+
+SHORT = [
+    torch.OutOfMemoryError("CUDA out of memory."),
+    RuntimeError("CUDA error: out of memory"),
+    RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    MemoryError(),
+]
+
+
+@pytest.mark.usefixtures("stand_in_for_cuda")
+@pytest.mark.parametrize("error", SHORT, ids=repr)
+def test_a_trial_that_runs_out_of_memory_means_one_image_at_a_time(
+    error: Exception, short_trial: dict[str, Exception], images: dict[str, Path], tmp_path: Path
+) -> None:
+    short_trial["error"] = error
+    encoder = GrayValue(fitting=1)
+    check(encode_files(images, tmp_path / "store", encoder, "auto", 10), images, tmp_path / "store")
+    assert encoder.__dict__["most"] == 1
+
+
+@pytest.mark.usefixtures("stand_in_for_cuda")
+def test_a_trial_and_one_image_that_run_out_of_memory_are_an_error_for_users(
+    short_trial: dict[str, Exception], images: dict[str, Path], tmp_path: Path
+) -> None:
+    short_trial["error"] = torch.OutOfMemoryError()
+    with pytest.raises(AcdcError, match="there is not enough memory on cpu to encode one image with lite_medsam"):
+        encode_files(images, tmp_path / "store", GrayValue(fitting=0), "auto", 10)
+
+
+def test_another_error_of_the_trial_is_not_taken_for_it(
+    short_trial: dict[str, Exception], images: dict[str, Path], tmp_path: Path
+) -> None:
+    short_trial["error"] = RuntimeError("device-side assert triggered")
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        encode_files(images, tmp_path / "store", GrayValue(), "auto", 10)
+
+
+def test_the_log_names_device_precision_and_threads(
+    images: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    encode_files(images, tmp_path / "store", GrayValue(), 2, 3)
+    lines = [line for line in caplog.messages if line.startswith("encoding")]
+    assert lines == ["encoding with lite_medsam on cpu, in float32, by 3 threads"]
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100")
+    gpu = describe_device(torch.device("cuda", 0))
+    assert gpu == f"cuda:0 (NVIDIA H100, PyTorch {torch.__version__})"
 
 
 def test_another_error_is_not_taken_for_it(images: dict[str, Path], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from acdc_medsam.encoders import make_encoder, prepare_images, registry
 from acdc_medsam.encoders.layers import Linear
 from acdc_medsam.encoders.model import PRECISIONS, computing_in
 from acdc_medsam.encoders.registry import ENCODERS, EncoderSpec, fingerprint
-from acdc_medsam.errors import ConfigError
+from acdc_medsam.errors import AcdcError, ConfigError
 
 PAIR = EncoderSpec("pair", 2, "min_max", "nowhere")
 PHOTO = EncoderSpec("photo", 2, "sam", "nowhere")
@@ -150,6 +150,27 @@ def test_embeddings_are_float32_at_any_precision(precision: str) -> None:
         exact = Model().image_encoder(prepare_images(pixels, PHOTO))
     difference = (embeddings - exact).abs().max()
     assert 1e-5 < difference < 0.02 if precision in ("bfloat16", "float16") else difference < 1e-6
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, RuntimeError])
+def test_weights_that_do_not_fit_are_an_error_for_users(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(module: nn.Module, device: torch.device) -> nn.Module:
+        raise error("CUDA error: out of memory")
+
+    monkeypatch.setattr(Pixelwise, "to", fail)
+    with pytest.raises(AcdcError, match="not enough memory on cuda:0 for the weights of pair: stop other programs"):
+        make_encoder(Model(), PAIR, "float32", torch.device("cuda", 0))
+
+
+def test_another_error_of_moving_weights_is_not_taken_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(module: nn.Module, device: torch.device) -> nn.Module:
+        raise RuntimeError("no kernel image is available")
+
+    monkeypatch.setattr(Pixelwise, "to", fail)
+    with pytest.raises(RuntimeError, match="no kernel image"):
+        make_encoder(Model(), PAIR, "float32", torch.device("cuda", 0))
 
 
 def test_an_unknown_precision_is_refused() -> None:

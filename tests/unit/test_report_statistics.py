@@ -1,5 +1,6 @@
 """The figures of the report against plain computations, and planted oddities that it has to name."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 
 from acdc_medsam.files import Written
 from acdc_medsam.index import index_row, write_index
-from acdc_medsam.measures import REGIONS
+from acdc_medsam.measures import REGIONS, Floats
 from acdc_medsam.report.balance import balance_section, count_groups, count_slices, describe_geometry
+from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.cost import list_files, list_stages, read_jobs
 from acdc_medsam.report.elements import figures, seconds_of, size_of
 from acdc_medsam.report.embeddings import drift_between, embeddings_section
@@ -16,10 +18,13 @@ from acdc_medsam.report.extremes import find_extremes, resize_stretch
 from acdc_medsam.report.glance import count_by_split, warn_of_shared
 from acdc_medsam.report.intensities import describe_quantization, intensities_section, modified_z_scores
 from acdc_medsam.report.near_duplicates import (
+    SHOWN_PAIRS,
+    Comparison,
+    Distribution,
+    Similarities,
     between_phases,
+    compare_slices,
     identical_pictures,
-    near_duplicates,
-    similarities,
     threshold_of,
 )
 from acdc_medsam.report.pictures import (
@@ -99,16 +104,22 @@ def test_what_eight_bits_cost_is_said_in_gray_values() -> None:
     assert "In 6 of 10 volumes" in said
 
 
+def compared(contents: Contents, threshold: float = 0.9, block: int = 1024) -> Comparison:
+    return compare_slices(contents, Similarities(contents.measures.pooled, contents.places, block), threshold)
+
+
 def test_a_slice_that_stands_in_two_splits_is_found_by_its_bytes_and_by_its_embedding() -> None:
     contents = make_contents()
     assert identical_pictures(contents) == []
-    assert near_duplicates(contents, similarities(contents.measures.pooled), 0.9) == []
+    assert compared(contents).near_duplicates.pairs == []
     contents.rows[-1]["image_sha256"] = contents.rows[2]["image_sha256"]
     contents.measures.pooled[-1] = 1.01 * contents.measures.pooled[2]
     contents.measures.pooled[1] = contents.measures.pooled[0]  # twice in train is no leak
     one, other = f"train/{contents.rows[2]['slice']}", f"val/{contents.rows[-1]['slice']}"
     assert identical_pictures(contents) == [(one, other)]
-    [pair] = near_duplicates(contents, similarities(contents.measures.pooled), 0.9)
+    found = compared(contents).near_duplicates
+    [pair] = found.pairs
+    assert (found.count, found.doubled) == (1, 1)
     assert (pair.one, pair.other, pair.same_patient) == (one, other, False)
     assert pair.similarity > 0.99
 
@@ -117,15 +128,86 @@ def test_similarity_is_the_cosine_less_the_mean() -> None:
     pooled = RANDOM.normal(size=(5, 256, REGIONS, REGIONS)).astype(np.float32) + 100
     centred = (pooled - pooled.mean(0)).reshape(5, -1)
     plain = centred[1] @ centred[3] / np.linalg.norm(centred[1]) / np.linalg.norm(centred[3])
-    assert similarities(pooled)[1, 3] == pytest.approx(plain, abs=1e-4)
+    similarities = Similarities(pooled, np.arange(5))
+    assert similarities.of_pairs(np.array([1]), np.array([3])) == pytest.approx(plain, abs=1e-4)
+    [(_, _, block)] = similarities.blocks()
+    assert block[1, 3] == pytest.approx(plain, abs=1e-4)
+
+
+def direct_similarities(contents: Contents) -> Floats:
+    """All similarities at once, (n, n)."""
+    vectors = contents.measures.pooled[contents.places].reshape(len(contents.rows), -1).astype(np.float64)
+    centred = vectors - vectors.mean(0)
+    directions = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    matrix: Floats = directions @ directions.T
+    return matrix
+
+
+@pytest.mark.parametrize("block", [1, 7, 60, 1000])
+def test_blocks_of_pairs_give_what_all_pairs_at_once_give(block: int) -> None:
+    contents = make_contents(patients=6)
+    contents.rows[::5] = [{**row, "split": "test"} for row in contents.rows[::5]]  # type: ignore[index]
+    contents.measures.pooled[:] = RANDOM.permutation(contents.measures.pooled + contents.measures.pooled[:, :1])
+    contents.measures.slices[:] = contents.measures.slices[::-1].copy()
+    direct, threshold = direct_similarities(contents), 0.1
+    found = compared(contents, threshold, block)
+
+    place = {name: number for number, name in enumerate(("train", "val", "test"))}
+    rows = list(contents.rows)
+    expected = [
+        (direct[i, j], f"{one['split']}/{one['slice']}", f"{other['split']}/{other['slice']}")
+        for i, one in enumerate(rows)
+        for j, other in enumerate(rows)
+        if place[one["split"]] < place[other["split"]] and direct[i, j] >= threshold
+    ]
+    assert found.near_duplicates.count == len(expected) > SHOWN_PAIRS
+    assert found.near_duplicates.doubled == len({other for _, _, other in expected})
+    shown = [(pair.one, pair.other) for pair in found.near_duplicates.pairs]
+    assert shown == [(one, other) for _, one, other in sorted(expected, reverse=True)[:SHOWN_PAIRS]]
+
+    patient = contents.column("patient")
+    upper, same = np.triu(np.ones_like(direct, bool), 1), patient[:, np.newaxis] == patient
+    for distribution, values in (
+        (found.same_patient, direct[upper & same]),
+        (found.different_patients, direct[upper & ~same]),
+    ):
+        assert distribution.histogram(80).tolist() == np.histogram(values, np.linspace(-1, 1, 81))[0].tolist()
+        for share in (0, 0.5, 0.99, 1):
+            assert distribution.quantile(share) == pytest.approx(np.quantile(values, share), abs=1e-4)
+
+
+def test_quantiles_of_few_similarities_lie_between_them() -> None:
+    distribution = Distribution()
+    distribution.add(np.array([0.2, 0.8, 1 + 1e-15]))
+    assert distribution.quantile(0.25) == pytest.approx(0.5, abs=1e-4)
+    assert distribution.quantile(1) == pytest.approx(1, abs=1e-4)
+
+
+def test_comparing_many_slices_takes_little_memory() -> None:
+    # All similarities of 10,000 slices would take 800 MB, and here all pairs are near-duplicates besides.
+    contents, count = make_contents(), 10_000
+    rows = [{**contents.rows[0], "patient": f"{n // 20}", "split": ("train", "val")[n % 2]} for n in range(count)]
+    many = Contents(contents.root, rows, contents.measures, contents.quality)
+    pooled = RANDOM.normal(size=(count, 4, 1, 1)).astype(np.float32)
+    tracemalloc.start()
+    try:
+        found = compare_slices(many, Similarities(pooled, np.arange(count)), -2)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.near_duplicates.count == (count // 2) ** 2 and len(found.near_duplicates.pairs) == SHOWN_PAIRS
+    assert found.same_patient.counts.sum() + found.different_patients.counts.sum() == count * (count - 1) // 2
+    assert peak < 150e6, peak
 
 
 def test_the_threshold_is_how_alike_one_slice_is_in_its_two_phases() -> None:
     contents = make_contents()
-    similarity = RANDOM.uniform(size=(len(contents.rows),) * 2)
-    similarity[:SLICES, SLICES : 2 * SLICES] = 0.97  # the two frames of the first patient
-    phases = between_phases(contents, similarity)
-    assert len(phases) == len(contents.rows) / 2 and np.count_nonzero(phases == 0.97) == SLICES
+    pooled = contents.measures.pooled
+    pooled[SLICES : 2 * SLICES] = pooled[:SLICES]  # the two frames of the first patient
+    phases = between_phases(contents, Similarities(pooled, contents.places, block=4))
+    assert len(phases) == len(contents.rows) / 2 and np.count_nonzero(phases > 0.999) == SLICES
+    direct = direct_similarities(contents)
+    assert phases[-1] == pytest.approx(direct[-1 - SLICES, -1])
     assert threshold_of(np.array([0.8, *[0.95] * 20])) == 0.95
     assert threshold_of(np.array([0.1, 0.2, 0.3])) == threshold_of(np.zeros(0)) == 0.9
 

@@ -2,21 +2,22 @@
 
 import logging
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
 
-from acdc_medsam.errors import ConfigError
+from acdc_medsam.errors import AcdcError, ConfigError
 
 logger = logging.getLogger(__name__)
 
-LOCKS = Path(tempfile.gettempdir()) / f"acdc-medsam-{os.getuid()}"
-"""One file per GPU, locked by the job that uses it; the system drops a lock with the process that holds it."""
+LOCK_FOLDERS = 100
+"""Names that are tried for the folder of locks."""
 
 POLL_SECONDS = 1.0
 
@@ -29,6 +30,13 @@ def set_threads(threads: int) -> int:
     threads = min(threads, len(os.sched_getaffinity(0)))
     torch.set_num_threads(threads)
     return threads
+
+
+def describe_device(device: torch.device) -> str:
+    """Name a device for the log: ``cpu``, or ``cuda:0 (NVIDIA H100, PyTorch 2.11.0)``."""
+    if device.type == "cpu":
+        return "cpu"
+    return f"{device} ({torch.cuda.get_device_name(device)}, PyTorch {torch.__version__})"
 
 
 @contextmanager
@@ -53,8 +61,49 @@ def claimed_device(name: str) -> Iterator[torch.device]:
         raise ConfigError(f"encoder.device: {name}, but PyTorch {torch.__version__} sees {gpus} GPUs{among}")
     # Named by its serial number, because what a job counts as its first GPU is another one in another job.
     names = [f"gpu-{torch.cuda.get_device_properties(gpu).uuid}" for gpu in wanted]
-    with claimed(names, LOCKS) as position:
+    with claimed(names, lock_folder(Path(tempfile.gettempdir()))) as position:
         yield torch.device("cuda", wanted[position])
+
+
+def lock_folder(parent: Path) -> Path:
+    """Find or make the folder that all jobs of this user on this machine keep their locks in.
+
+    In a folder that everybody may write to, another user may have taken any name, with a folder or with a link to
+    somewhere. The first name that stands for a private folder of this user is therefore taken, and one is made only
+    where there is none.
+
+    Args:
+        parent: Folder for temporary files.
+
+    Raises:
+        AcdcError: All names are taken.
+        OSError: Nothing can be made in ``parent``.
+    """
+    name = f"acdc-medsam-{os.getuid()}"
+    folders = [parent / name, *(parent / f"{name}-{number}" for number in range(1, LOCK_FOLDERS))]
+    for folder in folders:
+        if _is_private(folder):
+            return folder
+
+    for folder in folders:
+        # Another job of this user may make it at the same time.
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        if _is_private(folder):
+            return folder
+    raise AcdcError(
+        f"{parent}: all names from {name} to {name}-{LOCK_FOLDERS - 1} are taken, so no locks of GPUs can be kept "
+        "there; remove those of your own, or set TMPDIR to another folder, the same for all jobs"
+    )
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether this is a folder, and no link to one, of this user's own, which nobody else may enter."""
+    try:
+        facts = os.lstat(folder)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid() and facts.st_mode & 0o777 == 0o700
 
 
 @contextmanager
@@ -63,12 +112,12 @@ def claimed(names: Sequence[str], folder: Path) -> Iterator[int]:
 
     Args:
         names: what the things are called, in order of preference.
-        folder: where the locks lie; the same for all who compete.
+        folder: the folder of the locks, the same for all who compete; one file per thing, locked by the job that
+            holds it. The system drops a lock with the process that holds it.
 
     Yields:
         Position in ``names`` of the one that is held.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     locks = [FileLock(folder / f"{name}.lock") for name in names]
     waiting = False
     while True:

@@ -1,7 +1,8 @@
 """Stage download_checkpoint: an address -> a file of weights, checked, whole or not at all.
 
 What has come so far is kept beside the file under a hidden name, with what the server called its version, so that a
-transfer that breaks off goes on where it was, also in a later run.
+transfer that breaks off goes on where it was, also in a later run. A lock beside it keeps two runs from writing to it
+at once.
 """
 
 import contextlib
@@ -15,6 +16,8 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from acdc_medsam.errors import CheckpointError
 from acdc_medsam.files import atomic_path, sha256_file
@@ -30,6 +33,9 @@ STALL_SECONDS = 60.0
 
 SLOWEST = 1024
 """Bytes a second, over a whole attempt, below which it is given up."""
+
+POLL_SECONDS = 1.0
+"""Seconds between two looks whether another run has ended its download."""
 
 MAX_BYTES = 8 * 2**30
 """Largest file that is fetched; the largest checkpoint, SAM's ViT-H, takes 2.4 GB."""
@@ -82,17 +88,64 @@ class Part:
 def download_checkpoint(url: str, sha256: str | None, path: Path) -> None:
     """Download ``url`` to ``path``, which is not there until all of it has come and has the right sha256.
 
+    Where another run is downloading to the same path, wait for it; a file that is there and fits is left as it is.
+
+    Args:
+        url: Address of the file, of a web server.
+        sha256: What the file's sha256 must be, in hex; None to take any.
+        path: Where the file is put; its folder is made.
+
     Raises:
         CheckpointError: the address cannot be reached, what came is not what ``sha256`` says, or it is too large.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = Part(path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.part.json"), url)
+    with alone(path):
+        if path.is_file() and (sha256 is None or sha256_file(path) == sha256.lower()):
+            logger.info("%s has been downloaded by another run", path)
+            return
+        part = Part(path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.part.json"), url)
+        _fetch_whole(part, sha256, path)
+        with atomic_path(path) as temporary:
+            part.file.replace(temporary)
+        part.forget()
+        logger.info("downloaded %s to %s", url, path)
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Have nobody else download to ``path`` in a ``with`` block; wait while somebody does.
+
+    Two outputs may share a checkpoint, and run at the same time.
+    """
+    name = path.with_name(f".{path.name}.part.lock")
+    lock = FileLock(name)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.warning("waiting for another run, which is downloading %s", path)
+        lock.acquire(poll_interval=POLL_SECONDS)
+    try:
+        yield
+    finally:
+        # It is removed while it is held. Another run that has opened it before locks a file without a name, which
+        # FileLock notices from release 3.21 on, and tries again.
+        name.unlink(missing_ok=True)
+        lock.release()
+
+
+def _fetch_whole(part: Part, sha256: str | None, path: Path) -> None:
+    """Fetch all of a part, in as many attempts as it takes, and check its sha256.
+
+    Raises:
+        CheckpointError: see :func:`download_checkpoint`.
+    """
+    url = part.url
     for attempt in range(1, ATTEMPTS + 1):
         resumed = part.begun(sha256)[0] > 0
         try:
             _fetch(part, sha256)
             if sha256 is None or (actual := sha256_file(part.file)) == sha256.lower():
-                break
+                return
             part.forget()
             # Halves of two versions are put right by a whole new one; a whole file that is another one stays so.
             if not resumed:
@@ -110,10 +163,6 @@ def download_checkpoint(url: str, sha256: str | None, path: Path) -> None:
             pause = FIRST_PAUSE * 2 ** (attempt - 1)
             logger.warning("%s: %s; trying again in %g s", url, error, pause)
             time.sleep(pause)
-    with atomic_path(path) as temporary:
-        part.file.replace(temporary)
-    part.forget()
-    logger.info("downloaded %s to %s", url, path)
 
 
 def _fetch(part: Part, sha256: str | None) -> None:

@@ -17,7 +17,9 @@ import psutil
 import torch
 from torch import Tensor
 
+from acdc_medsam.devices import describe_device
 from acdc_medsam.encoders import Encoder
+from acdc_medsam.encoders.model import is_out_of_memory
 from acdc_medsam.errors import AcdcError
 from acdc_medsam.kept import Kept
 from acdc_medsam.png import GrayFile
@@ -63,6 +65,13 @@ def encode_files(
         DatasetError: an image cannot be read.
         AcdcError: there is not enough memory for one image.
     """
+    logger.info(
+        "encoding with %s on %s, in %s, by %d threads",
+        encoder.spec.name,
+        describe_device(encoder.device),
+        encoder.precision,
+        threads,
+    )
     encoded = dict[str, Kept]()
     size = fitting_size(encoder, threads) if batch_size == "auto" else int(batch_size)
     size = min(size, len(images), threads if encoder.device.type == "cpu" else len(images))
@@ -166,12 +175,21 @@ def map_ahead(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Itera
 
 
 def fitting_size(encoder: Encoder, threads: int) -> int:
-    """How many images to encode at a time: one per thread on a CPU, up to LARGEST_BATCH on a GPU, if they fit."""
+    """How many images to encode at a time: one per thread on a CPU, up to LARGEST_BATCH on a GPU, if they fit.
+
+    On a GPU one image is encoded to see what it takes; where even that does not fit, the answer is 1.
+    """
     if encoder.device.type == "cpu":
         free, each, most = psutil.virtual_memory().available, CPU_BYTES, threads
     else:
-        each, free = _gpu_memory(encoder)
         most = LARGEST_BATCH
+        try:
+            each, free = _gpu_memory(encoder)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            # One image is tried once more, with what the trial has freed.
+            return 1
     return max(1, min(most, int(MEMORY_SHARE * free / each)))
 
 
@@ -185,8 +203,3 @@ def _gpu_memory(encoder: Encoder) -> tuple[int, int]:
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info(device)
     return each, free
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory was short, on a GPU or on the CPU, where torch has no error of its own for it."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)

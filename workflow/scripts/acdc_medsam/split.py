@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from acdc_medsam.dataset import GROUPS
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.files import Row, read_sealed, write_table
 
@@ -20,7 +21,7 @@ FOLDS = 5
 SPLIT_COLUMNS = ("slice", "split", "fold")
 
 
-def rank(names: Iterable[str], seed: int) -> list[str]:
+def rank(names: Iterable[str], seed: int | str) -> list[str]:
     """Order names by the sha256 of seed and name: a shuffle that adding or removing a name does not disturb."""
     return sorted(names, key=lambda name: (hashlib.sha256(f"{seed}:{name}".encode()).digest(), name))
 
@@ -36,45 +37,87 @@ def validation_count(items: int, fraction: float) -> int:
 
 
 def share_by_group(sizes: Mapping[str, int], total: int) -> Counter[str]:
-    """Share ``total`` validation places among groups of the given sizes, proportionally.
+    """Share validation places among groups in proportion to their sizes.
 
-    A group that has two patients or more gets its first place before any group gets more than its quota, so
-    that as many groups as possible stand on both sides; then the largest remainder decides, and among equals
-    the order of ``sizes``. No group gives all of its patients unless nothing else is left.
+    Places are given one after the other to the group whose next place ranks highest, as parliaments share seats
+    (A. Sainte-Lague, 1910): the n-th place of a group of s patients counts s / (2 n - 1). Two rules come before that.
+    A group of two patients or more gets its first place before any group gets a second, so that as many groups as
+    possible stand on both sides; and no group gives its last patient unless nothing else is left, groups of one
+    patient first.
+
+    With one patient more, the places of that patient's group rank higher than before and those of the other groups
+    rank among each other as they did. The group therefore gets one place more at most, either the one that is added
+    or one of another group; largest remainders instead of ranks would let several groups change places.
+
+    Args:
+        sizes: Number of patients of each group; among equals the group that comes first is preferred.
+        total: Number of places, at most the number of patients.
+
+    Returns:
+        Number of places of each group.
     """
-    quota = {group: size * total / max(sum(sizes.values()), 1) for group, size in sizes.items()}
-    places: Counter[str] = Counter()
-    for _ in range(total):
-        open_groups = [group for group in sizes if places[group] < sizes[group] - 1] or [
-            group for group in sizes if places[group] < sizes[group]
-        ]
-        places[max(open_groups, key=lambda g: (places[g] == 0, quota[g] - places[g], sizes[g]))] += 1
-    return places
+    ranked = list[tuple[int, float, int, str]]()
+    for order, (group, size) in enumerate(sizes.items()):
+        for place in range(1, size + 1):
+            if place == size:
+                ranked.append((2, int(size > 1), order, group))
+            elif place == 1:
+                ranked.append((0, -size, order, group))
+            else:
+                ranked.append((1, -size / (2 * place - 1), order, group))
+    return Counter(group for *_, group in sorted(ranked)[:total])
+
+
+def patients_by_group(groups: Mapping[str, str]) -> dict[str, list[str]]:
+    """Turn patient -> group into group -> patients."""
+    members = defaultdict[str, list[str]](list)
+    for patient, group in groups.items():
+        members[group].append(patient)
+    return dict(members)
 
 
 def validation_patients(groups: Mapping[str, str], fraction: float, seed: int, stratify: bool) -> set[str]:
     """Choose the validation patients.
 
+    One patient more or less moves two of the others at most: within a group of unchanged places the newcomer may
+    take one patient's place, and a place that is added, or goes from one group to another, moves a patient in each.
+
     Args:
-        groups: patient -> pathology group.
-        fraction: share of the patients, in [0, 1).
-        seed: of the ranking.
-        stratify: whether every group gives its share.
+        groups: Pathology group of each patient.
+        fraction: Share of the patients, in [0, 1).
+        seed: Seed of the ranking.
+        stratify: Whether every group gives its share.
     """
     total = validation_count(len(groups), fraction)
     if not stratify:
         return set(rank(groups, seed)[:total])
-    members = defaultdict(list)
-    for patient, group in groups.items():
-        members[group].append(patient)
+
+    members = patients_by_group(groups)
     places = share_by_group({group: len(members[group]) for group in rank(members, seed)}, total)
     return {name for group, names in members.items() for name in rank(names, seed)[: places[group]]}
 
 
 def assign_folds(groups: Mapping[str, str], seed: int) -> dict[str, int]:
-    """Deal patients to folds 0 to 4, group by group, so that each fold has its share of each group."""
-    ordered = sorted(rank(groups, seed), key=lambda patient: groups[patient])
-    return {patient: position % FOLDS for position, patient in enumerate(ordered)}
+    """Put patients into folds 0 to 4, so that each fold has its share of each group, to within one patient.
+
+    The ranking of each group is cut into FOLDS blocks. One patient more or less shifts each of the borders between
+    blocks by one patient at most, so at most FOLDS - 1 of the others move, all of the same group.
+
+    The blocks of a group whose size is no multiple of FOLDS differ by a patient. Each group starts at another fold,
+    so that the larger blocks of all groups do not meet in the same fold.
+
+    Args:
+        groups: Pathology group of each patient, one of GROUPS.
+        seed: Seed of the ranking.
+    """
+    folds = dict[str, int]()
+    for group, names in patients_by_group(groups).items():
+        first_fold = GROUPS.index(group)
+        # A ranking of its own: val is the beginning of the other one, and train would lack whole blocks.
+        for position, patient in enumerate(rank(names, f"{seed}:fold")):
+            block = position * FOLDS // len(names)
+            folds[patient] = (first_fold + block) % FOLDS
+    return folds
 
 
 def assign_splits(slices: Sequence[Row], unit: str, fraction: float, seed: int, stratify: bool) -> list[Row]:

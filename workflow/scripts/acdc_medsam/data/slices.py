@@ -1,8 +1,9 @@
 """A PyTorch dataset over one split of ``data/ACDC``."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
@@ -12,9 +13,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from acdc_medsam.data.prompts import jitter_box, sample_points, tight_box
-from acdc_medsam.dataset import LABELS
+from acdc_medsam.dataset import LABELS, SPLITS
 from acdc_medsam.errors import ConfigError, DatasetError
-from acdc_medsam.files import read_table
+from acdc_medsam.files import Row, read_table
 from acdc_medsam.measure_embeddings import open_embedding
 from acdc_medsam.png import read_gray
 from acdc_medsam.render import PIXEL_COLUMNS
@@ -81,21 +82,23 @@ class SliceDataset(Dataset[Item]):
             options: what an item holds.
 
         Raises:
-            DatasetError: there is no manifest, no slice of that split, or no embedding.
+            DatasetError: there is no manifest, no slice of that split, or no embedding; or the manifest names a file
+                that is not in the dataset's folder.
         """
         self.root, self.split, self.options, self.epoch = Path(root), split, options or ItemOptions(), 0
         manifest = self.root / "manifest.tsv"
-        rows = [row for row in read_table(manifest) if row["split"] == split]
+        rows = [row for row in read_table(manifest) if row["split"] == split in SPLITS]
         if self.options.structure is not None:
             rows = [row for row in rows if int(row[PIXEL_COLUMNS[self.options.structure]])]
         if not rows:
             shows = f" that shows {self.options.structure}" if self.options.structure else ""
             raise DatasetError(f"{manifest}: no slice of the split '{split}'{shows}; choose another split")
-        if not rows[0]["embedding"]:
+        if not any(row["embedding"] for row in rows):
             raise DatasetError(
                 f"{manifest} names no embeddings: the dataset was made without an encoder; "
                 "set encoder.name in config.yaml and run the workflow again"
             )
+        refuse_names_elsewhere(rows, manifest)
         self.rows = rows
 
     def __len__(self) -> int:
@@ -138,6 +141,28 @@ class SliceDataset(Dataset[Item]):
             return torch.zeros(4)
         box = tight_box(mask) * scale
         return jitter_box(box, self.options.box_jitter, SIZE, generator) if self.options.box_jitter else box
+
+
+def refuse_names_elsewhere(rows: Iterable[Row], manifest: Path) -> None:
+    """Refuse names by which a manifest, which may come from anywhere, would have files opened outside its folder.
+
+    Only names count: the links of a dataset that was published with ``publish: {link: symlink}`` lead outside.
+
+    Raises:
+        DatasetError: the name of a slice holds a folder, or that of an embedding leads out of the dataset's folder.
+    """
+    for row in rows:
+        embedding = PurePosixPath(row["embedding"])
+        named_here = {
+            row["slice"]: PurePosixPath(row["slice"]).name == row["slice"],
+            row["embedding"]: embedding.name and not embedding.is_absolute() and ".." not in embedding.parts,
+        }
+        for name, here in named_here.items():
+            if not here or "\0" in name:
+                raise DatasetError(
+                    f"{manifest}, slice {row['slice']!r}: {name!r} names no file of the dataset's folder and was not "
+                    "opened; copy the dataset anew from where it was made"
+                )
 
 
 def seeded(*parts: object) -> torch.Generator:

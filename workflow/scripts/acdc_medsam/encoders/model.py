@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from acdc_medsam.encoders.layers import compute_in
 from acdc_medsam.encoders.registry import EncoderSpec
-from acdc_medsam.errors import ConfigError
+from acdc_medsam.errors import AcdcError, ConfigError
 
 SAM_MEAN = (123.675, 116.28, 103.53)
 SAM_DEVIATION = (58.395, 57.12, 57.375)
@@ -108,13 +108,28 @@ def make_encoder(model: nn.Module, spec: EncoderSpec, precision: str, device: to
 
     Raises:
         ConfigError: there is no such precision.
+        AcdcError: there is not enough memory for the weights.
     """
     if precision not in PRECISIONS:
         raise ConfigError(f"encoder.precision: {precision!r} is none of {', '.join(PRECISIONS)}")
     module = cast(nn.Module, model.image_encoder)
-    if precision in LOW_PRECISIONS:
-        compute_in(module, LOW_PRECISIONS[precision])
-    return Encoder(module.to(device), spec, precision, device)
+    try:
+        if precision in LOW_PRECISIONS:
+            compute_in(module, LOW_PRECISIONS[precision])
+        return Encoder(module.to(device), spec, precision, device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise AcdcError(
+            f"there is not enough memory on {device} for the weights of {spec.name}: "
+            "stop other programs, or choose a smaller encoder or another encoder.device"
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was short: torch says so by errors of many kinds, on a CPU and in what CUDA's libraries raise."""
+    words = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(said in str(error) for said in words)
 
 
 @contextmanager

@@ -12,10 +12,11 @@ from acdc_medsam.report.drawing import LINE, SERIES, TEXT, draw_chart
 from acdc_medsam.report.elements import Chart, Table, figures, whole
 from acdc_medsam.report.near_duplicates import (
     LEAST_ALIKE,
-    Pair,
+    Comparison,
+    NearDuplicates,
+    Similarities,
     between_phases,
-    near_duplicates,
-    similarities,
+    compare_slices,
     threshold_of,
 )
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 DRAWS, SEED = 500, 2026
 """Random splits that the drift is compared with."""
+
+SIMILARITY_BINS = 80
+"""Bins between -1 and 1 of the histograms of similarities."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Embeddings:
         outside: number of slices that are not in train.
         drift: between train and val, in words, or None without val.
         compared: how slices were compared, in words.
-        pairs: the near-duplicates across splits.
+        near_duplicates: pairs of slices across splits that are nearly the same.
         charts: drawings.
     """
 
@@ -58,7 +62,7 @@ class Embeddings:
     outside: int
     drift: str | None
     compared: str
-    pairs: Sequence[Pair]
+    near_duplicates: NearDuplicates
     charts: Sequence[Chart]
 
 
@@ -95,20 +99,20 @@ def drift_between(vectors: Floats, validation: Sequence[bool], units: Sequence[s
 
 def embeddings_section(contents: Contents) -> Embeddings:
     """Put together the section, for a dataset with embeddings."""
-    regions = contents.measures.pooled[contents.places]
-    pooled, similarity = regions.mean((2, 3), dtype=np.float64), similarities(regions)
+    regions = contents.measures.pooled
+    pooled = contents.of_slices(regions.mean((2, 3), dtype=np.float64))
+    similarities = Similarities(regions, contents.places)
+    threshold = threshold_of(between_phases(contents, similarities))
+    comparison = compare_slices(contents, similarities, threshold)
     drift = describe_drift(contents, pooled)
-    phases = between_phases(contents, similarity)
-    threshold = threshold_of(phases)
-    pairs = near_duplicates(contents, similarity, threshold)
     compared = (
         "Embeddings are compared by the cosine of their means in 4 x 4 regions, less the mean of the dataset. "
         f"Nearly the same means {figures(threshold)} or more: as alike as nine in ten slices at end-diastole are to "
         f"the same slice at end-systole, and {LEAST_ALIKE} at least."
     )
-    charts = [*draw_map(contents, pooled), draw_norms(contents), draw_similarities(contents, similarity, threshold)]
+    charts = [*draw_map(contents, pooled), draw_norms(contents), draw_similarities(comparison, threshold)]
     outside = sum(row["split"] != "train" for row in contents.rows)
-    return Embeddings(figures_by_split(contents), outside, drift, compared, pairs, charts)
+    return Embeddings(figures_by_split(contents), outside, drift, compared, comparison.near_duplicates, charts)
 
 
 def figures_by_split(contents: Contents) -> Table:
@@ -222,19 +226,24 @@ def draw_norms(contents: Contents) -> Chart:
     return draw_chart("norms", "Norm of the embeddings", "Histograms, one line per split.", draw)
 
 
-def draw_similarities(contents: Contents, similarity: Floats, threshold: float) -> Chart:
+def draw_similarities(comparison: Comparison, threshold: float) -> Chart:
     """Draw how alike slices of one patient are, and slices of different patients."""
-    patient = contents.column("patient")
-    upper = np.triu(np.ones_like(similarity, bool), 1)
-    same = patient[:, np.newaxis] == patient
-    kinds = {"same patient": similarity[upper & same], "different patients": similarity[upper & ~same]}
-    bins = np.linspace(-1, 1, 81).tolist()
+    both = {"same patient": comparison.same_patient, "different patients": comparison.different_patients}
+    kinds = {name: distribution for name, distribution in both.items() if distribution.counts.any()}
+    edges = np.linspace(-1, 1, SIMILARITY_BINS + 1)
 
     def draw(axes: "Axes") -> None:
-        for number, (name, values) in enumerate(kinds.items()):
-            if values.size:
+        for number, (name, distribution) in enumerate(both.items()):
+            if name in kinds:
                 axes.hist(
-                    values, bins=bins, density=True, histtype="step", linewidth=1.5, color=SERIES[number], label=name
+                    edges[:-1],
+                    bins=edges.tolist(),
+                    weights=distribution.histogram(SIMILARITY_BINS),
+                    density=True,
+                    histtype="step",
+                    linewidth=1.5,
+                    color=SERIES[number],
+                    label=name,
                 )
         axes.axvline(threshold, color=TEXT, linewidth=0.8, linestyle="--")
         axes.axhline(0, color=LINE, linewidth=0.6)
@@ -242,8 +251,8 @@ def draw_similarities(contents: Contents, similarity: Floats, threshold: float) 
         axes.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
 
     words = "; ".join(
-        "{}: median {}, 99th percentile {}".format(name, *(figures(x, 2) for x in np.quantile(values, (0.5, 0.99))))
-        for name, values in kinds.items()
-        if values.size
+        f"{name}: median {figures(distribution.quantile(0.5), 2)}, "
+        f"99th percentile {figures(distribution.quantile(0.99), 2)}"
+        for name, distribution in kinds.items()
     )
     return draw_chart("similarity", "How alike two slices are", f"Histograms; threshold dashed. {words}.", draw)

@@ -130,8 +130,9 @@ def find_hints(
     hints = []
     if identical:
         hints.append(("embeddings", f"{identical} pictures are the same in more than one split"))
-    if embeddings and embeddings.pairs:
-        hints.append(("embeddings", f"{len(embeddings.pairs)} pairs of slices in different splits are nearly the same"))
+    if embeddings and embeddings.near_duplicates.count:
+        count = embeddings.near_duplicates.count
+        hints.append(("embeddings", f"{count} pairs of slices in different splits are nearly the same"))
     if intensities.outliers:
         hints.append(("intensities", f"Intensities far from the others': {enumeration(intensities.outlying, 3)}"))
     for extreme in extremes:
