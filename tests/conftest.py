@@ -29,7 +29,7 @@ settings.load_profile("suite")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Sizes of tests that can be as thorough as there is time for."""
     parser.addoption("--kills", type=int, default=3, help="runs to kill, in tests/workflow/test_crashes.py")
-    parser.addoption("--training-kills", type=int, default=0, help="of a training run, in tests/unit/test_train.py")
+    parser.addoption("--training-kills", type=int, default=2, help="of a training run, in tests/unit/test_train.py")
     parser.addoption("--slurm-patients", type=int, default=0, help="to submit at once, in tests/slurm")
 
 

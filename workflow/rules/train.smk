@@ -1,15 +1,33 @@
 # From the dataset to a fine-tuned mask decoder; not part of `all`. What a run that was stopped has learned lies beside
-# the model in files that are no declared outputs, so that the next run goes on with it.
+# the model in `last.ckpt`, which is no declared output, so that the next run goes on with it.
+from acdc_medsam.split import validation_count
+
+TRAINED = out(f"training/{ENCODER}/trained.tsv")
+
+
+def trainable_manifest(wildcards):
+    """The manifest, or a refusal before any job runs where no epoch could be told from another."""
+    share, unit = config["split"]["validation"], config["split"]["unit"]
+    training = sum(patient.subset == "training" for patient in PATIENTS.values())
+    # How many slices there will be is not known yet, but a patient has more than one.
+    if not validation_count(training if unit == "patient" else 2 * training, share):
+        refuse(
+            "training needs slices of 'val' to choose its best epoch by, and there will be none: "
+            f"split.validation is {share}, and there are {training} training patients.",
+            "Set split.validation in config.yaml, to 0.2 for example; at least two training patients are needed.",
+        )
+    return MANIFEST
 
 
 rule fine_tune:
     input:
-        manifest=MANIFEST,
+        manifest=trainable_manifest,
         index=PUBLISHED,
         accepted=ACCEPTED,
         checkpoint=checkpoint,
     output:
         model=MODEL,
+        index=TRAINED,
     log:
         out("work/logs/train.log"),
     benchmark:
@@ -32,3 +50,4 @@ rule train:
     input:
         rules.verify.input,
         MODEL,
+        TRAINED,
