@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from acdc_medsam.encoders import Encoder, load_model, make_encoder
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.evaluate import run
+from acdc_medsam.evaluate.__main__ import main
 from acdc_medsam.evaluate.cases import choose_cases, spread
 from acdc_medsam.evaluate.measures import Mask, compare, ejection_fraction
 from acdc_medsam.evaluate.predict import Predict, to_labels
@@ -281,7 +283,10 @@ def test_a_perfect_predictor_is_perfect_and_slices_without_structures_count(
 
 
 @pytest.mark.usefixtures("no_model")
-def test_what_an_earlier_evaluation_left_is_removed(kept: Path, checkpoint: Path) -> None:
+def test_what_an_earlier_evaluation_left_is_removed(
+    kept: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command line, which measures `val` unless it is told otherwise."""
     out, prediction = kept / "training", "fine_tuned/patient009_frame01.nii.gz"
     left = [out / name for name in ("evaluated.tsv", f"predictions/val/{prediction}", f"predictions/{prediction}")]
     left += [out / name for name in (f"predictions/test/{prediction}", "cases/test/best.png", "cases/best.png")]
@@ -290,8 +295,12 @@ def test_what_an_earlier_evaluation_left_is_removed(kept: Path, checkpoint: Path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
     assert splits_to_measure(kept / "data/ACDC") == list(SPLITS)
-    evaluate(kept, checkpoint, "val")
-    assert [file for file in left[1:] if file.exists()] == [] and notes.exists()
+    options = ["--data_dir", str(kept / "data/ACDC"), "--checkpoint", str(checkpoint), "--model", str(checkpoint)]
+    with pytest.raises(SystemExit):
+        main([*options, "--out", str(out), "--split", "train"])
+    assert main([*options, "--out", str(out)]) == 0
+    assert re.match(r"val +structure", capsys.readouterr().out)
+    assert [file for file in left if file.exists()] == [] and notes.exists()
     assert not list(out.glob("*/test"))
     assert list(json.loads((out / "metrics.json").read_text())["splits"]) == ["val"]
 

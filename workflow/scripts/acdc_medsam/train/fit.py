@@ -131,13 +131,8 @@ def fine_tune(
     SliceDataset(data, "train", items)  # refuses an empty split
     require_structures(SliceDataset(data, "val", items))
 
-    whole = load_model(name, checkpoint)
-    decoder = cast(nn.Module, whole.mask_decoder)
-    # Weights are mapped from the checkpoint; what is trained gets memory of its own.
-    decoder.load_state_dict({key: value.clone() for key, value in decoder.state_dict().items()}, assign=True)
-    start_as_single_mask(decoder)
+    whole = load_trainable(name, checkpoint)
     task = FineTuning(whole, positional_encoding(data), options.learning_rate, identity)
-
     work = model.parent
     files = WholeFiles()
     with claimed_device(device) as where:
@@ -157,9 +152,20 @@ def fine_tune(
     index = work / INDEX
     listed = [index_row(work / file, index, sums.get(file), identity=identity) for file in (model.name, BEST, LOG)]
     write_index(index, listed, ("identity",))
+
     # As long as it is there, a run was stopped; without it, one that is asked for again trains again.
     (work / LAST).unlink()
     logger.info("%s: decoder of epoch %d", model, best["epoch"] + 1)
+
+
+def load_trainable(name: str, checkpoint: Path) -> nn.Module:
+    """Load a model whose mask decoder can be trained in place, and whose masks start as the answer to a box."""
+    whole = load_model(name, checkpoint)
+    decoder = cast(nn.Module, whole.mask_decoder)
+    # Weights are mapped from the checkpoint; what is trained gets memory of its own.
+    decoder.load_state_dict({key: value.clone() for key, value in decoder.state_dict().items()}, assign=True)
+    start_as_single_mask(decoder)
+    return whole
 
 
 class WholeFiles(TorchCheckpointIO):
