@@ -368,4 +368,4 @@ def test_a_page_has_the_section_if_there_are_results(
         (small.output / name).symlink_to(evaluated[0] / name)
     page = small.report(raw, metrics=metrics)
     assert 'id="results"' in page and "fine-tuned, without prompts" in page and 'class="case"' in page
-    assert "Split val: 1 patients" in page and "Split test: 1 patients" in page
+    assert "Patients of val: 1<" in page and "Patients of test: 1<" in page

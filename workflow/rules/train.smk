@@ -1,22 +1,5 @@
 # From the dataset to a fine-tuned mask decoder; not part of `all`. What a run that was stopped has learned lies beside
 # the model in `last.ckpt`, which is no declared output, so that the next run goes on with it.
-from acdc_medsam.split import validation_count
-
-TRAINED = out(f"training/{ENCODER}/trained.tsv")
-
-
-def trainable_manifest(wildcards):
-    """The manifest, or a refusal before any job runs where no epoch could be told from another."""
-    share, unit = config["split"]["validation"], config["split"]["unit"]
-    training = sum(patient.subset == "training" for patient in PATIENTS.values())
-    # How many slices there will be is not known yet, but a patient has more than one.
-    if not validation_count(training if unit == "patient" else 2 * training, share):
-        refuse(
-            "training needs slices of 'val' to choose its best epoch by, and there will be none: "
-            f"split.validation is {share}, and there are {training} training patients.",
-            "Set split.validation in config.yaml, to 0.2 for example; at least two training patients are needed.",
-        )
-    return MANIFEST
 
 
 rule fine_tune:
