@@ -16,6 +16,7 @@ container: f"{workflow.basedir}/acdc-medsam.sif"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/training_needs.smk"
 include: "workflow/rules/start_and_end.smk"
 include: "workflow/rules/normalize.smk"
 include: "workflow/rules/render.smk"

@@ -5,29 +5,37 @@ import logging
 import os
 import random
 import re
+import shutil
+import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import acdc_medsam.train.fit as fit
+from acdc_medsam.dataset import LABELS
 from acdc_medsam.decoder import decode, decode_box, encode_boxes
 from acdc_medsam.encoders import load_model
 from acdc_medsam.encoders.sam import modeling
 from acdc_medsam.encoders.tiny_vit import build_lite_medsam
-from acdc_medsam.errors import CheckpointError, ConfigError
+from acdc_medsam.errors import CheckpointError, ConfigError, DatasetError
 from acdc_medsam.evaluate.predict import without_prompts
-from acdc_medsam.files import read_table
+from acdc_medsam.files import read_table, sha256_file, write_table
+from acdc_medsam.png import read_gray
+from acdc_medsam.publish import MANIFEST_COLUMNS
+from acdc_medsam.render import write_png
 from acdc_medsam.train.history import SECONDS
 from acdc_medsam.train.options import TrainOptions
 from acdc_medsam.train.task import FineTuning
 from acdc_medsam.train.weights import encoder_of, find_checkpoint
+from indexes import is_whole
 from small_dataset import SmallDataset
+from trained import keeping_last
 
 OPTIONS = TrainOptions(epochs=2, batch_size=1)
 
@@ -71,51 +79,230 @@ def test_a_run_that_crashed_goes_on_to_the_same_weights(
         fit.fine_tune(data, checkpoint, model, OPTIONS, threads=2)
     assert len(epochs(tmp_path / "log.tsv")) == 1 and not model.exists()
     monkeypatch.setattr(FineTuning, "training_step", step)
-    with caplog.at_level(logging.INFO):
+    shutil.copyfile(tmp_path / "last.ckpt", tmp_path / "stopped.ckpt")
+    with caplog.at_level(logging.INFO), keeping_last():
         fit.fine_tune(data, checkpoint, model, OPTIONS, threads=2)
     assert "going on with" in caplog.text
-    states = [torch.load(folder / "last.ckpt", weights_only=True) for folder in (tmp_path, trained / "training")]
+    states = [torch.load(folder / "kept.ckpt", weights_only=True) for folder in (tmp_path, trained / "training")]
     assert states[0]["global_step"] == states[1]["global_step"] == 4
     torch.testing.assert_close(states[0]["state_dict"], states[1]["state_dict"], rtol=0, atol=0)
     torch.testing.assert_close(states[0]["optimizer_states"], states[1]["optimizer_states"], rtol=0, atol=0)
     assert same(model, trained / "training/model.pth")
     assert epochs(tmp_path / "log.tsv") == epochs(trained / "training/log.tsv")
+    shutil.move(tmp_path / "stopped.ckpt", tmp_path / "last.ckpt")
     with caplog.at_level(logging.INFO):
         assert fit.resumable(tmp_path / "last.ckpt", "another run") is None
         (tmp_path / "last.ckpt").write_bytes(b"damaged")
         assert fit.resumable(tmp_path / "last.ckpt", "a run") is None
-    assert "is of other data or options" in caplog.text and "last.ckpt cannot be read" in caplog.text
+    assert "is of other data, options or code" in caplog.text and "last.ckpt cannot be read" in caplog.text
 
 
 def test_a_run_that_is_killed_again_and_again(
     trained: Path, checkpoint: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """With SIGKILL, at any time; each run takes some ten seconds to start."""
+    """With SIGKILL: at last in the second epoch, and with the last epoch done but no model written."""
     kills: int = request.config.getoption("--training-kills")
     if not kills:
         pytest.skip("kill a training run so many times with --training-kills")
-    command = [sys.executable, "-m", "acdc_medsam.train", "--data_dir", str(trained / "data/ACDC")]
-    command += ["--checkpoint", str(checkpoint), "--epochs", str(2 * kills), "--batch_size", "1", "--threads", "2"]
+    chance = random.Random(7)
+    early = [chance.choice(["step:1", "step:2", "write:log.tsv", "write:best.ckpt"]) for _ in range(kills - 2)]
+    places = [*early, "step:4", "write:model.pth"][-kills:]
+    folders = ["--data_dir", str(trained / "data/ACDC"), "--out", str(tmp_path / "killed")]
+    options = ["--checkpoint", str(checkpoint), "--epochs", "2", "--batch_size", "1", "--threads", "2"]
+    helper = Path(__file__).parents[1] / "helpers/trained.py"
     environment = {**os.environ, "PYTHONPATH": str(Path(fit.__file__).parents[2])}
-    started = time.monotonic()
-    subprocess.run([*command, "--out", str(tmp_path / "whole")], env=environment, check=True)
-    seconds, chance, killed = time.monotonic() - started, random.Random(7), list[int]()
-    while len(killed) < kills:
-        process = subprocess.Popen([*command, "--out", str(tmp_path / "killed")], env=environment)
-        try:
-            assert process.wait(seconds * chance.uniform(0.3, 0.9)) == 0
-            break
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            log = tmp_path / "killed/log.tsv"
-            killed.append(len(epochs(log)) if log.exists() else 0)
-    subprocess.run([*command, "--out", str(tmp_path / "killed")], env=environment, check=True)
-    print("killed after epochs", killed, "of", 2 * kills)
-    assert killed and same(tmp_path / "killed/model.pth", tmp_path / "whole/model.pth")
-    assert epochs(tmp_path / "killed/log.tsv") == epochs(tmp_path / "whole/log.tsv")
-    states = [torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("killed", "whole")]
+
+    def start(place: str) -> int:
+        return subprocess.run([sys.executable, str(helper), place, *folders, *options], env=environment).returncode
+
+    assert [start(place) for place in places] == [-signal.SIGKILL] * kills
+    assert not (tmp_path / "killed/model.pth").exists()
+    assert start("nowhere") == 0
+
+    whole, killed = trained / "training", tmp_path / "killed"
+    assert same(killed / "model.pth", whole / "model.pth")
+    assert (killed / "model.pth").read_bytes() == (whole / "model.pth").read_bytes()
+    assert epochs(killed / "log.tsv") == epochs(whole / "log.tsv")
+    states = [torch.load(folder / "kept.ckpt", weights_only=True) for folder in (killed, whole)]
     torch.testing.assert_close(states[0]["state_dict"], states[1]["state_dict"], rtol=0, atol=0)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps that take no time, of which the first learns from where the labels are."""
+
+    def step(task: FineTuning, batch: Any, number: int) -> torch.Tensor:
+        pattern = batch["mask"][0].flatten()[::64].view(4, 256) - 0.5
+        loss: torch.Tensor = (task.decoder.mask_tokens.weight * pattern).sum()  # type: ignore[union-attr, operator]
+        return loss
+
+    def validate(task: FineTuning, batch: Any) -> None:
+        task.found["dice_LV"].append(torch.tensor(0.5))
+
+    monkeypatch.setattr(FineTuning, "training_step", step)
+    monkeypatch.setattr(FineTuning, "validation_step", validate)
+
+
+class Trained:
+    """A folder of its own with a dataset and a model that was trained on it."""
+
+    def __init__(self, folder: Path, checkpoint: Path) -> None:
+        self.data, self.work, self.checkpoint = folder / "data/ACDC", folder / "training", checkpoint
+        self.model = self.work / "model.pth"
+
+    def train(self) -> None:
+        """Fine-tune with the same options."""
+        fit.fine_tune(self.data, self.checkpoint, self.model, OPTIONS, threads=2)
+
+    def forget(self) -> None:
+        """Remove the declared outputs, as Snakemake does before each job."""
+        for name in ("model.pth", "trained.tsv"):
+            (self.work / name).unlink(missing_ok=True)
+
+    def shift_labels(self) -> None:
+        """Move all labels by six pixels, so that each structure has as many as before."""
+        rows = read_table(self.data / "manifest.tsv")
+        for row in rows:
+            mask = self.data / row["split"] / "masks" / f"{row['slice']}.png"
+            moved = np.roll(read_gray(mask), 6, axis=1)
+            mask.unlink()  # shared with what it was published from
+            write_png(mask, moved)
+            row["mask_sha256"] = sha256_file(mask)
+        write_table(self.data / "manifest.tsv", MANIFEST_COLUMNS, rows)
+
+
+@pytest.fixture
+def again(trained: Path, checkpoint: Path, tmp_path: Path, quick: None) -> Trained:
+    """A copy of the dataset, trained on quickly."""
+    shutil.copytree(trained / "data", tmp_path / "data")
+    made = Trained(tmp_path, checkpoint)
+    made.train()
+    return made
+
+
+EVALUATION = (
+    "metrics.json",
+    "evaluated.tsv",
+    "predictions/val/fine_tuned/patient001_frame01.nii.gz",
+    "predictions/fine_tuned/patient001_frame01.nii.gz",
+    "cases/val/best.png",
+)
+
+
+def test_other_labels_are_trained_on_anew_and_nothing_of_the_former_ones_stays(
+    again: Trained, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = again.model.read_bytes()
+    for name in (*EVALUATION, "notes.txt", "predictions/notes.txt"):
+        (again.work / name).parent.mkdir(parents=True, exist_ok=True)
+        (again.work / name).touch()
+    again.shift_labels()
+    again.forget()
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        again.train()
+    assert "going on with" not in caplog.text and "epoch 1 of 2" in caplog.text
+    assert again.model.read_bytes() != before
+    assert [name for name in EVALUATION if (again.work / name).exists()] == []
+    assert not (again.work / "cases").exists()
+    assert (again.work / "notes.txt").exists() and (again.work / "predictions/notes.txt").exists(), "not the workflow's"
+
+
+def test_other_code_trains_anew(
+    again: Trained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fit, "code_hash", lambda script: "another loss", raising=False)
+    again.forget()
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        again.train()
+    assert "going on with" not in caplog.text and "epoch 1 of 2" in caplog.text
+
+
+def test_a_run_of_other_code_that_was_stopped_is_not_gone_on_with(
+    again: Trained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def crash(task: Any, batch: Any, number: int) -> Any:
+        if task.current_epoch == 1:
+            raise MemoryError
+        return step(task, batch, number)
+
+    again.forget()
+    step = FineTuning.training_step
+    monkeypatch.setattr(FineTuning, "training_step", crash)
+    with pytest.raises(MemoryError):
+        again.train()
+    assert (again.work / "last.ckpt").is_file()
+    monkeypatch.setattr(FineTuning, "training_step", step)
+    monkeypatch.setattr(fit, "code_hash", lambda script: "another loss", raising=False)
+    with caplog.at_level(logging.INFO):
+        again.train()
+    assert "going on with" not in caplog.text and "epoch 1 of 2" in caplog.text.split("last.ckpt is of other")[1]
+
+
+def test_a_run_that_finished_is_trained_again_where_its_outputs_were_removed_and_else_not(
+    again: Trained, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after ``snakemake --forcerun``; the command line alone has no reason to train again."""
+    before = again.model.read_bytes(), again.model.stat().st_mtime_ns
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        (again.work / "last.ckpt").touch()  # as if it had been killed at the very end
+        again.train()
+        assert not (again.work / "last.ckpt").exists()
+        assert "is trained already" in caplog.text and "epoch 1 of 2" not in caplog.text
+        assert before == (again.model.read_bytes(), again.model.stat().st_mtime_ns)
+        again.forget()
+        again.train()
+    assert "epoch 1 of 2" in caplog.text and "going on with" not in caplog.text
+    assert again.model.read_bytes() == before[0]
+    again.model.write_bytes(b"damaged")
+    again.train()
+    assert again.model.read_bytes() == before[0]
+
+
+def test_what_training_made_is_listed(trained: Path) -> None:
+    index = trained / "training/trained.tsv"
+    assert is_whole(index)
+    rows = {row["file"]: row for row in read_table(index)}
+    assert set(rows) == {"model.pth", "best.ckpt", "log.tsv"}
+    assert all(row["sha256"] == sha256_file(index.with_name(name)) for name, row in rows.items())
+    assert len({row["identity"] for row in rows.values()}) == 1
+    assert not (trained / "training/last.ckpt").exists()
+
+
+def test_validation_without_structures_is_refused_before_the_first_epoch(
+    again: Trained, caplog: pytest.LogCaptureFixture
+) -> None:
+    for mask in (again.data / "val/masks").glob("*.png"):
+        empty = np.zeros_like(read_gray(mask))
+        mask.unlink()
+        write_png(mask, empty)
+    again.forget()
+    caplog.clear()
+    with caplog.at_level(logging.INFO), pytest.raises(DatasetError, match="no slice of the split 'val' shows a struct"):
+        again.train()
+    assert "epoch 1" not in caplog.text
+
+
+def test_a_structure_that_validation_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build_lite_medsam().requires_grad_(False)
+    task = FineTuning(model, model.prompt_encoder.get_dense_pe(), 1e-3, "a run")
+    mask = torch.zeros(1, 256, 256, dtype=torch.uint8)
+    mask[0, 100:150, 90:160] = LABELS["LV"]
+    # The myocardium is so small that it is in the mask of 1024 pixels alone, by which it is said to be present.
+    present = torch.tensor([[False, True, True]])
+    boxes = torch.tensor([[[0.0, 0, 0, 0], [8, 8, 9, 9], [360, 400, 636, 596]]])
+    logged = dict[str, float]()
+    monkeypatch.setattr(task, "log", lambda name, value: logged.update({name: float(value)}))
+    monkeypatch.setattr(task, "log_dict", lambda values: logged.update({k: float(v) for k, v in values.items()}))
+    with torch.no_grad():
+        task.validation_step(
+            {"embedding": torch.randn(1, 256, 64, 64), "mask": mask, "present": present, "boxes": boxes}
+        )
+    task.on_validation_epoch_end()
+    assert set(logged) == {"val_dice", "val_dice_LV", "val_box_dice_LV"}
+    assert 0 <= logged["val_dice"] <= 1
 
 
 def test_what_is_saved_is_the_best_epoch(trained: Path) -> None:
@@ -161,7 +348,7 @@ def test_the_published_lite_medsam_takes_the_model(trained: Path) -> None:
 
 def test_the_checkpoint_is_known_by_the_embeddings(trained: Path, checkpoint: Path, small: SmallDataset) -> None:
     data = trained / "data/ACDC"
-    assert encoder_of(data, checkpoint) == "lite_medsam"
+    assert encoder_of(data, checkpoint) == ("lite_medsam", "float32")
     other = small.output / "other.pth"
     other.write_bytes(b"other weights")
     assert find_checkpoint(data, [other, checkpoint]) == checkpoint

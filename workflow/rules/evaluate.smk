@@ -1,10 +1,12 @@
-# How good the fine-tuned model is on the validation patients; not part of `all`.
+# How good the fine-tuned model is on the validation patients, and on the testing ones; not part of `all`.
+
+
 rule evaluate_model:
     input:
         model=MODEL,
-        manifest=MANIFEST,
+        manifest=measurable_manifest,
         index=PUBLISHED,
-        checkpoint=checkpoint,
+        checkpoint=ancient(checkpoint),
     output:
         index=EVALUATED,
     log:
@@ -15,6 +17,7 @@ rule evaluate_model:
         "../../envs/train.yaml"
     threads: 16
     params:
+        weights=checkpoint_digest,
         code=script_hash("evaluate"),
     message:
         "evaluate {input.model}"

@@ -30,7 +30,7 @@ def recorded_indexes():
         + of_patients(PNG_INDEX)
         + of_batches(EMBEDDINGS)
         + [ENCODING_INDEX, MEASURES, PUBLISHED, VERIFIED, ACCEPTED, REPORT_INDEX, CARD_INDEX, PROVENANCE_INDEX]
-        + [EVALUATED, *EXPORTS.values()]
+        + [TRAINED, EVALUATED, *EXPORTS.values()]
     )
     return [path for path in indexes if os.path.exists(path)]
 
@@ -187,8 +187,3 @@ onstart:
 onsuccess:
     announce()
     RUN_LOCK.end()
-
-
-rule repair:
-    input:
-        existing_indexes,

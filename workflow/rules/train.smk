@@ -1,15 +1,16 @@
 # From the dataset to a fine-tuned mask decoder; not part of `all`. What a run that was stopped has learned lies beside
-# the model in files that are no declared outputs, so that the next run goes on with it.
+# the model in `last.ckpt`, which is no declared output, so that the next run goes on with it.
 
 
 rule fine_tune:
     input:
-        manifest=MANIFEST,
+        manifest=trainable_manifest,
         index=PUBLISHED,
         accepted=ACCEPTED,
-        checkpoint=checkpoint,
+        checkpoint=ancient(checkpoint),
     output:
         model=MODEL,
+        index=TRAINED,
     log:
         out("work/logs/train.log"),
     benchmark:
@@ -21,6 +22,7 @@ rule fine_tune:
         gpu=1,
     params:
         **config["train"],
+        weights=checkpoint_digest,
         code=script_hash("train"),
     message:
         "fine-tune the mask decoder of {input.checkpoint}"
@@ -32,3 +34,4 @@ rule train:
     input:
         rules.verify.input,
         MODEL,
+        TRAINED,

@@ -56,3 +56,9 @@ rule verify:
         QUALITY,
         VERIFIED,
         ACCEPTED,
+
+
+# What was made before, if every file is read and what is damaged is made again.
+rule repair:
+    input:
+        existing_indexes,

@@ -1,4 +1,4 @@
-"""Rule evaluate_model: segment the validation patients and measure the masks in three dimensions."""
+"""Rule evaluate_model: segment the validation and testing patients and measure the masks in three dimensions."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from acdc_medsam.train import require_libraries
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
         require_libraries()
-        from acdc_medsam.evaluate.run import evaluate_model
+        from acdc_medsam.evaluate.run import evaluate_model, splits_to_measure
 
         data, index = Path(snakemake.input.manifest).parent, Path(snakemake.output.index)
         evaluate_model(
@@ -16,7 +16,7 @@ if __name__ == "__main__" and "snakemake" in globals():
             volumes=data.parents[1],
             checkpoint=Path(snakemake.input.checkpoint),
             model=Path(snakemake.input.model),
-            split="val",
+            splits=splits_to_measure(data),
             out=index.parent,
             index=index,
             threads=snakemake.threads,

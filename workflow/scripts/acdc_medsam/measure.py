@@ -77,12 +77,8 @@ def measure_dataset(
     files = {index.parent / f"{name}-{patient.digest(code)[:16]}.npz": patient for name, patient in patients.items()}
     kept = {path: find_kept(path) for path in files}
     missing = {path: patient for path, patient in files.items() if kept[path] is None}
-    if embeddings and missing:
-        import torch  # takes 2 s, which a dataset without embeddings need not wait for
-
-        torch.set_num_threads(1)  # patients are what runs in parallel
     progress = Progress(len(missing), unit="patient")
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads, initializer=_compute_alone if embeddings and missing else None) as pool:
         for path, measures in zip(missing, pool.map(measure_patient, missing.values()), strict=True):
             kept[path] = write_measures(path, measures)
             progress.advance()
@@ -91,6 +87,16 @@ def measure_dataset(
     remove_others([index.parent], keep=[*files, *map(record_path, files)])
     write_index(index, [index_row(one.written, index) for one in kept.values() if one is not None])
     logger.info("measured %d patients, kept %d", len(missing), len(files) - len(missing))
+
+
+def _compute_alone() -> None:
+    """Have torch use one thread for what this thread asks of it: patients are what runs in parallel.
+
+    Each thread has a number of its own, and sums of another number of parts differ in their last digits.
+    """
+    import torch  # takes 2 s, which a dataset without embeddings need not wait for
+
+    torch.set_num_threads(1)
 
 
 def find_patients(

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from acdc_medsam.dataset import SPLITS
 from acdc_medsam.errors import AcdcError
 from acdc_medsam.jobs import describe
 from acdc_medsam.train import require_libraries
@@ -25,7 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--checkpoint", type=Path, help="what the embeddings were made with; else sought in checkpoints/"
     )
     parser.add_argument("--volumes", type=Path, help="folder of ACDC_training_volumes; else two above the dataset")
-    parser.add_argument("--split", choices=SPLITS, default="val")
+    parser.add_argument(
+        "--split", choices=("val", "test"), nargs="+", default=["val"], help="which patients to measure, or both"
+    )
     parser.add_argument("--out", type=Path, default=Path("training"), help="folder of what is made")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -1,17 +1,18 @@
 """Pictures of the best, the median and the worst volume: truth and prediction side by side."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from acdc_medsam.data.slices import SIZE
 from acdc_medsam.evaluate.summary import Record, mean
-from acdc_medsam.evaluate.volumes import Label
-from acdc_medsam.files import atomic_path
-from acdc_medsam.png import read_gray
-from acdc_medsam.render import Gray
+from acdc_medsam.evaluate.volumes import Label, read_truth
+from acdc_medsam.files import Written, write_bytes
+from acdc_medsam.render import Gray, resize_image, resize_label
 from acdc_medsam.report.elements import COLOURS
 from acdc_medsam.report.pictures import close_up, find_outlines
 
@@ -19,6 +20,9 @@ T = TypeVar("T")
 
 SIDE = 320
 """Pixels of a panel."""
+
+SHOWN = 5
+"""Slices of a volume in a picture."""
 
 
 def choose_cases(records: Sequence[Record]) -> dict[str, tuple[str, float]]:
@@ -32,21 +36,54 @@ def choose_cases(records: Sequence[Record]) -> dict[str, tuple[str, float]]:
     return {case: (volume, scores[volume]) for case, volume in chosen.items()}
 
 
-def draw_case(images: Mapping[str, Path], masks: Mapping[str, tuple[Label, Label]], path: Path) -> None:
+def draw_cases(
+    volumes: Mapping[str, Path], predicted: Mapping[str, Label], records: Sequence[Record], out: Path
+) -> tuple[dict[str, Any], list[Written]]:
+    """Draw the best, the median and the worst volume.
+
+    Args:
+        volumes: The volume's name -> its H5 file.
+        predicted: The volume's name -> its labels (Z, H, W) as they were found.
+        records: The agreement of each volume and structure.
+        out: The output folder.
+
+    Returns:
+        The case -> its volume and mean Dice; and the record of each picture.
+    """
+    chosen = choose_cases(records)
+    pictures = list[Written]()
+    for case, (volume, _) in chosen.items():
+        truth = read_truth(volumes[volume])
+        shown = spread([number for number, plane in enumerate(truth.label) if plane.any()], SHOWN)
+        panels = [
+            (
+                resize_image(truth.image[number], SIZE),
+                resize_label(truth.label[number], SIZE),
+                resize_label(predicted[volume][number], SIZE),
+            )
+            for number in shown
+        ]
+        pictures.append(draw_case(panels, out / f"{case}.png"))
+    return {case: {"volume": volume, "dice": dice} for case, (volume, dice) in chosen.items()}, pictures
+
+
+def draw_case(panels: Sequence[tuple[Gray, Label, Label]], path: Path) -> Written:
     """Draw some slices of a volume, one beside the other: above with the true outlines, below with the predicted ones.
 
     Args:
-        images: slice -> PNG image.
-        masks: slice -> true and predicted label (S, S).
-        path: output, PNG.
+        panels: The image, the true label and the predicted label of each slice, (S, S) each.
+        path: The output, a PNG file.
+
+    Returns:
+        The record of the file.
     """
-    canvas = Image.new("RGB", (SIDE * len(images), 2 * SIDE))
-    for column, (name, image) in enumerate(images.items()):
-        pixels, (truth, predicted) = read_gray(image), masks[name]
+    canvas = Image.new("RGB", (SIDE * len(panels), 2 * SIDE))
+    for column, (pixels, truth, predicted) in enumerate(panels):
         for line, label in enumerate((truth, predicted)):
             canvas.paste(_panel(pixels, label, close_up(truth)), (column * SIDE, line * SIDE))
-    with atomic_path(path) as temporary:
-        canvas.save(temporary, format="png")
+    buffer = io.BytesIO()
+    canvas.save(buffer, format="png")
+    return write_bytes(path, buffer.getbuffer())
 
 
 def _panel(pixels: Gray, label: Label, window: tuple[float, float, float]) -> Image.Image:

@@ -39,6 +39,28 @@ def summarize(records: Sequence[Record]) -> dict[str, Any]:
     return summary
 
 
+def count_found_without(records: Sequence[Record]) -> dict[str, Any]:
+    """Count, of each structure and phase, the ``slices`` without it, and those in which it was ``found`` all the same.
+
+    Args:
+        records: For each volume and structure ``phase``, ``slices`` and ``found``.
+    """
+    return {
+        structure: {
+            phase: {
+                key: sum(
+                    record[key]
+                    for record in records
+                    if record["structure"] == structure and phase in ("all", record["phase"])
+                )
+                for key in ("slices", "found")
+            }
+            for phase in ("all", *PHASES)
+        }
+        for structure in LABELS
+    }
+
+
 def ejection_fractions(records: Sequence[Record]) -> dict[str, Any]:
     """Ejection fractions of both ventricles in percent, of each patient with both phases, and their errors."""
     found: dict[str, Any] = {}

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from acdc_medsam.dataset import LABELS
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import atomic_path
+from acdc_medsam.files import Written, sha256_file, write_bytes
 from acdc_medsam.h5 import read_h5
 
 Label = npt.NDArray[np.uint8]
@@ -27,21 +27,25 @@ class Truth:
         name: ``patient001_frame01``.
         patient: ``patient001``.
         phase: ED or ES.
+        image: (Z, H, W) float32 in [0, 1].
         label: (Z, H, W) in {0, 1, 2, 3}.
         spacing: (z, y, x) in mm.
         affine: (4, 4) from voxel (x, y, z) to mm, as in the NIfTI.
+        sha256: The hex sha256 of the file that it was read from.
     """
 
     name: str
     patient: str
     phase: str
+    image: npt.NDArray[np.float32]
     label: Label
     spacing: tuple[float, float, float]
     affine: npt.NDArray[np.float64]
+    sha256: str
 
 
 def read_truth(path: Path) -> Truth:
-    """Read an H5 volume's label and geometry.
+    """Read an H5 volume's image, label and geometry.
 
     Raises:
         DatasetError: it is missing or is not one of the workflow's volumes.
@@ -54,9 +58,18 @@ def read_truth(path: Path) -> Truth:
     except (KeyError, TypeError, ValueError) as error:
         raise DatasetError(
             f"{path}: its attributes are not those of a volume of this workflow ({error!r}); "
-            "delete it and run the workflow again"
+            "`snakemake repair` makes it again"
         ) from error
-    return Truth(path.stem, patient, phase, content.label, (z, y, x), affine)
+    return Truth(
+        name=path.stem,
+        patient=patient,
+        phase=phase,
+        image=content.image,
+        label=content.label,
+        spacing=(z, y, x),
+        affine=affine,
+        sha256=sha256_file(path),
+    )
 
 
 def to_plane(mask: Label, shape: tuple[int, int]) -> Label:
@@ -94,15 +107,14 @@ def largest_part(label: Label) -> Label:
     return kept
 
 
-def write_nifti(label: Label, truth: Truth, path: Path) -> None:
-    """Write a label (Z, H, W) as ``.nii.gz`` in the place of the volume that it is of, so that it opens above it."""
+def write_nifti(label: Label, truth: Truth, path: Path) -> Written:
+    """Write a label (Z, H, W) as ``.nii.gz`` in the place of the volume that it is of, so that it opens above it.
+
+    Returns:
+        The record of the file.
+    """
     image = nib.Nifti1Image(np.ascontiguousarray(label.transpose(2, 1, 0)), truth.affine)
     # Where a header contradicts itself, pixdim is what the dataset took as spacing, and the affine what viewers take.
     image.header.set_zooms(truth.spacing[::-1])
     image.header.set_xyzt_units("mm")
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(_gzipped(image))
-
-
-def _gzipped(image: nib.Nifti1Image) -> bytes:
-    return gzip.compress(image.to_bytes(), 6, mtime=0)
+    return write_bytes(path, gzip.compress(image.to_bytes(), 6, mtime=0))

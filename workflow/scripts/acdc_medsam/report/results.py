@@ -24,13 +24,13 @@ WAYS = {
 
 @dataclass(frozen=True)
 class Results:
-    """What the section shows.
+    """What the section shows of one split.
 
     Attributes:
-        tables: agreement of masks, and ejection fractions.
-        cases: title, description and ``data:`` address of each picture.
-        patients: that were segmented.
-        split: which they are of.
+        tables: The agreement of masks, and the ejection fractions.
+        cases: The title, description and ``data:`` address of each picture.
+        patients: The patients that were segmented.
+        split: The split that they are of.
     """
 
     tables: Sequence[Table]
@@ -39,29 +39,36 @@ class Results:
     split: str
 
 
-def results_section(metrics: Path | None, manifest: Path) -> Results | None:
+def results_section(metrics: Path | None, manifest: Path) -> list[Results] | None:
     """Read ``metrics.json``, and the pictures beside it.
 
     Args:
-        metrics: the file, or None where there is none.
-        manifest: of the dataset that the page is about.
+        metrics: The file, or None where there is none. The model that it is about lies beside it.
+        manifest: The manifest of the dataset that the page is about.
 
     Returns:
-        None where there are no metrics, or those of another state of the dataset.
+        The results of each split that was measured, or None where there are no metrics, or those of another dataset
+        or another model than the ones that are there.
 
     Raises:
-        DatasetError: the file is damaged.
+        DatasetError: The file is damaged.
     """
     if metrics is None or not metrics.is_file():
         return None
+    model = metrics.with_name("model.pth")
     try:
         content = json.loads(metrics.read_text(encoding="utf-8"))
-        if content["manifest_sha256"] != sha256_file(manifest):
+        known = content["manifest_sha256"], content["model_sha256"]
+        if not model.is_file() or known != (sha256_file(manifest), sha256_file(model)):
             return None
-        cases = [_case(metrics.parent / "cases", name, facts) for name, facts in content["cases"].items()]
-        return Results([_agreement(content), _ejection(content)], cases, content["patients"], content["split"])
+        return [_of_split(split, measured, metrics.parent) for split, measured in content["splits"].items()]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DatasetError(f"{metrics} cannot be read ({error!r}); delete it and run `snakemake evaluate`") from error
+
+
+def _of_split(split: str, content: Mapping[str, Any], folder: Path) -> Results:
+    cases = [_case(folder / "cases" / split, name, facts) for name, facts in content["cases"].items()]
+    return Results([_agreement(content), _ejection(content)], cases, content["patients"], split)
 
 
 def _agreement(content: Mapping[str, Any]) -> Table:
@@ -72,10 +79,12 @@ def _agreement(content: Mapping[str, Any]) -> Table:
                 one = content["ways"][way]["structures"][structure][phase]
                 keys = ("dice", "hd95_mm", "assd_mm", "volume_ml", "true_volume_ml")
                 cells = [words, STRUCTURE_NAMES[structure], PHASE_NAMES[phase], *(_number(one[key]) for key in keys)]
-                rows.append([*cells, str(one["missed"])])
+                none = content["ways"][way]["slices_without"][structure][phase]
+                rows.append([*cells, str(one["missed"]), f"{none['found']} of {none['slices']}"])
     caption = (
         "Masks of whole volumes at the original resolution against the truth: means over patients of Dice, of the 95th "
-        "percentile of the Hausdorff distance, of the average symmetric surface distance, and of volumes."
+        "percentile of the Hausdorff distance, of the average symmetric surface distance, and of volumes; volumes in "
+        "which the structure was missed, and in how many of the slices without it it was found."
     )
     heads = [
         "masks by",
@@ -87,6 +96,7 @@ def _agreement(content: Mapping[str, Any]) -> Table:
         "volume, ml",
         "true volume, ml",
         "missed",
+        "found where there is none",
     ]
     return Table(caption, heads, rows, text_columns=3)
 

@@ -21,7 +21,7 @@ class TrainOptions:
     learning_rate: float = 3e-4
     seed: int = 2026
     batch_size: int = 4
-    box_jitter: float = 20
+    box_jitter: float = 20.0
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or self.box_jitter < 0 or not 0 < self.learning_rate < 1:

@@ -105,12 +105,18 @@ class FineTuning(pl.LightningModule):
                 structures = torch.full((int(shown.sum()),), number, device=labels.device)
                 own, _ = self.with_boxes(embeddings[shown], batch["boxes"][shown, number], structures)
                 dice = compute_dice(own > 0, truth[shown, number, None])
-                self.found[f"box_dice_{structure}"].extend(dice[:, 0])
+                self._keep(f"box_dice_{structure}", dice[:, 0])
 
     def _collect(self, name: str, predicted: Tensor, truth: Tensor) -> None:
         dice = compute_dice(predicted, truth)
         for place, structure in enumerate(LABELS):
-            self.found[f"{name}_{structure}"].extend(value for value in dice[:, place] if not value.isnan())
+            self._keep(f"{name}_{structure}", dice[:, place])
+
+    def _keep(self, name: str, dice: Tensor) -> None:
+        """Keep the values (B,) of a measure that are known: a slice whose mask shows nothing of it has none."""
+        known = [value for value in dice if not value.isnan()]
+        if known:
+            self.found[name].extend(known)
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean of each structure, and ``val_dice``, their mean, by which the best epoch is chosen."""

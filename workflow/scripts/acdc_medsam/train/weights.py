@@ -22,12 +22,15 @@ def fingerprints(data: Path) -> set[str]:
     return used
 
 
-def encoder_of(data: Path, checkpoint: Path) -> str:
-    """Name of the encoder whose weights in ``checkpoint`` made the dataset's embeddings.
+def encoder_of(data: Path, checkpoint: Path) -> tuple[str, str]:
+    """Find out which encoder made the dataset's embeddings with the weights in ``checkpoint``.
+
+    Returns:
+        The encoder's name, and the precision that it computed in, one of PRECISIONS.
 
     Raises:
-        CheckpointError: they were made by other weights.
-        DatasetError: there are no embeddings.
+        CheckpointError: The embeddings were made by other weights.
+        DatasetError: There are no embeddings.
     """
     used = fingerprints(data)
     if not checkpoint.is_file():
@@ -38,7 +41,7 @@ def encoder_of(data: Path, checkpoint: Path) -> str:
     for name, precision in product(ENCODERS, PRECISIONS):
         # A dataset that was made on several machines may hold embeddings of both kinds of device.
         if used <= {fingerprint(name, weights, precision, device) for device in DEVICES}:
-            return name
+            return name, precision
     raise CheckpointError(
         f"{checkpoint} did not make the embeddings of {data}: embeddings and decoder must be of one model; "
         "give the checkpoint that the dataset was made with, or run the workflow again with this one"

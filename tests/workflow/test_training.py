@@ -1,0 +1,94 @@
+"""Training and evaluation as targets: what is refused before any job, and what makes a model and metrics stale."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from acdc_medsam.files import read_table, sha256_file
+from workflow_run import Workflow
+
+
+def refused(workflow: Workflow, target: str) -> str:
+    run = workflow.run(target, expect=1)
+    assert "Traceback" not in run.output and run.jobs == []
+    return run.output
+
+
+@pytest.fixture
+def encoding(workflow: Workflow, checkpoint: Path) -> Workflow:
+    """Nothing made yet, and an encoder configured."""
+    workflow.configure(encoder={"name": "lite_medsam", "checkpoint": str(checkpoint)})
+    return workflow
+
+
+@pytest.mark.parametrize("target", ["train", "evaluate"])
+@pytest.mark.parametrize("unit", ["patient", "slice"])
+def test_no_validation_is_refused_before_any_job(encoding: Workflow, target: str, unit: str) -> None:
+    encoding.configure(**encoding.configuration(), split={"validation": 0, "unit": unit})
+    output = refused(encoding, target)
+    if (target, unit) != ("evaluate", "slice"):
+        assert "training needs slices of 'val' to choose its best epoch by" in output
+        assert "split.validation is 0, and there are 3 training patients" in output
+
+
+def test_one_training_patient_is_refused_before_any_job(encoding: Workflow) -> None:
+    encoding.configure(**encoding.configuration(), exclude=["patient001", "patient002"])
+    assert "split.validation is 0.2, and there are 1 training patients" in refused(encoding, "train")
+
+
+def test_evaluation_without_embeddings_is_refused_before_any_job(workflow: Workflow) -> None:
+    assert "training needs embeddings: set encoder.name in config.yaml" in refused(workflow, "evaluate")
+
+
+def test_evaluation_of_a_split_by_slice_is_refused_before_any_job(encoding: Workflow) -> None:
+    encoding.configure(**encoding.configuration(), split={"unit": "slice"})
+    output = refused(encoding, "evaluate")
+    assert "evaluation measures whole patients, and with split.unit: slice" in output
+    assert "Set 'split: {unit: patient}' in config.yaml" in output
+    assert "fine_tune" in encoding.run("train", "--dry-run").output
+
+
+def shift_labels(raw: Path) -> None:
+    """Move all labels by six pixels, so that each structure has as many as before."""
+    for path in raw.rglob("*_gt.nii.gz"):
+        image = nib.load(path)
+        moved = np.roll(np.asarray(image.dataobj), 6, axis=0)
+        nib.save(nib.Nifti1Image(moved, image.affine, image.header), path)
+
+
+def test_a_model_and_its_metrics_follow_the_labels(few: Workflow) -> None:
+    few.configure(**few.configuration(), train={"epochs": 1})
+    folder, page = few.folder / "training/lite_medsam", few.data / "report.html"
+    few.run("evaluate")
+    metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+    model = sha256_file(folder / "model.pth")
+    assert metrics["model_sha256"] == model and list(metrics["splits"]) == ["val"]
+    assert few.run("evaluate").jobs == []
+    few.run("report")
+    assert 'id="results"' in page.read_text()
+
+    # The model is made again, by a training from the first epoch on, though nothing has changed.
+    log = few.folder / "work/logs/train.log"
+    assert [job for job in few.run("train", "--forcerun", "fine_tune").jobs if "fine-tune" in job]
+    assert "epoch 1 of 1" in log.read_text() and "going on with" not in log.read_text()
+    assert sha256_file(folder / "model.pth") == model
+    assert not (folder / "metrics.json").exists() and not (folder / "predictions").exists()
+    few.run("report")
+    assert 'id="results"' not in page.read_text()
+
+    few.run("evaluate")
+    before = {row["slice"]: row for row in read_table(few.data / "manifest.tsv")}
+    shift_labels(few.raw)
+    few.run("evaluate")
+    after = {row["slice"]: row for row in read_table(few.data / "manifest.tsv")}
+    assert all(after[name]["lv_pixels"] == row["lv_pixels"] for name, row in before.items()), "as many as before"
+    assert "epoch 1 of 1" in log.read_text() and "going on with" not in log.read_text()
+    assert sha256_file(folder / "model.pth") != model
+    again = json.loads((folder / "metrics.json").read_text())
+    assert again["manifest_sha256"] == sha256_file(few.data / "manifest.tsv") != metrics["manifest_sha256"]
+    assert again["model_sha256"] == sha256_file(folder / "model.pth")
+    assert again["splits"]["val"]["truth_sha256"] != metrics["splits"]["val"]["truth_sha256"]

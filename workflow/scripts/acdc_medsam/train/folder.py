@@ -1,0 +1,61 @@
+"""The files in a trained model's folder: what they are called, whether they are whole, and how they are removed."""
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from acdc_medsam.errors import DatasetError
+from acdc_medsam.files import sha256_file
+from acdc_medsam.index import read_records
+
+logger = logging.getLogger(__name__)
+
+INDEX = "trained.tsv"
+"""Index of what a training that finished has made; each row says which training by its identity."""
+
+BEST, LAST, LOG = "best.ckpt", "last.ckpt", "log.tsv"
+METRICS, EVALUATED = "metrics.json", "evaluated.tsv"
+
+_PREDICTION = re.compile(r"patient\d{3,}_frame\d{2,}\.nii\.gz")
+_CASE = re.compile(r"(best|median|worst)\.png")
+
+
+def is_finished(model: Path, identity: str) -> bool:
+    """Whether a training of this identity has finished, and the model is still the one that it wrote."""
+    index = model.with_name(INDEX)
+    if not (model.is_file() and index.is_file()):
+        return False
+    try:
+        records = [(written, row) for written, row in read_records(index) if written.path.name == model.name]
+    except DatasetError:  # a damaged index says nothing of the model
+        return False
+    return any(row.get("identity") == identity and written.sha256 == sha256_file(model) for written, row in records)
+
+
+def remove_training(model: Path) -> None:
+    """Remove a model and all that training and evaluation left beside it; files of other names stay."""
+    folder = model.parent
+    remove_evaluation(folder)
+    files = (folder / INDEX, model, folder / LOG, folder / BEST, folder / LAST)
+    present = [file for file in files if file.is_file()]
+    for file in present:
+        file.unlink()
+    if present:
+        logger.info("removed what an earlier training left: %s", ", ".join(file.name for file in present))
+
+
+def remove_evaluation(folder: Path) -> None:
+    """Remove the metrics, predictions and pictures that an evaluation left; files of other names stay."""
+    for file in (folder / METRICS, folder / EVALUATED, *_made_below(folder)):
+        file.unlink(missing_ok=True)
+    for name in ("predictions", "cases"):
+        below = [path for path in (folder / name).rglob("*") if path.is_dir() and not path.is_symlink()]
+        for path in (*sorted(below, reverse=True), folder / name):
+            if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
+                path.rmdir()
+
+
+def _made_below(folder: Path) -> Iterator[Path]:
+    for name, pattern in (("predictions", _PREDICTION), ("cases", _CASE)):
+        yield from [path for path in (folder / name).rglob("*") if pattern.fullmatch(path.name)]
