@@ -1,4 +1,4 @@
-# make demo: the whole workflow on synthetic patients. make test: all tests. make lint: what CI checks besides.
+# make demo: the whole workflow on synthetic patients. make test: all tests. make test-oldest: with the oldest versions allowed. make lint: what CI checks besides.
 PYTHON ?= python3
 BIN := .venv/bin
 CHECKPOINT := checkpoints/lite_medsam.pth
@@ -7,8 +7,11 @@ DEMO := demo/out/data/ACDC
 PATIENTS := --out demo/raw --patients 5 --depth 6
 # What nnU-Net's check of a dataset imports; what its training needs besides is large, and no test needs it.
 NNUNET := nnunetv2 batchgenerators acvl-utils
+# What must work with the lowest versions that pyproject.toml admits: a complete run, each command of the README, the units.
+OLDEST := .venv-oldest/bin/python
+OLDEST_TESTS := tests/workflow/test_incremental.py::test_the_first_run_makes_everything tests/workflow/test_commands.py tests/unit
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test test-oldest lint clean
 
 help:
 	@sed -n '1s/^# //p' Makefile
@@ -36,6 +39,15 @@ demo: .venv/.ready $(CHECKPOINT)
 test: .venv/.ready $(CHECKPOINT)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=25
 
+.venv-oldest/.ready: constraints.txt pyproject.toml tests/helpers/oldest.py
+	$(PYTHON) -m venv .venv-oldest
+	$(OLDEST) tests/helpers/oldest.py > .venv-oldest/requirements.txt
+	$(OLDEST) -m pip install --quiet --disable-pip-version-check --requirement .venv-oldest/requirements.txt
+	touch $@
+
+test-oldest: .venv-oldest/.ready $(CHECKPOINT)
+	OMP_WAIT_POLICY=PASSIVE $(OLDEST) -m pytest --numprocesses 2 --dist loadfile --deselect tests/workflow/test_commands.py::test_make_demo $(OLDEST_TESTS)
+
 lint: .venv/.ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -45,4 +57,4 @@ lint: .venv/.ready
 	$(BIN)/snakemake --configfile demo/config.yaml --lint
 
 clean:
-	rm -rf .venv demo/raw demo/out
+	rm -rf .venv .venv-oldest demo/raw demo/out
