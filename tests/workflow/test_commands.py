@@ -63,6 +63,8 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tools")
     (folder / "apptainer").write_text(APPTAINER)
     (folder / "apptainer").chmod(0o755)
+    # As Apptainer installs itself: earlier versions of Snakemake call it by its older name.
+    (folder / "singularity").symlink_to("apptainer")
     return folder
 
 
