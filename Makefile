@@ -46,6 +46,7 @@ test: .venv/.ready $(CHECKPOINT)
 	$(PYTHON) -m venv .venv-oldest
 	$(OLDEST) tests/helpers/oldest.py > .venv-oldest/requirements.txt
 	$(OLDEST) -m pip install --quiet --disable-pip-version-check --requirement .venv-oldest/requirements.txt
+	$(OLDEST) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
 test-oldest: .venv-oldest/.ready $(CHECKPOINT)
