@@ -1,4 +1,4 @@
-# make demo: the whole workflow on synthetic patients. make test: all tests. make test-repeat: those of disturbed runs, 20 times. make lint: what CI checks besides.
+# make demo: the whole workflow on synthetic patients. make test: all tests. make lint: what CI checks besides. make test-oldest: with the oldest versions allowed. make test-repeat: tests of disturbed runs, 20 times.
 PYTHON ?= python3
 BIN := .venv/bin
 CHECKPOINT := checkpoints/lite_medsam.pth
@@ -9,8 +9,14 @@ PATIENTS := --out demo/raw --patients 5 --depth 6
 TIMES ?= 20
 # What nnU-Net's check of a dataset imports; what its training needs besides is large, and no test needs it.
 NNUNET := nnunetv2 batchgenerators acvl-utils
+# What must work with the lowest versions that pyproject.toml admits: a complete run, each command of the README, the units.
+OLDEST := .venv-oldest/bin/python
+OLDEST_TESTS := tests/workflow/test_incremental.py::test_the_first_run_makes_everything tests/workflow/test_commands.py tests/unit
+# The extra 'slurm' is not among them, and the demo's environment is the other one.
+OLDEST_LESS := --deselect tests/workflow/test_commands.py::test_a_command_for_a_cluster_can_be_planned \
+	--deselect tests/workflow/test_commands.py::test_make_demo
 
-.PHONY: help demo test test-repeat lint clean
+.PHONY: help demo test test-repeat test-oldest lint clean
 
 help:
 	@sed -n '1s/^# //p' Makefile
@@ -44,6 +50,16 @@ test-repeat: .venv/.ready $(CHECKPOINT)
 	  OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --quiet --numprocesses 3 --dist loadfile -m disturbed --kill-seed $$seed || exit 1; \
 	done
 
+.venv-oldest/.ready: constraints.txt pyproject.toml tests/helpers/oldest.py
+	$(PYTHON) -m venv .venv-oldest
+	$(OLDEST) tests/helpers/oldest.py > .venv-oldest/requirements.txt
+	$(OLDEST) -m pip install --quiet --disable-pip-version-check --requirement .venv-oldest/requirements.txt
+	$(OLDEST) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+test-oldest: .venv-oldest/.ready $(CHECKPOINT)
+	OMP_WAIT_POLICY=PASSIVE $(OLDEST) -m pytest --numprocesses 2 --dist loadfile $(OLDEST_LESS) $(OLDEST_TESTS)
+
 lint: .venv/.ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -53,4 +69,4 @@ lint: .venv/.ready
 	$(BIN)/snakemake --configfile demo/config.yaml --lint
 
 clean:
-	rm -rf .venv demo/raw demo/out
+	rm -rf .venv .venv-oldest demo/raw demo/out

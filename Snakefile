@@ -2,7 +2,7 @@
 
 from snakemake.utils import min_version
 
-min_version("9.5")
+min_version("9.12")
 
 
 configfile: f"{workflow.basedir}/config.yaml"

@@ -27,7 +27,8 @@ from small_dataset import SmallDataset
 
 def say_encoder(dataset: SmallDataset, checkpoint: Path) -> None:
     """Say of the dataset's embeddings that they are by the checkpoint. Random as they are, all works as with others."""
-    encoder, manifest = fingerprint("lite_medsam", sha256_file(checkpoint), "float32"), dataset.data / "manifest.tsv"
+    encoder = fingerprint("lite_medsam", sha256_file(checkpoint), "float32", "cpu")
+    manifest = dataset.data / "manifest.tsv"
     write_table(manifest, MANIFEST_COLUMNS, [row | {"encoder": encoder} for row in read_table(manifest)])
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import yaml
 
+from oldest import oldest_requirements
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
@@ -56,6 +58,18 @@ def test_constraints_pin_what_the_project_asks_for() -> None:
         name, _, bound = requirement.partition(">=")
         number = [int(part) for part in re.findall(r"\d+", versions[name])]
         assert number >= [int(part) for part in re.findall(r"\d+", bound)], requirement
+
+
+def test_the_oldest_versions_are_the_bounds_and_stand_for_all_that_is_asked_for() -> None:
+    extras = PROJECT["optional-dependencies"]
+    asked = {*PROJECT["dependencies"], *extras["dev"]} - {*extras["slurm"]}
+    pins = {requirement.replace(">=", "==") for requirement in asked if not requirement.startswith("torch>")}
+    assert set(oldest_requirements()) == pins | {f"torch=={pinned()['torch']}"}
+
+
+def test_the_entry_file_refuses_a_snakemake_below_the_bound_of_the_project() -> None:
+    version = re.search(r'min_version\("(.*)"\)', (ROOT / "Snakefile").read_text())
+    assert version is not None and f"snakemake>={version[1]}" in PROJECT["dependencies"]
 
 
 def test_the_dockerfile_copies_files_that_are_there_and_not_ignored() -> None:

@@ -25,7 +25,7 @@ from acdc_medsam.encoders.sam import modeling
 from acdc_medsam.encoders.tiny_vit import build_lite_medsam
 from acdc_medsam.errors import CheckpointError, ConfigError, DatasetError
 from acdc_medsam.evaluate.predict import without_prompts
-from acdc_medsam.files import read_table, sha256_file, write_table
+from acdc_medsam.files import read_sealed, read_table, sha256_file, write_table
 from acdc_medsam.png import read_gray
 from acdc_medsam.publish import MANIFEST_COLUMNS
 from acdc_medsam.render import write_png
@@ -264,7 +264,7 @@ def test_a_run_that_finished_is_trained_again_where_its_outputs_were_removed_and
 def test_what_training_made_is_listed(trained: Path) -> None:
     index = trained / "training/trained.tsv"
     assert is_whole(index)
-    rows = {row["file"]: row for row in read_table(index)}
+    rows = {row["file"]: row for row in read_sealed(index)}
     assert set(rows) == {"model.pth", "best.ckpt", "log.tsv"}
     assert all(row["sha256"] == sha256_file(index.with_name(name)) for name, row in rows.items())
     assert len({row["identity"] for row in rows.values()}) == 1

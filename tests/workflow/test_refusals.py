@@ -56,7 +56,7 @@ def test_a_whole_dataset_without_embeddings(workflow: Workflow) -> None:
     workflow.run()
     assert not list(workflow.data.rglob("*.pt"))
     assert len(list(workflow.data.glob("train/images/*.png"))) == len(list(workflow.data.glob("train/masks/*.png"))) > 0
-    assert (workflow.folder / "work/accepted.txt").exists()
+    assert (workflow.folder / "work/accepted.tsv").exists()
 
 
 def test_a_dataset_that_fails_its_checks_fails_the_run_and_keeps_its_reports(workflow: Workflow) -> None:

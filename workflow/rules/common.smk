@@ -5,8 +5,9 @@ from snakemake.logging import logger
 
 # Rules find the package without its being installed, as the scripts do.
 sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
-# Snakemake puts a script's folder behind site-packages, where another version of the package may be installed. What
-# stands here comes first for every job: jobs inherit it, and a job on a cluster reads this file too.
+# So do jobs, and what hooks start: Snakemake puts a script's folder behind site-packages, where another version of the
+# package may be installed, but PYTHONPATH comes first. Jobs inherit it, and a job on a cluster reads this file too. Under
+# `--sdm conda` Snakemake takes it away, and the script's folder is enough: no environment of envs/ has the package.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH")]))
 
 from acdc_medsam import code_hash as code
@@ -142,7 +143,9 @@ def batch_slices(wildcards):
 def embed_threads(wildcards):
     """Share the cores among as many embedding jobs as `--resources gpu=N` allows; without it, one takes all."""
     cores, gpus = workflow.resource_settings.cores or 16, workflow.global_resources.get("gpu")
-    return min(16, max(1, cores // gpus.value)) if gpus and gpus.value else cores
+    # A number in some versions of Snakemake, an object that holds one in others.
+    gpus = getattr(gpus, "value", gpus)
+    return min(16, max(1, cores // gpus)) if gpus else cores
 
 
 def checkpoint(wildcards):

@@ -106,8 +106,7 @@ def check_weights():
     if workflow.is_main_process and new and os.path.exists(path) and importlib.util.find_spec("torch"):
         command = [sys.executable, "-m", "acdc_medsam", "weights", ENCODER, path]
         command += ["--sha256", sha256] if sha256 else []
-        environment = {**os.environ, "PYTHONPATH": f"{workflow.basedir}/workflow/scripts"}
-        process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         if process.returncode and process.stdout:
             refuse(process.stdout.strip())
 

@@ -88,7 +88,8 @@ def normalize_intensities(volume: Array, percentile: float = 99.0) -> Normalized
     try:
         # Flattened, or a volume of fewer than four columns is taken for a colour image, with a warning.
         cdf, centers = cumulative_distribution(values.ravel())
-    except ValueError as error:  # the range is narrower than 256 steps of the dtype, or wider than it can hold
+    # The range is narrower than 256 steps of the dtype, or wider than it can hold (in NumPy 1 an IndexError).
+    except (IndexError, ValueError) as error:
         raise VolumeError(
             f"intensities cannot be put into a histogram ({error}); restore the image from the original dataset"
         ) from error

@@ -134,7 +134,6 @@ def draw_areas(contents: Contents, structure: str) -> Chart:
     def draw(axes: "Axes") -> None:
         drawn = axes.boxplot(
             boxes,
-            tick_labels=labels,
             widths=0.6,
             patch_artist=True,
             whiskerprops={"color": TEXT, "linewidth": 0.8},
@@ -143,6 +142,8 @@ def draw_areas(contents: Contents, structure: str) -> Chart:
             flierprops={"marker": ".", "markersize": 3, "markeredgecolor": SERIES[0]},
             medianprops={"color": SERIES[4], "linewidth": 1.5},
         )
+        # Not by an argument of boxplot: it was called `labels` before Matplotlib 3.9, and is `tick_labels` since.
+        axes.set_xticks(range(1, len(labels) + 1), labels)
         for patch in drawn["boxes"]:
             patch.set_facecolor((STRUCTURES[structure], 0.6))
         axes.set_ylabel("cm² in a slice")
