@@ -5,10 +5,6 @@ from snakemake.logging import logger
 
 # Rules find the package without its being installed, as the scripts do.
 sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
-# So do jobs, and what hooks start: Snakemake puts a script's folder behind site-packages, where another version of the
-# package may be installed, but PYTHONPATH comes first. Jobs inherit it, and a job on a cluster reads this file too. Under
-# `--sdm conda` Snakemake takes it away, and the script's folder is enough: no environment of envs/ has the package.
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH")]))
 
 from acdc_medsam import code_hash as code
 from acdc_medsam.cohort import find_cohort
@@ -18,6 +14,8 @@ from acdc_medsam.errors import AcdcError
 from acdc_medsam.files import sha256_file
 from acdc_medsam.outside import OutsideFiles
 from acdc_medsam.publish import DATASET
+
+code.put_own_code_first()
 
 
 wildcard_constraints:

@@ -1,7 +1,11 @@
-"""A hash of the modules that a script uses, so that an edited module re-runs the rules that use it, and no others."""
+"""The code of a job: a hash of the modules that its script uses, and the path on which the job finds those very modules.
+
+With the hash, an edited module re-runs the rules that use it, and no others.
+"""
 
 import ast
 import hashlib
+import os
 from functools import cache
 from pathlib import Path
 
@@ -44,3 +48,15 @@ def code_hash(script: Path) -> str:
     for path in sorted(used_modules(script)):
         digest.update(f"{path.relative_to(PACKAGE)}\n".encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def put_own_code_first() -> None:
+    """Have every Python that this process starts find this package before one that is installed.
+
+    Snakemake puts a script's folder behind site-packages, where another version of the package may be; PYTHONPATH comes
+    before both. Jobs inherit it, and a job on a cluster calls this too, when it reads the workflow. Under ``--sdm conda``
+    Snakemake takes it away, and the script's folder is enough: no environment of ``envs/`` has the package.
+    """
+    before = os.environ.get("PYTHONPATH")
+    own = str(PACKAGE.parent)
+    os.environ["PYTHONPATH"] = own if not before else os.pathsep.join([own, before])
