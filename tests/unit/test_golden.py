@@ -35,7 +35,10 @@ TOLERANCE = 2e-5
 LOW_TOLERANCE = 0.02
 """The same in lower precisions, where another order of summing has some values rounded the other way: up to 5e-3."""
 
-LOSS_TOLERANCE = 0.1
+SINE_TOLERANCE = 2e-4
+"""The same of the positional encoding: libraries have sines of several accuracies, which gave 2e-5."""
+
+LOSS_TOLERANCE = 0.05
 """Relative difference of the loss, the distance of a lower precision from float32. It changes where rounding is done
 elsewhere, but by 1 % between instruction sets."""
 
@@ -171,7 +174,8 @@ def differences(name: str, actual: Mapping[str, Any], recorded: Mapping[str, Any
         return [f"{name}: the shape is {actual['shape']}, recorded as {recorded['shape']}"]
     low = name.endswith("float16")
     scale = recorded["scale"]
-    allowed = scale * (LOW_TOLERANCE if low else TOLERANCE)
+    sine = name == "positional encoding"
+    allowed = scale * (LOW_TOLERANCE if low else SINE_TOLERANCE if sine else TOLERANCE)
     found = []
     for key in ("scale", "values", "sums"):
         pairs = np.atleast_1d(actual[key]), np.atleast_1d(recorded[key])
