@@ -18,9 +18,8 @@ SHOWN = 5
 """Damaged files that are named; all of them are made again."""
 RUN_LOCK = RunLock(Path(config["output"]))
 
-
-FINDINGS = []
-"""What plan_repairs found, once it has looked."""
+FINDINGS = {}
+"""What plan_repairs found: by False if it went by sizes and times, by True if it read every file."""
 
 
 def recorded_indexes():
@@ -41,10 +40,9 @@ def plan_repairs(read_all=False):
     Snakemake looks at the times of declared outputs alone. Nothing is changed here, so that a dry run shows what would
     be done; `mend` acts on it when the run starts.
     """
-    if FINDINGS or not workflow.is_main_process or not RUN_LOCK.is_free():
+    if True in FINDINGS or read_all in FINDINGS or not workflow.is_main_process or not RUN_LOCK.is_free():
         return
-    found = check_indexes(map(Path, recorded_indexes()), [Path(SPLIT)], read_all)
-    FINDINGS.append(found)
+    found = FINDINGS[read_all] = check_indexes(map(Path, recorded_indexes()), [Path(SPLIT)], read_all)
     for file, reason in list(found.files.items())[:SHOWN]:
         logger.warning(f"{file} {reason}: it is made again when it is asked for")
     if len(found.files) > SHOWN:
@@ -58,7 +56,7 @@ def plan_repairs(read_all=False):
 
 def mend():
     """Remove what is damaged, under all its names, and remember what was found whole."""
-    for found in FINDINGS:
+    for found in FINDINGS.values():
         remove_damaged(found)
         for index, times in found.times.items():
             write_times(index, times)
