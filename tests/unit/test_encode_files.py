@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from acdc_medsam import encode_files as module
@@ -20,8 +19,11 @@ from acdc_medsam.encode_files import encode_files, fitting_size, map_ahead
 from acdc_medsam.encoders import Encoder
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import AcdcError, DatasetError
-from acdc_medsam.files import sha256_file
-from acdc_medsam.store import store_path
+from acdc_medsam.files import take_record, write_bytes
+from acdc_medsam.kept import Kept, find_kept
+from acdc_medsam.png import GrayFile
+from acdc_medsam.render import write_png
+from acdc_medsam.store import Store, store_path
 
 CPU = torch.device("cpu")
 
@@ -49,28 +51,35 @@ class GrayValue(Encoder):
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> dict[str, Path]:
+def images(tmp_path: Path) -> dict[str, GrayFile]:
     """Ten images; number n is of gray value n."""
-    paths = {f"{number:02d}": tmp_path / f"{number}.png" for number in range(10)}
-    for digest, path in paths.items():
-        Image.new("L", (8, 8), int(digest)).save(path)
-    return paths
+    written = {
+        f"{value:02d}": write_png(tmp_path / f"{value}.png", np.full((8, 8), value, np.uint8)) for value in range(10)
+    }
+    return {digest: GrayFile(image.path, image.sha256) for digest, image in written.items()}
 
 
-def check(sums: dict[str, str], images: dict[str, Path], store: Path) -> None:
-    assert sums.keys() == images.keys()
-    for digest, sha256 in sums.items():
-        path = store_path(store, digest)
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store."""
+    return Store(tmp_path / "store", {"encoder": "gray value"})
+
+
+def check(encoded: dict[str, Kept], images: dict[str, GrayFile], store: Store) -> None:
+    assert encoded.keys() == images.keys()
+    for digest, kept in encoded.items():
+        path = store_path(store.folder, digest)
         assert torch.load(path, weights_only=True).unique().tolist() == [int(digest)]
-        assert sha256_file(path) == sha256
+        assert kept.written == take_record(path)
+        assert find_kept(path) == kept and kept.facts == store.made_by
 
 
 @pytest.mark.parametrize(("batch_size", "threads", "most"), [("auto", 3, 3), (2, 3, 2), (50, 3, 3), (4, 1, 1)])
 def test_a_cpu_encodes_one_image_per_thread(
-    images: dict[str, Path], tmp_path: Path, batch_size: int | str, threads: int, most: int
+    images: dict[str, GrayFile], store: Store, batch_size: int | str, threads: int, most: int
 ) -> None:
     encoder = GrayValue()
-    check(encode_files(images, tmp_path / "store", encoder, batch_size, threads), images, tmp_path / "store")
+    check(encode_files(images, store, encoder, batch_size, threads), images, store)
     assert encoder.__dict__["most"] == most
 
 
@@ -90,30 +99,30 @@ def stand_in_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("stand_in_for_cuda")
 @pytest.mark.parametrize("size", [1, 3, 4, 10])
-def test_batches_are_taken_apart_again(images: dict[str, Path], tmp_path: Path, size: int) -> None:
+def test_batches_are_taken_apart_again(images: dict[str, GrayFile], store: Store, size: int) -> None:
     encoder = GrayValue()
-    check(encode_files(images, tmp_path / "store", encoder, size, 10), images, tmp_path / "store")
+    check(encode_files(images, store, encoder, size, 10), images, store)
     assert encoder.__dict__["most"] == size
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, RuntimeError])
 def test_out_of_memory_halves_the_images_at_a_time(
-    images: dict[str, Path], tmp_path: Path, error: type[Exception], caplog: pytest.LogCaptureFixture
+    images: dict[str, GrayFile], store: Store, error: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
     encoder = GrayValue(fitting=2, error=error)
-    check(encode_files(images, tmp_path / "store", encoder, 8, 8), images, tmp_path / "store")
+    check(encode_files(images, store, encoder, 8, 8), images, store)
     assert "going on with 4 images at a time" in caplog.text
     assert "going on with 2 images at a time" in caplog.text
 
 
 @pytest.mark.usefixtures("stand_in_for_cuda")
-def test_out_of_memory_halves_batches(images: dict[str, Path], tmp_path: Path) -> None:
-    check(encode_files(images, tmp_path / "store", GrayValue(fitting=2), 10, 10), images, tmp_path / "store")
+def test_out_of_memory_halves_batches(images: dict[str, GrayFile], store: Store) -> None:
+    check(encode_files(images, store, GrayValue(fitting=2), 10, 10), images, store)
 
 
-def test_memory_that_is_short_for_one_image_is_an_error_for_users(images: dict[str, Path], tmp_path: Path) -> None:
+def test_memory_that_is_short_for_one_image_is_an_error_for_users(images: dict[str, GrayFile], store: Store) -> None:
     with pytest.raises(AcdcError, match=r"not enough memory on cpu to encode one image with lite_medsam"):
-        encode_files(images, tmp_path / "store", GrayValue(fitting=0), 2, 2)
+        encode_files(images, store, GrayValue(fitting=0), 2, 2)
 
 
 @pytest.fixture
@@ -146,36 +155,36 @@ SHORT = [
 @pytest.mark.usefixtures("stand_in_for_cuda")
 @pytest.mark.parametrize("error", SHORT, ids=repr)
 def test_a_trial_that_runs_out_of_memory_means_one_image_at_a_time(
-    error: Exception, short_trial: dict[str, Exception], images: dict[str, Path], tmp_path: Path
+    error: Exception, short_trial: dict[str, Exception], images: dict[str, GrayFile], store: Store
 ) -> None:
     short_trial["error"] = error
     encoder = GrayValue(fitting=1)
-    check(encode_files(images, tmp_path / "store", encoder, "auto", 10), images, tmp_path / "store")
+    check(encode_files(images, store, encoder, "auto", 10), images, store)
     assert encoder.__dict__["most"] == 1
 
 
 @pytest.mark.usefixtures("stand_in_for_cuda")
 def test_a_trial_and_one_image_that_run_out_of_memory_are_an_error_for_users(
-    short_trial: dict[str, Exception], images: dict[str, Path], tmp_path: Path
+    short_trial: dict[str, Exception], images: dict[str, GrayFile], store: Store
 ) -> None:
     short_trial["error"] = torch.OutOfMemoryError()
     with pytest.raises(AcdcError, match="there is not enough memory on cpu to encode one image with lite_medsam"):
-        encode_files(images, tmp_path / "store", GrayValue(fitting=0), "auto", 10)
+        encode_files(images, store, GrayValue(fitting=0), "auto", 10)
 
 
 def test_another_error_of_the_trial_is_not_taken_for_it(
-    short_trial: dict[str, Exception], images: dict[str, Path], tmp_path: Path
+    short_trial: dict[str, Exception], images: dict[str, GrayFile], store: Store
 ) -> None:
     short_trial["error"] = RuntimeError("device-side assert triggered")
     with pytest.raises(RuntimeError, match="device-side assert"):
-        encode_files(images, tmp_path / "store", GrayValue(), "auto", 10)
+        encode_files(images, store, GrayValue(), "auto", 10)
 
 
 def test_the_log_names_device_precision_and_threads(
-    images: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    images: dict[str, GrayFile], store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("INFO")
-    encode_files(images, tmp_path / "store", GrayValue(), 2, 3)
+    encode_files(images, store, GrayValue(), 2, 3)
     lines = [line for line in caplog.messages if line.startswith("encoding")]
     assert lines == ["encoding with lite_medsam on cpu, in float32, by 3 threads"]
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100")
@@ -183,17 +192,24 @@ def test_the_log_names_device_precision_and_threads(
     assert gpu == f"cuda:0 (NVIDIA H100, PyTorch {torch.__version__})"
 
 
-def test_another_error_is_not_taken_for_it(images: dict[str, Path], tmp_path: Path) -> None:
+def test_another_error_is_not_taken_for_it(images: dict[str, GrayFile], store: Store) -> None:
     with pytest.raises(ZeroDivisionError):
-        encode_files(images, tmp_path / "store", GrayValue(fitting=0, error=ZeroDivisionError), 2, 2)
+        encode_files(images, store, GrayValue(fitting=0, error=ZeroDivisionError), 2, 2)
 
 
-def test_a_damaged_image_ends_the_job_and_what_was_encoded_stays(images: dict[str, Path], tmp_path: Path) -> None:
-    images["05"].write_bytes(b"nothing")
+def test_a_damaged_image_ends_the_job_and_what_was_encoded_stays(images: dict[str, GrayFile], store: Store) -> None:
+    written = write_bytes(images["05"].path, b"nothing")
+    images["05"] = GrayFile(written.path, written.sha256)
     with pytest.raises(DatasetError, match=r"5\.png: not a readable PNG"):
-        encode_files(images, tmp_path / "store", GrayValue(), 1, 1)
-    assert store_path(tmp_path / "store", "00").is_file()
-    assert not store_path(tmp_path / "store", "09").is_file()
+        encode_files(images, store, GrayValue(), 1, 1)
+    assert find_kept(store_path(store.folder, "00"))
+    assert not store_path(store.folder, "09").is_file()
+
+
+def test_an_image_that_is_no_longer_what_was_made_ends_the_job(images: dict[str, GrayFile], store: Store) -> None:
+    write_png(images["05"].path, np.full((8, 8), 6, np.uint8))
+    with pytest.raises(DatasetError, match=r"5\.png has changed since it was made"):
+        encode_files(images, store, GrayValue(), 1, 1)
 
 
 def test_few_are_begun_ahead_of_what_is_taken() -> None:
@@ -232,14 +248,14 @@ def test_the_embedding_does_not_depend_on_images_at_a_time(tmp_path: Path, check
     from acdc_medsam.encoders import load_model, make_encoder
 
     pixels = np.random.default_rng(0).integers(0, 256, (3, 256, 256), dtype=np.uint8)
-    images = {f"{number}0": tmp_path / f"{number}.png" for number in range(3)}
-    for path, image in zip(images.values(), pixels, strict=True):
-        Image.fromarray(image).save(path)
+    written = {f"{number}0": write_png(tmp_path / f"{number}.png", image) for number, image in enumerate(pixels)}
+    images = {digest: GrayFile(image.path, image.sha256) for digest, image in written.items()}
     encoder = make_encoder(load_model("lite_medsam", checkpoint), ENCODERS["lite_medsam"], "float32", CPU)
     threads = torch.get_num_threads()
     try:
-        one = encode_files(images, tmp_path / "one", encoder, 1, 2)
-        two = encode_files(images, tmp_path / "two", encoder, 2, 2)
+        one, two = (encode_files(images, Store(tmp_path / str(number), {}), encoder, number, 2) for number in (1, 2))
     finally:
         torch.set_num_threads(threads)
-    assert one == two
+    assert {digest: kept.written.sha256 for digest, kept in one.items()} == {
+        digest: kept.written.sha256 for digest, kept in two.items()
+    }

@@ -1,0 +1,69 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from acdc_medsam.files import take_record
+from acdc_medsam.kept import find_kept, keep, record_path
+
+FACTS = {"encoder": "x", "versions": {"torch": "2"}}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "ab" / "abc.pt"
+    keep(path, b"content", FACTS)
+    return path
+
+
+def test_what_was_kept_is_found_with_what_made_it(path: Path) -> None:
+    found = find_kept(path)
+    assert found is not None
+    assert found.written == take_record(path) and found.facts == FACTS
+    assert not path.stat().st_mode & 0o222
+
+
+def test_a_file_whose_time_changed_is_read_once(path: Path) -> None:
+    os.utime(path, (1e9, 1e9))
+    before = record_path(path).read_bytes()
+    found = find_kept(path)
+    assert found is not None and found.written == take_record(path)
+    after = record_path(path).read_bytes()
+    assert after != before
+    assert find_kept(path) == found and record_path(path).read_bytes() == after
+
+
+@pytest.mark.parametrize("content", [b"Content", b"", b"content and more"])
+def test_a_damaged_file_is_removed_and_has_to_be_made(
+    path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.chmod(0o644)
+    path.write_bytes(content)
+    os.utime(path, (1e9, 1e9))
+    assert find_kept(path) is None
+    assert not path.exists() and not record_path(path).exists()
+    assert "changed since it was made; it is made again" in caplog.text
+
+
+@pytest.mark.parametrize("record", [None, b"", b"[]", b"{", b'{"bytes": 7}', b"\xff"])
+def test_a_file_without_its_record_is_not_taken_for_whole(path: Path, record: bytes | None) -> None:
+    record_path(path).unlink()
+    if record is not None:
+        record_path(path).write_bytes(record)
+    assert find_kept(path) is None
+    assert not path.exists()
+
+
+def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(path: Path) -> None:
+    """A record of an earlier file of the name must not vouch for the new one."""
+    record = json.loads(record_path(path).read_bytes())
+    keep(path, b"another", FACTS)
+    assert json.loads(record_path(path).read_bytes())["sha256"] != record["sha256"]
+    record_path(path).unlink()
+    assert find_kept(path) is None
+
+
+def test_nothing_is_found_where_nothing_was_kept(tmp_path: Path) -> None:
+    assert find_kept(tmp_path / "none.pt") is None
+    assert not list(tmp_path.iterdir())
