@@ -23,7 +23,7 @@ def file(tmp_path: Path) -> Path:
 def refusal(file: Path, dimensions: int = 3) -> str:
     with pytest.raises(DatasetError) as caught:
         read_h5(file, dimensions)
-    assert str(caught.value).startswith(f"{file}: ") and "delete it and run the workflow again" in str(caught.value)
+    assert str(caught.value).startswith(f"{file}: ") and "`snakemake repair` makes it again" in str(caught.value)
     return str(caught.value)
 
 

@@ -1,11 +1,11 @@
-import json
 import os
 from pathlib import Path
 
 import pytest
 
+from acdc_medsam import kept as kept_module
 from acdc_medsam.files import take_record
-from acdc_medsam.kept import find_kept, keep, record_path
+from acdc_medsam.kept import Kept, find_kept, keep, record_path
 
 FACTS = {"encoder": "x", "versions": {"torch": "2"}}
 
@@ -55,13 +55,34 @@ def test_a_file_without_its_record_is_not_taken_for_whole(path: Path, record: by
     assert not path.exists()
 
 
-def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(path: Path) -> None:
-    """A record of an earlier file of the name must not vouch for the new one."""
-    record = json.loads(record_path(path).read_bytes())
-    keep(path, b"another", FACTS)
-    assert json.loads(record_path(path).read_bytes())["sha256"] != record["sha256"]
-    record_path(path).unlink()
+@pytest.mark.parametrize("content", [b"content", b"another", b"longer than that"])
+def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(
+    path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed when the record has its name and the file does not: the record does not vouch for the file before."""
+
+    def end(self: Path, target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    write_record = kept_module._write_record
+
+    def write_and_be_killed(kept: Kept) -> None:
+        write_record(kept)
+        monkeypatch.setattr(Path, "replace", end)
+
+    monkeypatch.setattr(kept_module, "_write_record", write_and_be_killed)
+    with pytest.raises(KeyboardInterrupt):
+        keep(path, content, FACTS)
+    monkeypatch.undo()
+    found = find_kept(path)
+    assert (found is not None and path.read_bytes() == b"content") == (content == b"content")
+    assert path.exists() == (content == b"content")
+
+
+def test_a_record_alone_is_nothing(path: Path) -> None:
+    path.unlink()
     assert find_kept(path) is None
+    assert not record_path(path).exists()
 
 
 def test_nothing_is_found_where_nothing_was_kept(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ def test_a_signal_stops_the_run_without_waiting_for_its_jobs(
 ) -> None:
     """A job that is held would go on for ever."""
     unmade.environment = gate.environment
-    gate.hold("embed", moments.renames("embed")[1])
+    # Of each embedding first its record gets its name, and then itself.
+    gate.hold("embed", moments.renames("embed")[3])
     started = Started(unmade)
     assert started.wait_for(lambda _: bool(gate.held("embed")))
     kept = unmade.stored()

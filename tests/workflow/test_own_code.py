@@ -54,7 +54,7 @@ def run(python: Path, checkout: Path, workflow: Workflow, target: str, expect: i
         stderr=subprocess.STDOUT,
     )
     assert process.returncode == expect, process.stdout
-    return Run(process)
+    return Run(process.returncode, process.stdout)
 
 
 def test_the_other_version_is_what_the_interpreter_finds(python: Path, tmp_path: Path) -> None:

@@ -110,6 +110,10 @@ def test_a_checkpoint_is_downloaded_and_checked(workflow: Workflow, checkpoint: 
         workflow.configure(encoder=encoder)
         workflow.run("weights/lite.pth")
         assert (workflow.folder / "weights/lite.pth").read_bytes() == checkpoint.read_bytes()
+        (workflow.folder / "weights/lite.pth").unlink()
+        positional = "work/embeddings/lite_medsam/pe.pt"
+        assert len(workflow.run(positional).jobs) == 2
+        assert workflow.run(positional).jobs == [], "what was downloaded is what the job was made with"
     finally:
         served.kill()
         served.wait()

@@ -65,7 +65,8 @@ def test_a_killed_job_keeps_what_it_had_encoded(few: Workflow, gate: Gate, momen
     few.environment = gate.environment
     slices = len(read_table(few.data / "manifest.tsv"))
     # The job of all patients writes more files than the job of one did, in the same way.
-    gate.hold("embed", moments.renames("embed")[1])
+    # Of each embedding first its record gets its name, and then itself.
+    gate.hold("embed", moments.renames("embed")[3])
     started = Started(few, "embeddings")
     assert started.wait_for(lambda _: bool(gate.held("embed")))
     for job in gate.held("embed"):

@@ -161,6 +161,7 @@ def checkpoint(wildcards):
     return path
 
 
-def checkpoint_digest(wildcards, input):
-    """Sha256 of the encoder's weights; where they are to be downloaded first, it is asked for again after that."""
-    return OUTSIDE.sha256(Path(input.checkpoint))
+def checkpoint_digest(wildcards):
+    """Sha256 of the encoder's weights; None where they are to be downloaded, after which Snakemake asks again."""
+    path = Path(config["encoder"]["checkpoint"])
+    return OUTSIDE.sha256(path) if path.is_file() else None

@@ -1,5 +1,6 @@
 # What a run does before its first job and after its last.
 import contextlib
+import errno
 import importlib.util
 import signal
 import subprocess
@@ -38,7 +39,7 @@ def plan_repairs(read_all=False):
     """Have every job of this plan run whose files are no longer what it made.
 
     Snakemake looks at the times of declared outputs alone. Nothing is changed here, so that a dry run shows what would
-    be done; `mend` acts on it when the run starts.
+    be done; `mend` removes what is damaged when the run starts.
     """
     if True in FINDINGS or read_all in FINDINGS or not workflow.is_main_process or not RUN_LOCK.is_free():
         return
@@ -52,14 +53,30 @@ def plan_repairs(read_all=False):
         again.append(VERIFIED)
     # The public way, --forcerun, would make targets of these.
     workflow.dag.forcefiles.update(map(str, again))
+    # Here and not when the run starts: one that has nothing to do does not start.
+    if workflow.executor_plugin is not None and not workflow.dryrun:
+        remember(found)
+
+
+def remember(found):
+    """Write down what was read, so that the next run need not read it again."""
+    work = out("work")
+    try:
+        if os.path.isdir(work) and not os.access(work, os.W_OK):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), work)
+        for index, times in found.times.items():
+            write_times(index, times)
+        if os.path.isdir(work):
+            OUTSIDE.save()
+    except OSError as error:
+        # No reason to stop: there may be nothing else to write.
+        logger.warning(describe(error))
 
 
 def mend():
-    """Remove what is damaged, under all its names, and remember what was found whole."""
+    """Remove what is damaged, under all its names."""
     for found in FINDINGS.values():
         remove_damaged(found)
-        for index, times in found.times.items():
-            write_times(index, times)
     OUTSIDE.save()
 
 

@@ -1,4 +1,4 @@
-"""The code of a job: a hash of the modules that its script uses, and the path on which the job finds those very modules.
+"""The code of a job: a hash of the modules that its script uses, and the path on which it finds those very modules.
 
 With the hash, an edited module re-runs the rules that use it, and no others.
 """
@@ -54,8 +54,8 @@ def put_own_code_first() -> None:
     """Have every Python that this process starts find this package before one that is installed.
 
     Snakemake puts a script's folder behind site-packages, where another version of the package may be; PYTHONPATH comes
-    before both. Jobs inherit it, and a job on a cluster calls this too, when it reads the workflow. Under ``--sdm conda``
-    Snakemake takes it away, and the script's folder is enough: no environment of ``envs/`` has the package.
+    before both. Jobs inherit it, and a job on a cluster calls this too, when it reads the workflow. Snakemake takes it
+    away under ``--sdm conda``, where the script's folder is enough: no environment of ``envs/`` has the package.
     """
     before = os.environ.get("PYTHONPATH")
     own = str(PACKAGE.parent)

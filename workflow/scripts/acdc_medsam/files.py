@@ -71,7 +71,8 @@ def atomic_path(path: Path, read_only: bool = False) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         # A full disk is met by writing, which knows no name, and nobody looks for the temporary one.
-        if error.errno is None or (error.filename is not None and Path(error.filename).parent != path.parent):
+        elsewhere = error.filename is not None and Path(error.filename).absolute().parent != path.absolute().parent
+        if error.errno is None or elsewhere:
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     finally:

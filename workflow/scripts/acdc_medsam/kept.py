@@ -4,6 +4,7 @@ A file whose record is missing, or which is no longer what its record says, is n
 whoever needs it makes it again.
 """
 
+import hashlib
 import json
 import logging
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from acdc_medsam.files import Written, is_untouched, sha256_file, write_bytes
+from acdc_medsam.files import Written, atomic_path, is_untouched, sha256_file, write_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -32,16 +33,19 @@ def record_path(path: Path) -> Path:
 def keep(path: Path, data: bytes | memoryview, facts: Mapping[str, Any]) -> Kept:
     """Write a file, read-only, and its record.
 
-    The record comes last: a file that a kill leaves without one is made again.
+    The record comes first: whatever a kill leaves is a whole file with its record, or is made again.
 
     Args:
         path: The file.
         data: Its content.
         facts: What made it; values that JSON can hold.
     """
-    record_path(path).unlink(missing_ok=True)
-    kept = Kept(write_bytes(path, data, read_only=True), facts)
-    _write_record(kept)
+    with atomic_path(path, read_only=True) as temporary:
+        temporary.write_bytes(data)
+        status = temporary.stat()
+        written = Written(path, len(data), hashlib.sha256(data).hexdigest(), status.st_mtime_ns)
+        kept = Kept(written, facts)
+        _write_record(kept)
     return kept
 
 
