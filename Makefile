@@ -42,12 +42,12 @@ demo: .venv/.ready $(CHECKPOINT)
 
 # Threads that wait must not keep the processors from the tests beside them: two encoders at once would take twice as long.
 test: .venv/.ready $(CHECKPOINT)
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=25
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations=25
 
 # Each time, the stages are killed at other moments.
 test-repeat: .venv/.ready $(CHECKPOINT)
 	for seed in $$(seq $(TIMES)); do \
-	  OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --quiet --numprocesses 3 --dist loadfile -m disturbed --kill-seed $$seed || exit 1; \
+	  OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --quiet --numprocesses 4 --dist loadfile -m disturbed --kill-seed $$seed || exit 1; \
 	done
 
 .venv-oldest/.ready: constraints.txt pyproject.toml tests/helpers/oldest.py

@@ -1,3 +1,4 @@
+import itertools
 import os
 import threading
 from collections import Counter
@@ -80,9 +81,12 @@ def test_who_reads_while_it_is_published_anew_meets_whole_files_or_none(small: S
     reader = threading.Thread(target=read_again_and_again)
     reader.start()
     published = set[bytes]()
-    for seed in range(6):
-        small.publish(seed=seed, link=link)
+    # Six splits, and on until enough was read meanwhile, however fast each of the two is.
+    for time in itertools.count():
+        small.publish(seed=time % 6, link=link)
         published.add((small.data / "manifest.tsv").read_bytes())
+        if time >= 6 and read["whole"] > 100:
+            break
     over.set()
     reader.join()
     assert read["whole"] > 100 and torn == []

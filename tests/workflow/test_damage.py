@@ -158,7 +158,7 @@ def test_each_damage_alone_is_made_good(
     """Among others a damage may be made good by what another one has run again; `--each-damage` takes its time."""
     workflow, expected = whole
     pairs = list(itertools.product(KINDS, HARMS))
-    chosen = pairs if request.config.getoption("--each-damage") else pairs[:: len(pairs) // 6]
+    chosen = pairs if request.config.getoption("--each-damage") else pairs[:: len(pairs) // 3]
     for kind, how in chosen:
         victim = harm(workflow, kind, how)
         run = mended(workflow, expected, [victim])
