@@ -12,4 +12,4 @@ def files_of(index: Path) -> list[Path]:
 
 def is_whole(index: Path) -> bool:
     """Whether an index and every file that it names are what was made, each file read."""
-    return not check_indexes([index], read_all=True).damaged
+    return not check_indexes([index], root=Path("/"), read_all=True).damaged

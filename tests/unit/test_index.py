@@ -28,7 +28,7 @@ def index(tmp_path: Path) -> Path:
 
 
 def look(*indexes: Path, read_all: bool = False) -> Findings:
-    return check_indexes(indexes, read_all=read_all)
+    return check_indexes(indexes, root=Path("/"), read_all=read_all)
 
 
 def change(path: Path, keep_time: bool = False) -> None:
@@ -168,3 +168,30 @@ def test_an_index_says_why_a_patient_is_left_out(tmp_path: Path) -> None:
     assert comments.left_out == ("patient001: no range",)
     assert comments.notes == ("a remark",)
     assert look(path) == Findings(left_out=[path])
+
+
+@pytest.mark.parametrize("root", ["set", "set/", "./set", "a/../set"])
+def test_an_index_that_names_files_elsewhere_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str
+) -> None:
+    """Nothing out there is read, let alone removed."""
+    monkeypatch.chdir(tmp_path)
+    outside = write_bytes(Path("setting/precious"), b"precious")
+    index = Path("set/work/index.tsv")
+    write_index(index, [index_row(outside, index)])
+    outside.path.write_bytes(b"another")
+    findings = check_indexes([index], root=Path(root))
+    assert list(findings.files) == [index] and "setting/precious, which is not below" in findings.files[index]
+    remove_damaged(findings)
+    assert not index.exists() and outside.path.read_bytes() == b"another"
+
+
+def test_files_below_the_working_folder_are_below_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    written = write_bytes(Path("data/file"), b"x")
+    for index in (Path("work/index.tsv"), Path("index.tsv")):
+        write_index(index, [index_row(written, index)])
+        assert check_indexes([index]) == Findings()
+    elsewhere = write_bytes(Path("../elsewhere"), b"x")
+    write_index(index, [index_row(elsewhere, index)])
+    assert list(check_indexes([index]).files) == [index]

@@ -43,7 +43,9 @@ def plan_repairs(read_all=False):
     """
     if True in FINDINGS or read_all in FINDINGS or not workflow.is_main_process or not RUN_LOCK.is_free():
         return
-    found = FINDINGS[read_all] = check_indexes(map(Path, recorded_indexes()), [Path(SPLIT)], read_all)
+    found = FINDINGS[read_all] = check_indexes(
+        indexes=map(Path, recorded_indexes()), tables=[Path(SPLIT)], root=Path(config["output"]), read_all=read_all
+    )
     for file, reason in list(found.files.items())[:SHOWN]:
         logger.warning(f"{file} {reason}: it is made again when it is asked for")
     if len(found.files) > SHOWN:

@@ -30,7 +30,12 @@ def verify(options: argparse.Namespace) -> int:
     in_place = (work / "published.tsv").is_file()
     if in_place:
         findings = check_indexes(
-            find_indexes(work), [work / "split.tsv"], read_all=True, threads=options.threads, digest=digest
+            find_indexes(work),
+            [work / "split.tsv"],
+            root / OUTPUT,
+            read_all=True,
+            threads=options.threads,
+            digest=digest,
         )
         known = {name for name, _ in differences}
         damaged = {os.path.relpath(path, root): reason for path, reason in findings.files.items()}

@@ -242,6 +242,7 @@ class Digests:
 def check_indexes(
     indexes: Iterable[Path],
     tables: Iterable[Path] = (),
+    root: Path = Path(),
     read_all: bool = False,
     threads: int = 8,
     digest: Callable[[Path], str] = sha256_file,
@@ -254,6 +255,7 @@ def check_indexes(
     Args:
         indexes: Indexes; those that are not there are passed over.
         tables: Other sealed tables, of which only the seal is looked at.
+        root: Folder that every named file must lie below; an index that names another one is itself taken for damaged.
         read_all: Whether to read every file, also those that look untouched.
         threads: Number of files read at a time.
         digest: Function that returns the sha256 of a file.
@@ -270,7 +272,7 @@ def check_indexes(
                 findings.add(table, table, found, "is not as it was written")
             continue
         if table not in tables:
-            to_read += _compare_sizes(table, content, folders, findings, read_all)
+            to_read += _compare_sizes(table, content, root, folders, findings, read_all)
             if f"\n{_LEFT_OUT}".encode() in b"\n" + content:
                 findings.left_out.append(table)
 
@@ -298,7 +300,7 @@ class _Unsure:
 
 
 def _compare_sizes(
-    index: Path, content: bytes, folders: _Folders, findings: Findings, read_all: bool
+    index: Path, content: bytes, root: Path, folders: _Folders, findings: Findings, read_all: bool
 ) -> Iterator[_Unsure]:
     """Compare the sizes and times of an index's files; yields those that only their content can tell about."""
     known = {} if read_all else read_times(index)
@@ -310,6 +312,10 @@ def _compare_sizes(
     for row in rows:
         name = row[file]
         path = os.path.normpath(f"{folder}/{name}")
+        if not _is_below(path, root):
+            # Nothing out there is looked at, or even removed, because an index says so.
+            findings.add(index, index, folders.look(str(index)), f"names {path}, which is not below {root}")
+            return
         found = folders.look(path)
         if found is None:
             findings.add(index, Path(path), None, "has gone")
@@ -317,6 +323,14 @@ def _compare_sizes(
             findings.add(index, Path(path), found, f"has {found[0]} bytes instead of {row[size]}")
         elif found != known.get(name):
             yield _Unsure(index, path, name, found, row[sha256])
+
+
+def _is_below(path: str, root: Path) -> bool:
+    """Whether a path without detours lies below a folder, by their names."""
+    above = os.path.normpath(root)
+    if above == os.curdir:
+        return not path.startswith((f"{os.pardir}{os.sep}", os.sep))
+    return path.startswith(above.rstrip(os.sep) + os.sep)
 
 
 def _read(path: str, digest: Callable[[Path], str]) -> str | None:
