@@ -83,10 +83,14 @@ def atomic_path(path: Path, read_only: bool = False) -> Iterator[Path]:
 def write_bytes(path: Path, data: bytes | bytearray | memoryview, read_only: bool = False) -> Written:
     """Write a whole file atomically and return its record."""
     with atomic_path(path, read_only) as temporary:
-        temporary.write_bytes(data)
-        # Renaming a file, and changing its mode, leave this time as it is.
-        status = temporary.stat()
-    return Written(path, len(data), hashlib.sha256(data).hexdigest(), status.st_mtime_ns)
+        return write_for(path, temporary, data)
+
+
+def write_for(path: Path, temporary: Path, data: bytes | bytearray | memoryview) -> Written:
+    """Write a file under the temporary name that :func:`atomic_path` gives; returns its record as ``path``."""
+    temporary.write_bytes(data)
+    # Renaming the file, and changing its mode, leave this time as it is.
+    return Written(path, len(data), hashlib.sha256(data).hexdigest(), temporary.stat().st_mtime_ns)
 
 
 def take_record(path: Path) -> Written:
@@ -106,7 +110,7 @@ class HashedFile(io.RawIOBase):
         self._bytes = 0
 
     def writable(self) -> bool:
-        """Whether it can be written to: yes."""
+        """Return True, as the library that writes to this asks for."""
         return True
 
     def write(self, data: "ReadableBuffer") -> int:

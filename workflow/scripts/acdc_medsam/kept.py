@@ -4,7 +4,6 @@ A file whose record is missing, or which is no longer what its record says, is n
 whoever needs it makes it again.
 """
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from acdc_medsam.files import Written, atomic_path, is_untouched, sha256_file, write_bytes
+from acdc_medsam.files import Written, atomic_path, is_untouched, sha256_file, write_bytes, write_for
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +40,7 @@ def keep(path: Path, data: bytes | memoryview, facts: Mapping[str, Any]) -> Kept
         facts: What made it; values that JSON can hold.
     """
     with atomic_path(path, read_only=True) as temporary:
-        temporary.write_bytes(data)
-        status = temporary.stat()
-        written = Written(path, len(data), hashlib.sha256(data).hexdigest(), status.st_mtime_ns)
-        kept = Kept(written, facts)
+        kept = Kept(write_for(path, temporary, data), facts)
         _write_record(kept)
     return kept
 

@@ -216,8 +216,9 @@ def normalize_patient(
         return
     for note in notes:
         logger.warning("%s", note)
+    expected = sources if announced is None else announced
     for name, sha256 in sources.items():
-        require_announced(source / name, sha256, sha256 if announced is None else announced.get(name, ""))
+        require_announced(source / name, sha256, expected.get(name, ""))
     remove_others(kinds, keep=[file.path for file in files])
     # Named as below the raw folder, so that the index is the same wherever that folder lies.
     below_raw = {str(file.relative_to(source.parents[1])): sources[file.name] for file in patient.sources}
