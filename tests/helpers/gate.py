@@ -1,6 +1,7 @@
 """Hold the jobs of a run at a moment of the test's choice, so that nothing depends on how fast a machine is."""
 
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class Gate:
 
     def hold(self, stage: str, moment: int = 0) -> None:
         """Hold every job of a script, such as ``render``, from now on before its n-th moment; 0 is its start."""
-        (self.folder / f"{stage}.new").write_text(str(moment))
+        (self.folder / f"{stage}.new").write_text(f"{moment} {secrets.token_hex(8)}")
         (self.folder / f"{stage}.new").rename(self.folder / stage)
 
     def held(self, stage: str) -> list[int]:
@@ -40,9 +41,12 @@ class Gate:
 
     def release(self, stage: str) -> None:
         """Hold no further job, and let those go on that are held."""
+        token = (self.folder / stage).read_text().split()[1]
         self.open(stage)
-        for path in self.folder.glob(f"{stage}.*.held"):
-            path.unlink()
+        # A job that has read the order to wait and not yet said that it waits must find this too.
+        (self.folder / f"{stage}.{token}.over").touch()
+        for path in self.folder.glob(f"{stage}.*.held"):  # those of jobs that were killed too
+            path.unlink(missing_ok=True)
 
     def moments(self, stage: str) -> list[list[str]]:
         """What each job of a script did so far, moment by moment, the shortest first."""

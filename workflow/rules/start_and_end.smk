@@ -1,18 +1,15 @@
 # What a run does before its first job and after its last.
-import contextlib
 import errno
 import importlib.util
-import signal
 import subprocess
 import time
-
-import psutil
 
 from acdc_medsam.checks import has_passed
 from acdc_medsam.cohort import count_slices
 from acdc_medsam.index import check_indexes, remove_damaged, write_times
 from acdc_medsam.jobs import describe
 from acdc_medsam.run_lock import RunLock, remove_temporary_files
+from acdc_medsam.stopping import SignalStop
 
 EMBEDDING_MIB = 4
 SHOWN = 5
@@ -175,15 +172,6 @@ def claim_output():
             logger.info(f"removed {removed} files that an earlier run left half-written")
 
 
-def stop_soon(signum, frame):
-    """End the jobs of this machine and then the run: by itself Snakemake would wait for jobs that take hours."""
-    logger.error("stopping; the same command goes on from here")
-    for job in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended by itself just now
-            job.terminate()
-    raise KeyboardInterrupt
-
-
 # A job of a cluster reads this file too, while others are at work; so may a dry run.
 if workflow.is_main_process:
     hold_no_job_back()
@@ -196,8 +184,7 @@ onstart:
     check_weights()
     claim_output()
     limit_no_rate()
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, stop_soon)
+    SignalStop(lambda: logger.error("stopping; the same command goes on from here")).install()
 
 
 onsuccess:

@@ -33,15 +33,20 @@ class Job:
                 self.moment(f"{event} {path.removeprefix(self.here)}")
 
     def moment(self, what: str) -> None:
-        """Note a moment; at the chosen one, wait until the test removes the marker, and let no other thread go on."""
+        """Note a moment; at the chosen one, wait until the test says that it is over, and let no other thread go on."""
         with self.lock:
             with self.notes.open("a") as notes:
                 notes.write(f"{what}\n")
             number, self.count = self.count, self.count + 1
-            if self.chosen.exists() and self.chosen.read_text() == str(number):
+            try:
+                chosen, token = self.chosen.read_text().split()
+            except FileNotFoundError:  # nothing is held, or no longer
+                return
+            if int(chosen) == number:
                 self.marker.touch()
-                while self.marker.exists():
+                while not self.chosen.with_name(f"{self.chosen.name}.{token}.over").exists():
                     time.sleep(0.01)
+                self.marker.unlink(missing_ok=True)
 
 
 words = Path(sys.orig_argv[-1]).name.split(".")  # as in tmp3s5k2a1x.render.py
