@@ -9,11 +9,13 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import nibabel as nib
 import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
 from acdc_medsam.phantom import write_cohort
+from gate import Gate
 from once import once
 from workflow_run import Run, Workflow
 
@@ -100,6 +102,21 @@ def finished_once(
 
 
 @pytest.fixture(scope="session")
+def undisturbed(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    """A complete run on two patients of few slices, with a batch of embeddings for each; never written to."""
+
+    def make(folder: Path) -> Workflow:
+        done = Workflow(folder / "run")
+        write_cohort(done.raw, patients=2, in_plane=(48, 40), depth=3)
+        done.configure(encoder={"name": "lite_medsam", "checkpoint": str(checkpoint), "patients_per_job": 1})
+        done.environment = Gate(folder / "gate").environment
+        done.run()
+        return done
+
+    return once(tmp_path_factory, "undisturbed", make)
+
+
+@pytest.fixture(scope="session")
 def real_images(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, Run]:
     """A complete run on the sample without embeddings; never written to."""
 
@@ -114,13 +131,22 @@ def real_images(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 @pytest.fixture(scope="session")
 def real(sample: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, Run]:
-    """A complete run with LiteMedSAM on two patients of the sample; never written to."""
+    """A complete run with LiteMedSAM on every third slice of two patients of the sample; never written to."""
 
     def make(folder: Path) -> tuple[Workflow, Run]:
         workflow = Workflow(folder)
         for patient in REAL_PATIENTS:
-            shutil.copytree(sample / "training" / patient, workflow.raw / "training" / patient)
+            copy_slices(sample / "training" / patient, workflow.raw / "training" / patient, step=3)
         workflow.configure(encoder={"name": "lite_medsam", "checkpoint": str(checkpoint)})
         return workflow, workflow.run()
 
     return once(tmp_path_factory, "real", make)
+
+
+def copy_slices(patient: Path, to: Path, step: int) -> None:
+    """Copy a patient with every so many slices of each volume: encoding them takes a second each."""
+    shutil.copytree(patient, to)
+    for path in to.glob("*_frame*.nii.gz"):
+        image = nib.load(path).slicer[:, :, ::step]
+        path.unlink()
+        nib.save(image, path)

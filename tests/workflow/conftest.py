@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from acdc_medsam.phantom import write_cohort
 from gate import Gate
-from once import once
 from workflow_run import Run, Workflow
 
 
@@ -31,21 +29,6 @@ def finished(finished_once: tuple[Workflow, Run, dict[str, Any]], tmp_path: Path
 def encoder(finished_once: tuple[Workflow, Run, dict[str, Any]]) -> dict[str, Any]:
     """The encoder that the complete run was configured with."""
     return finished_once[2]
-
-
-@pytest.fixture(scope="session")
-def undisturbed(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
-    """A complete run on two patients of few slices, with a batch of embeddings for each; never written to."""
-
-    def make(folder: Path) -> Workflow:
-        done = Workflow(folder / "run")
-        write_cohort(done.raw, patients=2, in_plane=(48, 40), depth=3)
-        done.configure(encoder={"name": "lite_medsam", "checkpoint": str(checkpoint), "patients_per_job": 1})
-        done.environment = Gate(folder / "gate").environment
-        done.run()
-        return done
-
-    return once(tmp_path_factory, "undisturbed", make)
 
 
 @pytest.fixture

@@ -124,7 +124,8 @@ def test_make_demo(checkpoint: Path, tmp_path: Path) -> None:
     (folder / ".venv").symlink_to(ROOT / ".venv")
     for name in ("constraints.txt", "pyproject.toml"):  # so that make takes the environment for up to date
         os.utime(folder / name, (0, 0))
-    output = run(["make", "demo"], folder)
+    # Fewer and smaller patients than `make demo` draws by itself.
+    output = run(["make", "demo", "PATIENTS=--out demo/raw --patients 2 --depth 3"], folder)
     last = output.strip().splitlines()[-2:]
     assert re.fullmatch(r"dataset: demo/out/data/ACDC, \d+ slices", last[0])
     assert last[1] == "report:  demo/out/data/ACDC/report.html"
