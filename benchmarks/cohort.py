@@ -36,7 +36,7 @@ Volume = npt.NDArray[Any]
 
 def phantoms(patients: int) -> Path:
     """Folder with so many synthetic patients of ACDC's size; the same ones each time."""
-    from acdc_medsam.phantom import write_cohort
+    from acdc_medsam.phantom.cohort import write_cohort
 
     folder = COHORTS / str(patients)
     if not (folder / "complete").exists():
@@ -107,8 +107,8 @@ def h5_loop(raw: Path, out: Path) -> dict[str, Any]:
 
 def useful_work(raw: Path, out: Path) -> dict[str, Any]:
     """What the jobs of the workflow do, in one process; its CPU seconds."""
-    from acdc_medsam.normalize import normalize_patient
-    from acdc_medsam.render import render_patient
+    from acdc_medsam.stages.normalize import normalize_patient
+    from acdc_medsam.stages.render import render_patient
 
     started = time.process_time()
     for source in sorted(raw.glob("*/patient*")):

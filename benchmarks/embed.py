@@ -55,9 +55,9 @@ def write_random_weights(name: str, folder: Path) -> Path:
 
 def job(options: dict[str, Any], images: dict[str, Path], store: Path) -> dict[str, Any]:
     """Do what the workflow's job does."""
-    from acdc_medsam.embed import EncoderOptions, find_or_encode
-    from acdc_medsam.files import sha256_file
-    from acdc_medsam.png import GrayFile
+    from acdc_medsam.formats.files import sha256_file
+    from acdc_medsam.formats.png import GrayFile
+    from acdc_medsam.stages.embed import EncoderOptions, find_or_encode
 
     asked = {key: options[key] for key in ("name", "precision", "batch_size", "device", "threads")}
     checkpoint = Path(options["checkpoint"])
@@ -74,8 +74,8 @@ def with_encoder(work: Callable[..., dict[str, Any]]) -> Callable[..., dict[str,
     def prepared(options: dict[str, Any], images: dict[str, Path], store: Path) -> dict[str, Any]:
         import torch
 
-        from acdc_medsam.devices import claimed_device
         from acdc_medsam.encoders import load_model, make_encoder
+        from acdc_medsam.encoders.devices import claimed_device
         from acdc_medsam.encoders.registry import ENCODERS
 
         torch.set_num_threads(options["threads"])
@@ -98,7 +98,7 @@ def encoder_alone(options: dict[str, Any], encoder: Any, images: dict[str, Path]
     """Encode images in memory, as many at a time as the job does; seconds per slice."""
     import torch
 
-    from acdc_medsam.encode_files import fitting_size, keep_freed_memory
+    from acdc_medsam.encoders.batches import fitting_size, keep_freed_memory
 
     auto = options["batch_size"] == "auto"
     size = fitting_size(encoder, options["threads"]) if auto else options["batch_size"]

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from acdc_medsam.encode_files import keep_freed_memory
 from acdc_medsam.encoders import make_encoder, prepare_images
+from acdc_medsam.encoders.batches import keep_freed_memory
 from acdc_medsam.encoders.checkpoint import ARCHITECTURES
 from acdc_medsam.encoders.model import LOW_PRECISIONS, PRECISIONS, computing_in
 from acdc_medsam.encoders.registry import ENCODERS

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from acdc_medsam.phantom import write_patient
+from acdc_medsam.phantom.cohort import write_patient
 from cohort import run_workflow
 
 DRAWN = 10

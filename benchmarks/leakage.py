@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from acdc_medsam.files import Row, read_table, write_table
-from acdc_medsam.publish import MANIFEST_COLUMNS
-from acdc_medsam.split import assign_splits
+from acdc_medsam.formats.files import Row, read_table, write_table
+from acdc_medsam.stages.publish import MANIFEST_COLUMNS
+from acdc_medsam.stages.split import assign_splits
 from acdc_medsam.train.fit import fine_tune
 from acdc_medsam.train.options import TrainOptions
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from acdc_medsam.index import read_records
-from acdc_medsam.normalize import normalize_patient
-from acdc_medsam.phantom import write_patient
-from acdc_medsam.render import read_slices, resize_image, resize_label
+from acdc_medsam.formats.index import read_records
+from acdc_medsam.phantom.cohort import write_patient
 from acdc_medsam.report.elements import COLOURS
 from acdc_medsam.report.pictures import find_outlines
+from acdc_medsam.stages.normalize import normalize_patient
+from acdc_medsam.stages.render import read_slices, resize_image, resize_label
 
 NORMAL = 4
 """Number of a patient of the group NOR."""

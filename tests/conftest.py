@@ -14,7 +14,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
-from acdc_medsam.phantom import write_cohort
+from acdc_medsam.phantom.cohort import write_cohort
 from gate import Gate
 from once import once
 from workflow_run import Run, Workflow

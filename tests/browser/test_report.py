@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from acdc_medsam.phantom import write_cohort
+from acdc_medsam.phantom.cohort import write_cohort
 from small_dataset import SmallDataset
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from acdc_medsam.index import check_indexes, read_records
+from acdc_medsam.formats.index import check_indexes, read_records
 
 
 def files_of(index: Path) -> list[Path]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from acdc_medsam.dataset import GROUPS, PHASES, slice_name, volume_name
-from acdc_medsam.measures import BINS, RAW_UNITS, REGIONS, Measures
+from acdc_medsam.acdc.dataset import GROUPS, PHASES, slice_name, volume_name
+from acdc_medsam.measures.records import BINS, RAW_UNITS, REGIONS, Measures
 from acdc_medsam.report.contents import Contents
 
 SLICES = 6

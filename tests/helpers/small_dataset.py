@@ -4,19 +4,9 @@ from pathlib import Path
 
 import torch
 
-from acdc_medsam.card import write_card
-from acdc_medsam.checks import Expectations
-from acdc_medsam.cohort import find_cohort
-from acdc_medsam.files import Row, read_sealed, write_bytes, write_table
-from acdc_medsam.index import index_row, read_records, write_index
-from acdc_medsam.kept import keep
-from acdc_medsam.measure import measure_dataset
-from acdc_medsam.normalize import normalize_patient
-from acdc_medsam.provenance import Indexes, write_provenance
-from acdc_medsam.publish import Sources, publish_dataset
-from acdc_medsam.render import SLICE_COLUMNS, Gray, pixels_sha256, render_patient, write_png
-from acdc_medsam.split import split_dataset
-from acdc_medsam.store import (
+from acdc_medsam.acdc.cohort import find_cohort
+from acdc_medsam.card.card import write_card
+from acdc_medsam.encoders.store import (
     EMBEDDING_COLUMNS,
     EMBEDDING_SHAPE,
     Maker,
@@ -26,7 +16,17 @@ from acdc_medsam.store import (
     store_path,
     tensor_bytes,
 )
-from acdc_medsam.verify import verify_dataset
+from acdc_medsam.formats.files import Row, read_sealed, write_bytes, write_table
+from acdc_medsam.formats.index import index_row, read_records, write_index
+from acdc_medsam.formats.kept import keep
+from acdc_medsam.measures.run import measure_dataset
+from acdc_medsam.provenance.write import Indexes, write_provenance
+from acdc_medsam.stages.normalize import normalize_patient
+from acdc_medsam.stages.publish import Sources, publish_dataset
+from acdc_medsam.stages.render import SLICE_COLUMNS, Gray, pixels_sha256, render_patient, write_png
+from acdc_medsam.stages.split import split_dataset
+from acdc_medsam.verify.checks import Expectations
+from acdc_medsam.verify.run import verify_dataset
 
 SIZE = 64
 WEIGHTS = "0" * 64

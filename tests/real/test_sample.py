@@ -10,15 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
+from acdc_medsam.acdc.dataset import LABELS
 from acdc_medsam.data import ItemOptions, SliceDataset, positional_encoding
-from acdc_medsam.dataset import LABELS
 from acdc_medsam.encoders import load_model
 from acdc_medsam.evaluate.measures import overlap
 from acdc_medsam.evaluate.predict import with_boxes
 from acdc_medsam.evaluate.volumes import read_truth, to_volume
-from acdc_medsam.files import read_table
-from acdc_medsam.index import read_index_comments
-from acdc_medsam.render import resize_label
+from acdc_medsam.formats.files import read_table
+from acdc_medsam.formats.index import read_index_comments
+from acdc_medsam.stages.render import resize_label
 from workflow_run import Run, Workflow
 
 SLICES = 49

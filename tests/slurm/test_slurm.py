@@ -18,7 +18,7 @@ import psutil
 import pytest
 import yaml
 
-from acdc_medsam.phantom import write_cohort
+from acdc_medsam.phantom.cohort import write_cohort
 from gate import Gate
 from slurm_cluster import SlurmCluster, wait_for
 from workflow_run import ROOT, Run, Workflow

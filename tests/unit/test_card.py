@@ -10,8 +10,8 @@ import torch
 import yaml
 from PIL import Image
 
-from acdc_medsam.card import count_slices, size_category
-from acdc_medsam.files import read_table, sha256_file
+from acdc_medsam.card.card import count_slices, size_category
+from acdc_medsam.formats.files import read_table, sha256_file
 from small_dataset import SIZE, SmallDataset
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from acdc_medsam import code_hash
+from acdc_medsam.runtime import code_hash
 
 
 @pytest.fixture
@@ -40,11 +40,14 @@ def test_an_edited_module_changes_the_hash_of_the_scripts_that_use_it(
 
 
 def test_a_changed_report_never_embeds_again_and_a_changed_normalization_does_what_it_must() -> None:
-    scripts = Path(code_hash.__file__).parents[1]
+    scripts = Path(code_hash.__file__).parents[2]
     stages = ("normalize", "render", "embed", "split", "publish", "verify", "measure", "report")
-    used = {stage: {path.stem for path in code_hash.used_modules(scripts / f"{stage}.py")} for stage in stages}
-    assert [stage for stage in used if "page" in used[stage]] == ["report"]
-    assert [stage for stage in used if "measure" in used[stage]] == ["measure"]
-    assert {path.stem for path in (scripts / "acdc_medsam/report").glob("[!_]*.py")} <= used["report"]
-    assert [stage for stage in used if "normalize" in used[stage]] == ["normalize"]
-    assert {"embed", "registry", "vit", "tiny_vit"} <= used["embed"]
+    used = {
+        stage: {str(path.relative_to(code_hash.PACKAGE)) for path in code_hash.used_modules(scripts / f"{stage}.py")}
+        for stage in stages
+    }
+    assert [stage for stage in used if "report/page.py" in used[stage]] == ["report"]
+    assert [stage for stage in used if "measures/run.py" in used[stage]] == ["measure"]
+    assert {f"report/{path.name}" for path in (scripts / "acdc_medsam/report").glob("[!_]*.py")} <= used["report"]
+    assert [stage for stage in used if "stages/normalize.py" in used[stage]] == ["normalize"]
+    assert {"stages/embed.py", *(f"encoders/{name}.py" for name in ("registry", "vit", "tiny_vit"))} <= used["embed"]

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from acdc_medsam.cohort import count_slices, find_cohort, read_patient
+from acdc_medsam.acdc.cohort import count_slices, find_cohort, read_patient
 from acdc_medsam.errors import CohortError
 
 

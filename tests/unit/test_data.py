@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from acdc_medsam.acdc.dataset import LABELS
 from acdc_medsam.data import (
     DataModule,
     ItemOptions,
@@ -21,10 +22,9 @@ from acdc_medsam.data import (
     sample_points,
     tight_box,
 )
-from acdc_medsam.dataset import LABELS
 from acdc_medsam.errors import ConfigError, DatasetError
-from acdc_medsam.files import read_table, write_table
-from acdc_medsam.png import read_gray
+from acdc_medsam.formats.files import read_table, write_table
+from acdc_medsam.formats.png import read_gray
 from small_dataset import SmallDataset
 
 README = Path(__file__).parents[2] / "README.md"

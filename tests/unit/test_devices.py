@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from acdc_medsam import devices
-from acdc_medsam.devices import claimed, claimed_device, lock_folder
+from acdc_medsam.encoders import devices
+from acdc_medsam.encoders.devices import claimed, claimed_device, lock_folder
 from acdc_medsam.errors import AcdcError, ConfigError
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from acdc_medsam.devices import claimed
+from acdc_medsam.encoders.devices import claimed
 with claimed(["a", "b"], Path(sys.argv[1])) as position:
     print(position, flush=True)
     time.sleep(60)

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from acdc_medsam import download
-from acdc_medsam.download import download_checkpoint
 from acdc_medsam.errors import CheckpointError
+from acdc_medsam.stages import download_checkpoint as download
+from acdc_medsam.stages.download_checkpoint import download_checkpoint
 
 DATA = np.random.default_rng(0).bytes(600_000)
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -166,7 +166,7 @@ def test_who_has_waited_for_another_file_downloads_its_own(
 
 def test_who_waits_goes_on_where_a_killed_run_was(server: Server, path: Path) -> None:
     path.parent.mkdir()
-    code = "import sys, time; from pathlib import Path; from acdc_medsam.download import alone\n"
+    code = "import sys, time; from pathlib import Path; from acdc_medsam.stages.download_checkpoint import alone\n"
     code += "with alone(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     paths = [entry for entry in sys.path if entry]
     command = [sys.executable, "-c", f"import sys; sys.path[:0] = {paths!r}\n{code}", str(path)]

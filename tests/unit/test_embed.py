@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from acdc_medsam.embed import EncoderOptions, embed_batch
+from acdc_medsam.encoders.store import prune_store
 from acdc_medsam.errors import CheckpointError
-from acdc_medsam.files import read_sealed
-from acdc_medsam.normalize import normalize_patient
-from acdc_medsam.render import render_patient
-from acdc_medsam.store import prune_store
+from acdc_medsam.formats.files import read_sealed
+from acdc_medsam.stages.embed import EncoderOptions, embed_batch
+from acdc_medsam.stages.normalize import normalize_patient
+from acdc_medsam.stages.render import render_patient
 from indexes import files_of, is_whole
 
 

@@ -13,17 +13,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from acdc_medsam import encode_files as module
-from acdc_medsam.devices import describe_device
-from acdc_medsam.encode_files import encode_files, fitting_size, map_ahead
 from acdc_medsam.encoders import Encoder
+from acdc_medsam.encoders import batches as module
+from acdc_medsam.encoders.batches import encode_files, fitting_size, map_ahead
+from acdc_medsam.encoders.devices import describe_device
 from acdc_medsam.encoders.registry import ENCODERS
+from acdc_medsam.encoders.store import Store, store_path
 from acdc_medsam.errors import AcdcError, DatasetError
-from acdc_medsam.files import take_record, write_bytes
-from acdc_medsam.kept import Kept, find_kept
-from acdc_medsam.png import GrayFile
-from acdc_medsam.render import write_png
-from acdc_medsam.store import Store, store_path
+from acdc_medsam.formats.files import take_record, write_bytes
+from acdc_medsam.formats.kept import Kept, find_kept
+from acdc_medsam.formats.png import GrayFile
+from acdc_medsam.stages.render import write_png
 
 CPU = torch.device("cpu")
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
+from acdc_medsam.acdc.dataset import LABELS, volume_name
 from acdc_medsam.data.slices import SIZE, ItemOptions, SliceDataset
-from acdc_medsam.dataset import LABELS, volume_name
 from acdc_medsam.encoders import Encoder, load_model, make_encoder
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import DatasetError
@@ -28,12 +28,12 @@ from acdc_medsam.evaluate.run import as_table, evaluate_model, splits_to_measure
 from acdc_medsam.evaluate.slices import VolumeSlices, find_volume, find_volumes, require_whole_patients
 from acdc_medsam.evaluate.summary import ejection_fractions, summarize
 from acdc_medsam.evaluate.volumes import largest_part, read_truth, to_plane, to_volume, write_nifti
-from acdc_medsam.files import read_sealed, read_table, sha256_file
-from acdc_medsam.h5 import read_h5
-from acdc_medsam.normalize import write_h5
-from acdc_medsam.png import read_gray
-from acdc_medsam.render import resize_label
+from acdc_medsam.formats.files import read_sealed, read_table, sha256_file
+from acdc_medsam.formats.h5 import read_h5
+from acdc_medsam.formats.png import read_gray
 from acdc_medsam.report.results import WAYS, results_section
+from acdc_medsam.stages.normalize import write_h5
+from acdc_medsam.stages.render import resize_label
 from indexes import is_whole
 from small_dataset import SmallDataset
 from trained import say_encoder

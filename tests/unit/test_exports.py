@@ -18,15 +18,15 @@ import torch
 import webdataset
 from PIL import Image
 
-from acdc_medsam.citation import NOTICE_NAME
-from acdc_medsam.cohort import find_cohort
-from acdc_medsam.dataset import LABELS
+from acdc_medsam.acdc.citation import NOTICE_NAME
+from acdc_medsam.acdc.cohort import find_cohort
+from acdc_medsam.acdc.dataset import LABELS
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.exports.lists import export_lists
 from acdc_medsam.exports.nnunet import export_nnunet
 from acdc_medsam.exports.structures import export_structures
 from acdc_medsam.exports.webdataset import export_webdataset
-from acdc_medsam.files import read_table, sha256_file
+from acdc_medsam.formats.files import read_table, sha256_file
 from indexes import is_whole
 from small_dataset import SmallDataset
 

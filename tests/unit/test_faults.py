@@ -15,14 +15,14 @@ import h5py
 import numpy as np
 import pytest
 
-from acdc_medsam.cohort import find_cohort, read_patient
+from acdc_medsam.acdc.cohort import find_cohort, read_patient
 from acdc_medsam.errors import AcdcError, CohortError, DatasetError, VolumeError
-from acdc_medsam.files import read_sealed, write_table
-from acdc_medsam.index import read_index_comments
-from acdc_medsam.nifti import read_nifti
-from acdc_medsam.normalize import normalize_patient
-from acdc_medsam.render import SLICE_COLUMNS, render_patient
-from acdc_medsam.split import split_dataset
+from acdc_medsam.formats.files import read_sealed, write_table
+from acdc_medsam.formats.index import read_index_comments
+from acdc_medsam.formats.nifti import read_nifti
+from acdc_medsam.stages.normalize import normalize_patient
+from acdc_medsam.stages.render import SLICE_COLUMNS, render_patient
+from acdc_medsam.stages.split import split_dataset
 from faults import (
     COHORT_FAULTS,
     UNUSUAL,

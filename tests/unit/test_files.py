@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import (
+from acdc_medsam.formats.files import (
     HashedFile,
     atomic_path,
     read_recorded,

@@ -21,18 +21,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from acdc_medsam.check_provenance import read_provenance
-from acdc_medsam.cohort import Frame, read_patient
+from acdc_medsam.acdc.cohort import Frame, read_patient
+from acdc_medsam.acdc.dataset import GROUPS
 from acdc_medsam.config import check_config, load_schema
-from acdc_medsam.dataset import GROUPS
 from acdc_medsam.encoders.checkpoint import read_weights
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import AcdcError, CheckpointError, CohortError, ConfigError, DatasetError, VolumeError
-from acdc_medsam.h5 import MAX_VOXELS, read_h5
-from acdc_medsam.normalize import normalize_intensities, read_frame, write_h5
-from acdc_medsam.png import MAX_PIXELS, read_gray
-from acdc_medsam.render import read_slices, resize_image, resize_label
-from acdc_medsam.split import FOLDS, assign_splits
+from acdc_medsam.formats.h5 import MAX_VOXELS, read_h5
+from acdc_medsam.formats.png import MAX_PIXELS, read_gray
+from acdc_medsam.stages.normalize import normalize_intensities, read_frame, write_h5
+from acdc_medsam.stages.render import read_slices, resize_image, resize_label
+from acdc_medsam.stages.split import FOLDS, assign_splits
+from acdc_medsam.verify.copy import read_provenance
 
 SCHEMA = load_schema(Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml")
 

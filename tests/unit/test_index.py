@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from acdc_medsam.files import Written, write_bytes, write_table
-from acdc_medsam.index import (
+from acdc_medsam.formats.files import Written, write_bytes, write_table
+from acdc_medsam.formats.index import (
     Findings,
     check_indexes,
     index_row,

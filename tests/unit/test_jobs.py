@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from acdc_medsam.errors import VolumeError
-from acdc_medsam.jobs import job_log
+from acdc_medsam.runtime.jobs import job_log
 
 
 def test_an_error_that_users_can_mend_is_a_message_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from acdc_medsam import kept as kept_module
-from acdc_medsam.files import take_record
-from acdc_medsam.kept import Kept, find_kept, keep, record_path
+from acdc_medsam.formats import kept as kept_module
+from acdc_medsam.formats.files import take_record
+from acdc_medsam.formats.kept import Kept, find_kept, keep, record_path
 
 FACTS = {"encoder": "x", "versions": {"torch": "2"}}
 

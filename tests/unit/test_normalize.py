@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from acdc_medsam.cohort import Frame, read_patient
+from acdc_medsam.acdc.cohort import Frame, read_patient
 from acdc_medsam.errors import DatasetError, VolumeError
-from acdc_medsam.files import sha256_file
-from acdc_medsam.index import read_index_comments
-from acdc_medsam.normalize import normalize_intensities, normalize_patient, read_frame
+from acdc_medsam.formats.files import sha256_file
+from acdc_medsam.formats.index import read_index_comments
+from acdc_medsam.stages.normalize import normalize_intensities, normalize_patient, read_frame
 from indexes import files_of, is_whole
 
 

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from acdc_medsam import outside
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import sha256_file
-from acdc_medsam.outside import OutsideFiles, require_announced
+from acdc_medsam.formats.files import sha256_file
+from acdc_medsam.runtime import outside
+from acdc_medsam.runtime.outside import OutsideFiles, require_announced
 
 
 @pytest.fixture

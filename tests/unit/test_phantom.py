@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation
 
-from acdc_medsam.cohort import find_cohort, read_patient
-from acdc_medsam.dataset import GROUPS, LABELS
-from acdc_medsam.normalize import normalize_intensities
-from acdc_medsam.phantom import main, write_cohort
+from acdc_medsam.acdc.cohort import find_cohort, read_patient
+from acdc_medsam.acdc.dataset import GROUPS, LABELS
+from acdc_medsam.phantom.__main__ import main
+from acdc_medsam.phantom.cohort import write_cohort
+from acdc_medsam.stages.normalize import normalize_intensities
 
 TINY = {"in_plane": (48, 40), "depth": 4}
 

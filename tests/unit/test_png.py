@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.png import read_gray
+from acdc_medsam.formats.png import read_gray
 
 
 def test_gray_values_are_read_as_they_are(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from acdc_medsam import progress
-from acdc_medsam.progress import Progress
+from acdc_medsam.runtime import progress
+from acdc_medsam.runtime.progress import Progress
 
 
 def test_the_log_says_now_and_then_how_far_it_is(

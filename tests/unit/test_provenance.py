@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from acdc_medsam.__main__ import main
-from acdc_medsam.check_provenance import SAFE_NAME, check_copy
-from acdc_medsam.files import read_table, sha256_file
-from acdc_medsam.provenance import content_digest, git_commit, render
+from acdc_medsam.formats.files import read_table, sha256_file
+from acdc_medsam.provenance.write import content_digest, git_commit, render
+from acdc_medsam.verify.copy import SAFE_NAME, check_copy
 from small_dataset import WEIGHTS, SmallDataset
 
 Defect = Callable[[Path, str], None]

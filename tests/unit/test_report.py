@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from acdc_medsam.files import read_table
-from acdc_medsam.index import index_row, read_records, write_index
-from acdc_medsam.png import read_gray
+from acdc_medsam.formats.files import read_table
+from acdc_medsam.formats.index import index_row, read_records, write_index
+from acdc_medsam.formats.png import read_gray
 from small_dataset import SmallDataset
 
 VOID = {"meta", "img", "input", "br"}

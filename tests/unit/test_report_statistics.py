@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from acdc_medsam.files import Written
-from acdc_medsam.index import index_row, write_index
-from acdc_medsam.measures import REGIONS, Floats
+from acdc_medsam.formats.files import Written
+from acdc_medsam.formats.index import index_row, write_index
+from acdc_medsam.measures.records import REGIONS, Floats
 from acdc_medsam.report.balance import balance_section, count_groups, count_slices, describe_geometry
 from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.cost import list_files, list_stages, read_jobs

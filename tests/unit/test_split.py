@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from acdc_medsam.dataset import GROUPS
-from acdc_medsam.split import (
+from acdc_medsam.acdc.dataset import GROUPS
+from acdc_medsam.stages.split import (
     FOLDS,
     assign_folds,
     assign_splits,

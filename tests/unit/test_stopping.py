@@ -9,12 +9,12 @@ import time
 import psutil
 import pytest
 
-from acdc_medsam.stopping import SignalStop
+from acdc_medsam.runtime.stopping import SignalStop
 
 START = """
 import logging, os, signal, subprocess, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
-from acdc_medsam.stopping import SignalStop
+from acdc_medsam.runtime.stopping import SignalStop
 
 log = logging.getLogger("run")
 pool = ThreadPoolExecutor(1)

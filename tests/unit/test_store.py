@@ -2,7 +2,7 @@ from pathlib import Path
 
 import torch
 
-from acdc_medsam.store import embedding_digest, save_tensor, store_path
+from acdc_medsam.encoders.store import embedding_digest, save_tensor, store_path
 
 
 def test_a_view_is_saved_without_its_batch(tmp_path: Path) -> None:

@@ -10,15 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from acdc_medsam import check_files
-from acdc_medsam import checks as names
-from acdc_medsam import verify as verify_stage
-from acdc_medsam.check_files import read_tensor
-from acdc_medsam.checks import has_passed
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import read_table
-from acdc_medsam.index import read_index_comments
-from acdc_medsam.verify import accept_dataset, run_checks, verify_dataset
+from acdc_medsam.formats.files import read_table
+from acdc_medsam.formats.index import read_index_comments
+from acdc_medsam.verify import checks as names
+from acdc_medsam.verify import files as check_files
+from acdc_medsam.verify import run as verify_stage
+from acdc_medsam.verify.checks import has_passed
+from acdc_medsam.verify.files import read_tensor
+from acdc_medsam.verify.run import accept_dataset, run_checks, verify_dataset
 from indexes import files_of, is_whole
 from small_dataset import SIZE, SmallDataset
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from acdc_medsam.index import read_index_comments
-from acdc_medsam.phantom import write_cohort
+from acdc_medsam.formats.index import read_index_comments
+from acdc_medsam.phantom.cohort import write_cohort
 from workflow_run import Workflow
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from acdc_medsam.run_lock import TEMPORARY
+from acdc_medsam.runtime.run_lock import TEMPORARY
 from gate import Gate
 from undisturbed import Started, contents, differences
 from workflow_run import Workflow

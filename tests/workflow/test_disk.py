@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from acdc_medsam.run_lock import TEMPORARY
+from acdc_medsam.runtime.run_lock import TEMPORARY
 from gate import Gate
 from undisturbed import Started, contents, differences
 from workflow_run import Workflow

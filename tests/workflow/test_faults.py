@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from acdc_medsam.files import read_table
+from acdc_medsam.formats.files import read_table
 from faults import COHORT_FAULTS, VOLUME_FAULTS, Fault, copy_patient, rewrite, voxels
 from workflow_run import Workflow
 

@@ -8,8 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from acdc_medsam.files import read_table
-from acdc_medsam.phantom import write_cohort
+from acdc_medsam.formats.files import read_table
+from acdc_medsam.phantom.cohort import write_cohort
 from workflow_run import Run, Workflow
 
 PATIENTS = ["patient001", "patient002", "patient003", "patient004"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from acdc_medsam.check_provenance import check_copy
+from acdc_medsam.verify.copy import check_copy
 from workflow_run import Run, Workflow
 
 LOST = {

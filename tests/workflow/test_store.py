@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from acdc_medsam.files import read_table
+from acdc_medsam.formats.files import read_table
 from gate import Gate
 from undisturbed import Started
 from workflow_run import Run, Workflow

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from acdc_medsam.files import read_table, sha256_file
+from acdc_medsam.formats.files import read_table, sha256_file
 from workflow_run import Workflow
 
 

@@ -6,14 +6,14 @@ from snakemake.logging import logger
 # Rules find the package without its being installed, as the scripts do.
 sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 
-from acdc_medsam import code_hash as code
-from acdc_medsam.cohort import find_cohort
+from acdc_medsam.runtime import code_hash as code
+from acdc_medsam.acdc.cohort import find_cohort
 from acdc_medsam.config import check_config, load_schema
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import AcdcError
-from acdc_medsam.files import sha256_file
-from acdc_medsam.outside import OutsideFiles
-from acdc_medsam.publish import DATASET
+from acdc_medsam.formats.files import sha256_file
+from acdc_medsam.runtime.outside import OutsideFiles
+from acdc_medsam.stages.publish import DATASET
 
 code.put_own_code_first()
 

@@ -4,12 +4,12 @@ import importlib.util
 import subprocess
 import time
 
-from acdc_medsam.checks import has_passed
-from acdc_medsam.cohort import count_slices
-from acdc_medsam.index import check_indexes, remove_damaged, write_times
-from acdc_medsam.jobs import describe
-from acdc_medsam.run_lock import RunLock, remove_temporary_files
-from acdc_medsam.stopping import SignalStop
+from acdc_medsam.verify.checks import has_passed
+from acdc_medsam.acdc.cohort import count_slices
+from acdc_medsam.formats.index import check_indexes, remove_damaged, write_times
+from acdc_medsam.runtime.jobs import describe
+from acdc_medsam.runtime.run_lock import RunLock, remove_temporary_files
+from acdc_medsam.runtime.stopping import SignalStop
 
 EMBEDDING_MIB = 4
 SHOWN = 5

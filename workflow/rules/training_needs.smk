@@ -1,5 +1,5 @@
 # What training and evaluation need of the configuration; where it rules them out, that is said before any job runs.
-from acdc_medsam.split import validation_count
+from acdc_medsam.stages.split import validation_count
 
 TRAINED = out(f"training/{ENCODER}/trained.tsv")
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from acdc_medsam.card import write_card
-from acdc_medsam.jobs import job_log
+from acdc_medsam.card.card import write_card
+from acdc_medsam.runtime.jobs import job_log
 
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from acdc_medsam.embed import EncoderOptions, embed_batch
-from acdc_medsam.jobs import job_log
+from acdc_medsam.runtime.jobs import job_log
+from acdc_medsam.stages.embed import EncoderOptions, embed_batch
 
 
 def options(snakemake) -> EncoderOptions:  # type: ignore[no-untyped-def]

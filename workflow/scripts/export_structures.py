@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from acdc_medsam.exports.structures import export_structures
-from acdc_medsam.jobs import job_log
+from acdc_medsam.runtime.jobs import job_log
 
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):

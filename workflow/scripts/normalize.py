@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from acdc_medsam.jobs import job_log
-from acdc_medsam.normalize import normalize_patient
+from acdc_medsam.runtime.jobs import job_log
+from acdc_medsam.stages.normalize import normalize_patient
 
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):

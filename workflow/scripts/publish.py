@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from acdc_medsam.jobs import job_log
-from acdc_medsam.publish import Sources, publish_dataset
+from acdc_medsam.runtime.jobs import job_log
+from acdc_medsam.stages.publish import Sources, publish_dataset
 
 
 def sources(given) -> Sources:  # type: ignore[no-untyped-def]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from acdc_medsam.jobs import job_log
+from acdc_medsam.runtime.jobs import job_log
 from acdc_medsam.train import require_libraries
 
 if __name__ == "__main__" and "snakemake" in globals():

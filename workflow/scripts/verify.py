@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from acdc_medsam.checks import Expectations
-from acdc_medsam.jobs import job_log
-from acdc_medsam.verify import verify_dataset
+from acdc_medsam.runtime.jobs import job_log
+from acdc_medsam.verify.checks import Expectations
+from acdc_medsam.verify.run import verify_dataset
 
 EXPECTED = ("size", "keep_empty", "unit", "validation", "stratify", "embeddings")
 

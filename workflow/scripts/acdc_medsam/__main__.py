@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from acdc_medsam.check_provenance import MANIFEST, OUTPUT, check_copy
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import CheckpointError
-from acdc_medsam.index import Digests, check_indexes, find_indexes
-from acdc_medsam.provenance import NAME
+from acdc_medsam.formats.index import Digests, check_indexes, find_indexes
+from acdc_medsam.provenance.write import NAME
+from acdc_medsam.verify.copy import MANIFEST, OUTPUT, check_copy
 
 
 def verify(options: argparse.Namespace) -> int:

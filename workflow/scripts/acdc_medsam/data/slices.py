@@ -12,14 +12,14 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from acdc_medsam.acdc.dataset import LABELS, SPLITS
 from acdc_medsam.data.prompts import jitter_box, sample_points, tight_box
-from acdc_medsam.dataset import LABELS, SPLITS
+from acdc_medsam.encoders.store import EMBEDDING_SHAPE
 from acdc_medsam.errors import ConfigError, DatasetError
-from acdc_medsam.files import Row, read_table
-from acdc_medsam.measure_embeddings import open_embedding
-from acdc_medsam.png import read_gray
-from acdc_medsam.render import PIXEL_COLUMNS
-from acdc_medsam.store import EMBEDDING_SHAPE
+from acdc_medsam.formats.files import Row, read_table
+from acdc_medsam.formats.png import read_gray
+from acdc_medsam.measures.embeddings import open_embedding
+from acdc_medsam.stages.render import PIXEL_COLUMNS
 
 SIZE = 1024
 """Boxes and points are in pixels of a picture of this side, whatever the size of the PNG files."""

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acdc_medsam.archive import claims_more
 from acdc_medsam.encoders.checkpoint_file import checked_sha256, reading, require_file
 from acdc_medsam.encoders.registry import ENCODERS, EncoderSpec
 from acdc_medsam.encoders.tiny_vit import build_lite_medsam
 from acdc_medsam.encoders.vit import build_sam
 from acdc_medsam.errors import CheckpointError
+from acdc_medsam.formats.archive import claims_more
 
 ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
     "medsam_vit_b": partial(build_sam, "vit_b"),

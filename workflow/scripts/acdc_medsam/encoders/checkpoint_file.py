@@ -6,8 +6,8 @@ from typing import TypeVar
 
 from acdc_medsam.encoders.registry import EncoderSpec
 from acdc_medsam.errors import CheckpointError
-from acdc_medsam.files import sha256_file
-from acdc_medsam.outside import require_announced
+from acdc_medsam.formats.files import sha256_file
+from acdc_medsam.runtime.outside import require_announced
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from acdc_medsam.errors import AcdcError
-from acdc_medsam.jobs import describe
+from acdc_medsam.runtime.jobs import describe
 from acdc_medsam.train import require_libraries
 
 

@@ -11,10 +11,10 @@ from PIL import Image, ImageDraw
 from acdc_medsam.data.slices import SIZE
 from acdc_medsam.evaluate.summary import Record, mean
 from acdc_medsam.evaluate.volumes import Label, read_truth
-from acdc_medsam.files import Written, write_bytes
-from acdc_medsam.render import Gray, resize_image, resize_label
+from acdc_medsam.formats.files import Written, write_bytes
 from acdc_medsam.report.elements import COLOURS
 from acdc_medsam.report.pictures import close_up, find_outlines
+from acdc_medsam.stages.render import Gray, resize_image, resize_label
 
 T = TypeVar("T")
 

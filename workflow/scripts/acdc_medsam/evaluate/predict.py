@@ -6,9 +6,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from acdc_medsam.acdc.dataset import LABELS
 from acdc_medsam.data.slices import SIZE, Item
-from acdc_medsam.dataset import LABELS
-from acdc_medsam.decoder import CLASS_TOKENS, decode, encode_boxes, enlarge, no_prompts
+from acdc_medsam.encoders.decoder import CLASS_TOKENS, decode, encode_boxes, enlarge, no_prompts
 
 Predict = Callable[[Item], Tensor]
 """From an item of a ``SliceDataset`` with boxes to logits (3, 1024, 1024) of RV, MYO and LV; above 0 is inside."""

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from acdc_medsam import __version__
+from acdc_medsam.acdc.dataset import LABELS
 from acdc_medsam.data.slices import ItemOptions, SliceDataset, positional_encoding
-from acdc_medsam.dataset import LABELS
-from acdc_medsam.devices import set_threads
 from acdc_medsam.encoders import load_model, make_encoder
+from acdc_medsam.encoders.devices import set_threads
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.evaluate.cases import draw_cases
@@ -22,8 +22,8 @@ from acdc_medsam.evaluate.segment import segment
 from acdc_medsam.evaluate.slices import VolumeSlices, find_volumes, require_whole_patients
 from acdc_medsam.evaluate.summary import Record, count_found_without, ejection_fractions, mean, summarize
 from acdc_medsam.evaluate.volumes import Label, read_truth, write_nifti
-from acdc_medsam.files import Written, read_table, sha256_file, write_bytes
-from acdc_medsam.index import index_row, write_index
+from acdc_medsam.formats.files import Written, read_table, sha256_file, write_bytes
+from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.report.results import WAYS
 from acdc_medsam.train import quiet_libraries
 from acdc_medsam.train.folder import METRICS, remove_evaluation

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from acdc_medsam.dataset import LABELS
+from acdc_medsam.acdc.dataset import LABELS
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import Written, sha256_file, write_bytes
-from acdc_medsam.h5 import read_h5
+from acdc_medsam.formats.files import Written, sha256_file, write_bytes
+from acdc_medsam.formats.h5 import read_h5
 
 Label = npt.NDArray[np.uint8]
 
@@ -75,7 +75,7 @@ def read_truth(path: Path) -> Truth:
 def to_plane(mask: Label, shape: tuple[int, int]) -> Label:
     """Resize (S, S) to a plane (H, W) by nearest neighbour.
 
-    It undoes :func:`acdc_medsam.render.resize_label` exactly where the plane has no side longer than S.
+    It undoes :func:`acdc_medsam.stages.render.resize_label` exactly where the plane has no side longer than S.
     """
     return np.asarray(Image.fromarray(mask).resize(shape[::-1], Image.Resampling.NEAREST))
 

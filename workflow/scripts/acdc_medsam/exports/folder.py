@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from acdc_medsam.citation import NOTICE, NOTICE_NAME
+from acdc_medsam.acdc.citation import NOTICE, NOTICE_NAME
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import Row, Written, write_bytes
-from acdc_medsam.index import index_row, write_index
-from acdc_medsam.publish import link_file
+from acdc_medsam.formats.files import Row, Written, write_bytes
+from acdc_medsam.formats.index import index_row, write_index
+from acdc_medsam.stages.publish import link_file
 
 OWN_NAME = re.compile(
     r"patient\d{3,}_frame\d{2,}\w*\.(h5|nii\.gz|png|pt)|(train|val|test)(-\d{6}\.tar|(_slices)?\.list)|\..*\.tmp"
@@ -39,7 +39,7 @@ def link_published(record: Written, target: Path, link: str) -> Written:
     Args:
         record: What the index of published files says of the file.
         target: Its name in the export.
-        link: See :func:`acdc_medsam.publish.link_file`.
+        link: See :func:`acdc_medsam.stages.publish.link_file`.
     """
     link_file(record.path, target, link)
     return replace(record, path=target)

@@ -9,11 +9,11 @@ import logging
 from collections import defaultdict
 from pathlib import Path
 
-from acdc_medsam.dataset import SPLITS, volume_of
+from acdc_medsam.acdc.dataset import SPLITS, volume_of
 from acdc_medsam.exports.folder import close_export, link_published, split_of_patients
-from acdc_medsam.files import Written, read_table, write_bytes
-from acdc_medsam.index import read_records
-from acdc_medsam.split import rank
+from acdc_medsam.formats.files import Written, read_table, write_bytes
+from acdc_medsam.formats.index import read_records
+from acdc_medsam.stages.split import rank
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def export_lists(manifest: Path, published: Path, folder: Path, index: Path, lin
         published: the index of published files.
         folder: of the export.
         index: declared output.
-        link: see :func:`acdc_medsam.publish.link_file`.
+        link: see :func:`acdc_medsam.stages.publish.link_file`.
         seed: of the order of patients. SSL4MIS takes the first lines as labelled, and ACDC's numbers go by group.
 
     Raises:

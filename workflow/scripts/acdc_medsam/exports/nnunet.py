@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from acdc_medsam import citation
-from acdc_medsam.dataset import LABELS
+from acdc_medsam.acdc import citation
+from acdc_medsam.acdc.dataset import LABELS
 from acdc_medsam.exports.folder import close_export, split_of_patients
-from acdc_medsam.files import Written, read_table, write_bytes
-from acdc_medsam.outside import require_announced
+from acdc_medsam.formats.files import Written, read_table, write_bytes
+from acdc_medsam.runtime.outside import require_announced
 
 logger = logging.getLogger(__name__)
 

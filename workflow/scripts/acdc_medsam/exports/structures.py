@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from acdc_medsam.dataset import LABELS
+from acdc_medsam.acdc.dataset import LABELS
 from acdc_medsam.exports.folder import close_export, link_published
-from acdc_medsam.files import Written, read_table
-from acdc_medsam.index import read_records
-from acdc_medsam.png import GrayFile
-from acdc_medsam.render import write_png
+from acdc_medsam.formats.files import Written, read_table
+from acdc_medsam.formats.index import read_records
+from acdc_medsam.formats.png import GrayFile
+from acdc_medsam.stages.render import write_png
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def export_structures(manifest: Path, published: Path, folder: Path, index: Path
         published: the index of published files.
         folder: of the export.
         index: declared output.
-        link: see :func:`acdc_medsam.publish.link_file`.
+        link: see :func:`acdc_medsam.stages.publish.link_file`.
     """
     root = manifest.parent
     records = {record.path: record for record, _ in read_records(published)}

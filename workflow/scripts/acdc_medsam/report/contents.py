@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from acdc_medsam.dataset import GROUPS, LABELS, SPLITS, volume_name
+from acdc_medsam.acdc.dataset import GROUPS, LABELS, SPLITS, volume_name
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import Row, read_table
-from acdc_medsam.index import read_records
-from acdc_medsam.measures import Floats, Measures, merge_measures, read_measures
-from acdc_medsam.render import PIXEL_COLUMNS
+from acdc_medsam.formats.files import Row, read_table
+from acdc_medsam.formats.index import read_records
+from acdc_medsam.measures.records import Floats, Measures, merge_measures, read_measures
+from acdc_medsam.stages.render import PIXEL_COLUMNS
 
 
 @dataclass(frozen=True)

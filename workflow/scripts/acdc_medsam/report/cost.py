@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from acdc_medsam.dataset import patient_number
+from acdc_medsam.acdc.dataset import patient_number
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import Row, read_table
-from acdc_medsam.index import read_records
+from acdc_medsam.formats.files import Row, read_table
+from acdc_medsam.formats.index import read_records
 from acdc_medsam.report.drawing import SERIES, draw_chart
 from acdc_medsam.report.elements import Chart, Table, seconds_of, size_of, whole
 

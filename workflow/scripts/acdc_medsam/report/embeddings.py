@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from acdc_medsam.measures import Floats
+from acdc_medsam.measures.records import Floats
 from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.drawing import LINE, SERIES, TEXT, draw_chart
 from acdc_medsam.report.elements import Chart, Table, figures, whole

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from acdc_medsam.dataset import LABELS
-from acdc_medsam.files import Row
-from acdc_medsam.measures import Floats
+from acdc_medsam.acdc.dataset import LABELS
+from acdc_medsam.formats.files import Row
+from acdc_medsam.measures.records import Floats
 from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.elements import STRUCTURE_NAMES, figures, percent, whole
 

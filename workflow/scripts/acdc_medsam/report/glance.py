@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from acdc_medsam.index import read_index_comments
+from acdc_medsam.formats.index import read_index_comments
 from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.elements import Table, enumeration, size_of, whole
 

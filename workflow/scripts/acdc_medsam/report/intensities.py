@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.ticker import LogLocator, NullLocator
 
-from acdc_medsam.measures import BINS, Counts, Floats
+from acdc_medsam.measures.records import BINS, Counts, Floats
 from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.drawing import LINE, SERIES, TEXT, draw_chart
 from acdc_medsam.report.elements import Chart, Table, figures, percent

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from acdc_medsam.dataset import SPLITS
-from acdc_medsam.measures import Counts, Floats
+from acdc_medsam.acdc.dataset import SPLITS
+from acdc_medsam.measures.records import Counts, Floats
 from acdc_medsam.report.contents import Contents
 
 LEAST_ALIKE = 0.9

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import jinja2
 
-from acdc_medsam.files import Row, write_bytes
-from acdc_medsam.index import index_row, write_index
+from acdc_medsam.formats.files import Row, write_bytes
+from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.report.balance import balance_section
 from acdc_medsam.report.contents import Contents, read_contents
 from acdc_medsam.report.cost import cost_section, read_jobs

@@ -14,15 +14,15 @@ import numpy.typing as npt
 from PIL import Image
 from skimage.measure import approximate_polygon, find_contours
 
-from acdc_medsam.dataset import LABELS, PHASES
+from acdc_medsam.acdc.dataset import LABELS, PHASES
+from acdc_medsam.encoders.store import EMBEDDING_SHAPE
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import Row
-from acdc_medsam.measures import Floats, Measures
-from acdc_medsam.png import read_gray
-from acdc_medsam.render import PIXEL_COLUMNS, Gray
+from acdc_medsam.formats.files import Row
+from acdc_medsam.formats.png import read_gray
+from acdc_medsam.measures.records import Floats, Measures
 from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.elements import PHASE_NAMES, STRUCTURE_NAMES
-from acdc_medsam.store import EMBEDDING_SHAPE
+from acdc_medsam.stages.render import PIXEL_COLUMNS, Gray
 
 SIZE = 256
 """Pixels of a picture, and units of its outlines, along each side."""
@@ -180,7 +180,7 @@ def draw_picture(
 
 
 def _draw_embedding(path: Path, axes: Axes) -> str:
-    from acdc_medsam.measure_embeddings import open_embedding  # imports torch, which takes 2 s
+    from acdc_medsam.measures.embeddings import open_embedding  # imports torch, which takes 2 s
 
     return webp_address(Image.fromarray(embedding_colours(open_embedding(path).numpy(), axes)), 90)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from PIL import Image
 
-from acdc_medsam.dataset import LABELS, PHASES
+from acdc_medsam.acdc.dataset import LABELS, PHASES
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import sha256_file
+from acdc_medsam.formats.files import sha256_file
 from acdc_medsam.report.elements import PHASE_NAMES, STRUCTURE_NAMES, Table, figures
 from acdc_medsam.report.pictures import webp_address
 

@@ -16,16 +16,16 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
-from acdc_medsam.archive import claims_more
-from acdc_medsam.code_hash import code_hash
 from acdc_medsam.data.module import DataModule
 from acdc_medsam.data.slices import ItemOptions, SliceDataset, positional_encoding
-from acdc_medsam.devices import claimed_device, set_threads
-from acdc_medsam.encode_files import keep_freed_memory
 from acdc_medsam.encoders import load_model
+from acdc_medsam.encoders.batches import keep_freed_memory
+from acdc_medsam.encoders.devices import claimed_device, set_threads
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import Written, read_table, sha256_file, take_record, write_bytes
-from acdc_medsam.index import index_row, write_index
+from acdc_medsam.formats.archive import claims_more
+from acdc_medsam.formats.files import Written, read_table, sha256_file, take_record, write_bytes
+from acdc_medsam.formats.index import index_row, write_index
+from acdc_medsam.runtime.code_hash import code_hash
 from acdc_medsam.train import quiet_libraries
 from acdc_medsam.train.folder import BEST, INDEX, LAST, LOG, is_finished, remove_training
 from acdc_medsam.train.history import History
@@ -108,7 +108,7 @@ def fine_tune(
             table of epochs ``log.tsv``, and the index ``trained.tsv`` are written beside it, and ``last.ckpt`` until
             the training has finished.
         options: The options of the training.
-        device: The device's name, see :func:`acdc_medsam.devices.claimed_device`.
+        device: The device's name, see :func:`acdc_medsam.encoders.devices.claimed_device`.
         workers: The number of processes that load data.
         threads: The number of threads that compute; None for torch's choice. Another number of threads changes the
             result by rounding error.

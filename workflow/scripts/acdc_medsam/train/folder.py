@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.files import sha256_file
-from acdc_medsam.index import read_records
+from acdc_medsam.formats.files import sha256_file
+from acdc_medsam.formats.index import read_records
 
 logger = logging.getLogger(__name__)
 

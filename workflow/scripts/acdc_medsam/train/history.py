@@ -7,7 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from acdc_medsam.files import write_table
+from acdc_medsam.formats.files import write_table
 
 logger = logging.getLogger(__name__)
 

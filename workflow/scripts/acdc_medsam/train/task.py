@@ -16,9 +16,9 @@ from monai.losses import DiceCELoss
 from monai.metrics import compute_dice
 from torch import Tensor, nn
 
+from acdc_medsam.acdc.dataset import LABELS
 from acdc_medsam.data.slices import Item
-from acdc_medsam.dataset import LABELS
-from acdc_medsam.decoder import CLASS_TOKENS, decode, encode_boxes, no_prompts
+from acdc_medsam.encoders.decoder import CLASS_TOKENS, decode, encode_boxes, no_prompts
 
 WARM_UP = 0.05
 """Share of the steps over which the learning rate rises from 0; then it falls as a cosine does."""

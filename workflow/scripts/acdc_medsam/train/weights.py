@@ -7,7 +7,7 @@ from pathlib import Path
 from acdc_medsam.encoders.model import PRECISIONS
 from acdc_medsam.encoders.registry import DEVICES, ENCODERS, fingerprint
 from acdc_medsam.errors import CheckpointError, DatasetError
-from acdc_medsam.files import read_table, sha256_file
+from acdc_medsam.formats.files import read_table, sha256_file
 
 
 def fingerprints(data: Path) -> set[str]:

@@ -1,0 +1,1 @@
+"""What is known of the ACDC dataset: labels, names, cohort and citation."""

@@ -1,0 +1,1 @@
+"""The description of the dataset for people and for programs."""

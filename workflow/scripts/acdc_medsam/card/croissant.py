@@ -1,0 +1,164 @@
+"""The dataset described in MLCommons' Croissant 1.0, which dataset search engines and loaders read.
+
+Source: https://docs.mlcommons.org/croissant/docs/croissant-spec.html, version 1.0.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from acdc_medsam import __version__
+from acdc_medsam.acdc.citation import ACDC_BIBTEX, ACDC_DATE, ACDC_URL, LICENCE_URL, MEDSAM_BIBTEX
+
+Json = dict[str, Any]
+
+CROISSANT = "http://mlcommons.org/croissant/"
+TERMS = (
+    *("citeAs", "column", "equivalentProperty", "extract", "field", "fileProperty", "fileObject", "fileSet"),
+    *("format", "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet"),
+    *("references", "regex", "repeated", "replace", "samplingRate", "separator", "source", "subField", "transform"),
+)
+CONTEXT: Json = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "sc": "https://schema.org/",
+    "cr": CROISSANT,
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "dct": "http://purl.org/dc/terms/",
+    **{term: f"cr:{term}" for term in TERMS},
+    "conformsTo": "dct:conformsTo",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+}
+"""The context that the specification's appendix gives, and two later terms that mlcroissant asks for."""
+
+NUMBERS = ("frame", "slice_index", "height", "width", "rv_pixels", "myo_pixels", "lv_pixels", "fold")
+"""Columns of the manifest that hold whole numbers; ``fold`` is empty for testing patients."""
+
+IN_SPLITS: Json = {"references": {"field": {"@id": "splits/name"}}}
+
+FILES = {
+    "images": ("png", "image/png", "images, 8-bit gray"),
+    "masks": ("png", "image/png", "masks: 0 background, 1 right ventricle, 2 myocardium, 3 left ventricle"),
+    "image_embeddings": ("pt", "application/octet-stream", "one PyTorch tensor each, float32 [256, 64, 64]"),
+}
+"""Folder of a split -> ending of its files, media type, description."""
+
+
+def describe(
+    columns: Sequence[str], splits: Sequence[str], manifest_sha256: str, embeddings: bool, description: str
+) -> Json:
+    """Describe the dataset.
+
+    Args:
+        columns: of the manifest.
+        splits: that have slices.
+        manifest_sha256: hex sha256 of ``manifest.tsv``.
+        embeddings: whether there are image embeddings.
+        description: of the dataset, in a sentence or two.
+
+    Returns:
+        JSON-LD: a FileObject for the manifest, a FileSet per kind of file, and a RecordSet for each but the embeddings,
+        which no type of Croissant's fits (the slices' records have their paths), and for the splits.
+    """
+    kinds = [kind for kind in FILES if embeddings or kind != "image_embeddings"]
+    return {
+        "@context": CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": f"{CROISSANT}1.0",
+        "name": "acdc-medsam",
+        "description": description,
+        "version": __version__,
+        "url": ACDC_URL,
+        # Of ACDC itself, as its creator and address are; the day of a run would make equal runs differ.
+        "datePublished": ACDC_DATE,
+        "license": LICENCE_URL,
+        "citeAs": f"{ACDC_BIBTEX}\n{MEDSAM_BIBTEX}",
+        "creator": {"@type": "sc:Organization", "name": "ACDC: University Hospital of Dijon and CREATIS"},
+        "keywords": ["cardiac MRI", "segmentation", "ACDC", "MedSAM", "image embeddings"],
+        "isLiveDataset": False,
+        "distribution": [_manifest(manifest_sha256), *(_file_set(kind, splits) for kind in kinds)],
+        "recordSet": [_splits(splits), _slices(columns), *map(_records, ("images", "masks"))],
+    }
+
+
+def _manifest(sha256: str) -> Json:
+    return {
+        "@type": "cr:FileObject",
+        "@id": "manifest",
+        "name": "manifest.tsv",
+        "description": "One row per slice.",
+        "contentUrl": "manifest.tsv",
+        "encodingFormat": "text/tab-separated-values",
+        "sha256": sha256,
+    }
+
+
+def _file_set(kind: str, splits: Sequence[str]) -> Json:
+    ending, media_type, description = FILES[kind]
+    return {
+        "@type": "cr:FileSet",
+        "@id": f"{kind}-files",
+        "name": kind,
+        "description": description,
+        "encodingFormat": media_type,
+        "includes": [f"{split}/{kind}/*.{ending}" for split in splits],
+    }
+
+
+def _field(record_set: str, name: str, data_type: str, source: Json, **extra: object) -> Json:
+    names: Json = {"@type": "cr:Field", "@id": f"{record_set}/{name}", "name": name}
+    return {**names, "dataType": data_type, "source": source, **extra}
+
+
+def _splits(splits: Sequence[str]) -> Json:
+    field = {"@type": "cr:Field", "@id": "splits/name", "name": "name", "dataType": "sc:Text"}
+    data = [{"splits/name": split} for split in splits]
+    return {
+        "@type": "cr:RecordSet",
+        "@id": "splits",
+        "name": "splits",
+        "dataType": "cr:Split",
+        "key": {"@id": "splits/name"},
+        "field": [field],
+        "data": data,
+    }
+
+
+def _slices(columns: Sequence[str]) -> Json:
+    fields = []
+    for column in columns:
+        source = {"fileObject": {"@id": "manifest"}, "extract": {"column": column}}
+        data_type = "sc:Integer" if column in NUMBERS else "sc:Text"
+        fields.append(_field("slices", column, data_type, source, **(IN_SPLITS if column == "split" else {})))
+    return {
+        "@type": "cr:RecordSet",
+        "@id": "slices",
+        "name": "slices",
+        "description": "What the manifest says of each slice.",
+        "key": {"@id": "slices/slice"},
+        "field": fields,
+    }
+
+
+def _records(kind: str) -> Json:
+    """Record set of images or masks: slice and split from the file's path, and the picture."""
+
+    def source(file_property: str, **transform: Json) -> Json:
+        return {"fileSet": {"@id": f"{kind}-files"}, "extract": {"fileProperty": file_property}, **transform}
+
+    slice_source = source("filename", transform={"regex": r"(.*)\.png"})
+    split_source = source("fullpath", transform={"regex": r"(\w+)/.*"})
+
+    return {
+        "@type": "cr:RecordSet",
+        "@id": kind,
+        "name": kind,
+        "description": FILES[kind][2],
+        "key": {"@id": f"{kind}/slice"},
+        "field": [
+            _field(kind, "slice", "sc:Text", slice_source),
+            _field(kind, "split", "sc:Text", split_source, **IN_SPLITS),
+            _field(kind, "image", "sc:ImageObject", source("content")),
+        ],
+    }

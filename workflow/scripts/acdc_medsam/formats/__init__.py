@@ -1,0 +1,1 @@
+"""The files that the workflow reads and writes, each reader beside its writer."""

@@ -1,0 +1,57 @@
+"""Read the PNG files that the workflow makes."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from acdc_medsam.errors import DatasetError
+from acdc_medsam.formats.files import read_recorded
+
+MAX_PIXELS = 4096 * 4096
+"""Largest image that ``images.size`` allows; a PNG that claims more is refused before it is decompressed."""
+
+
+@dataclass(frozen=True)
+class GrayFile:
+    """A PNG image that an earlier job made, and the hex sha256 that its file was recorded with."""
+
+    path: Path
+    sha256: str
+
+    def read(self) -> npt.NDArray[np.uint8]:
+        """Read the image as (H, W) uint8.
+
+        Raises:
+            DatasetError: It is not what was made.
+        """
+        return read_gray(self.path, read_recorded(self.path, self.sha256))
+
+
+def read_gray(path: Path, data: bytes | None = None) -> npt.NDArray[np.uint8]:
+    """Read an 8-bit grayscale PNG as (H, W) uint8.
+
+    Args:
+        path: The file.
+        data: Its content, where it was read already.
+
+    Raises:
+        DatasetError: It cannot be read, is not 8-bit gray, or has more than MAX_PIXELS.
+    """
+    try:
+        with Image.open(path if data is None else io.BytesIO(data), formats=("PNG",)) as image:
+            if image.mode != "L":
+                raise DatasetError(
+                    f"{path}: mode {image.mode} instead of 8-bit grayscale; `snakemake repair` makes it again"
+                )
+            if image.width * image.height > MAX_PIXELS:
+                raise DatasetError(
+                    f"{path}: claims {image.width} x {image.height} pixels, more than any image here; "
+                    "`snakemake repair` makes it again"
+                )
+            return np.asarray(image)
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise DatasetError(f"{path}: not a readable PNG ({error}); `snakemake repair` makes it again") from error

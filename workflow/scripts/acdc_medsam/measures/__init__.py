@@ -1,0 +1,1 @@
+"""Figures of slices, volumes and embeddings for the report."""

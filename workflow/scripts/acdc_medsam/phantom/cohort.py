@@ -1,0 +1,96 @@
+"""Synthetic short-axis cine patients in ACDC's raw layout, for the demo, the tests and the benchmarks."""
+
+import gzip
+from collections.abc import Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+from acdc_medsam.acdc.dataset import GROUPS, PHASES, SUBSETS, volume_name
+from acdc_medsam.formats.files import write_bytes
+from acdc_medsam.phantom.anatomy import draw_grid, draw_heart, label_volume
+from acdc_medsam.phantom.picture import acquire, draw_body, draw_heart_into
+
+SMALLEST = (32, 32, 3)
+"""Voxels along x, y and z that still show all three structures."""
+
+
+def write_cohort(
+    folder: Path,
+    patients: int = 10,
+    seed: int = 2026,
+    first: int = 1,
+    testing: int = 0,
+    in_plane: tuple[int, int] | None = None,
+    depth: int | None = None,
+) -> list[Path]:
+    """Write synthetic patients below ``folder/training`` and ``folder/testing``.
+
+    A patient depends on ``seed`` and its number alone, and is the same bytes every time.
+
+    Args:
+        folder: gets ACDC's raw layout.
+        patients: number of training patients.
+        seed: another seed, another cohort.
+        first: number of the first training patient; the others, and then those for testing, are numbered on.
+        testing: number of testing patients.
+        in_plane: voxels along x and y instead of the drawn size.
+        depth: slices instead of the drawn number.
+
+    Returns:
+        The patients' folders.
+
+    Raises:
+        ValueError: the size cannot hold a heart.
+    """
+    size = (*(in_plane or SMALLEST[:2]), SMALLEST[2] if depth is None else depth)
+    if any(given < least for given, least in zip(size, SMALLEST, strict=True)):
+        raise ValueError(f"{size} voxels (x, y, z) are too few: {SMALLEST} are needed to hold a heart")
+    folders = []
+    for number in range(first, first + patients + testing):
+        subset = SUBSETS[number >= first + patients]
+        folders.append(write_patient(folder / subset, number, seed, in_plane, depth))
+    return folders
+
+
+def write_patient(
+    folder: Path, number: int, seed: int = 2026, in_plane: tuple[int, int] | None = None, depth: int | None = None
+) -> Path:
+    """Write one patient into ``folder/patientNNN``, which is returned; see :func:`write_cohort`."""
+    patient = folder / f"patient{number:03d}"
+    rng = np.random.default_rng([seed, number])
+    group = GROUPS[(number - 1) % len(GROUPS)]
+    # As in ACDC: most cines start at end-diastole but not all, and there are integer and floating point volumes.
+    ed = 4 if number % 10 == 0 else 1
+    dtype = np.dtype(np.int16 if number % 2 else np.float32)
+    frames = dict(zip(PHASES, (ed, ed + int(rng.integers(7, 13))), strict=True))
+    info = {
+        **frames,
+        "Group": group,
+        "Height": round(rng.normal(170, 9), 1),
+        "NbFrame": int(rng.integers(25, 31)),
+        "Weight": round(rng.normal(75, 12), 1),
+    }
+    write_bytes(patient / "Info.cfg", "".join(f"{key}: {value}\n" for key, value in info.items()).encode())
+    white = rng.uniform(220, 340)
+    grid = draw_grid(rng, in_plane, depth)
+    heart = draw_heart(rng, group, grid)
+    body = draw_body(grid, rng)
+    for phase, frame in frames.items():
+        image = white * acquire(draw_heart_into(body, grid, heart, phase, rng), grid, rng)
+        stem = volume_name(patient.name, frame)
+        _write_nifti(patient / f"{stem}.nii.gz", np.rint(image).astype(dtype), grid.spacing)
+        _write_nifti(patient / f"{stem}_gt.nii.gz", label_volume(heart, grid, phase), grid.spacing)
+    return patient
+
+
+def _write_nifti(path: Path, volume: npt.NDArray[np.generic], spacing: Sequence[float]) -> None:
+    """Write a volume (Z, H, W) with ACDC's kind of header: axes left, posterior, superior; a qform and no sform."""
+    affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
+    image = nib.Nifti1Image(volume.transpose(2, 1, 0), affine)
+    image.set_qform(affine, code=1)
+    image.set_sform(None, code=0)
+    image.header.set_xyzt_units("mm")
+    write_bytes(path, gzip.compress(image.to_bytes(), compresslevel=4, mtime=0))

@@ -1,0 +1,1 @@
+"""What every published file was made from."""

@@ -1,0 +1,143 @@
+"""Stage embed: PNG images -> image embeddings, in a store of files named by content.
+
+In: the tables of slices of one batch of patients. Out: a table that says which slice has which embedding. Only
+what the store lacks is encoded, so no picture is encoded twice, whatever is renamed, split or batched anew.
+"""
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from acdc_medsam.encoders.checkpoint_file import checked_sha256
+from acdc_medsam.encoders.registry import DEVICES, ENCODERS
+from acdc_medsam.encoders.store import EMBEDDING_COLUMNS, Maker, Store, embedding_digest, maker_name, store_path
+from acdc_medsam.formats.files import read_sealed
+from acdc_medsam.formats.index import index_row, write_index
+from acdc_medsam.formats.kept import Kept, find_kept
+from acdc_medsam.formats.png import GrayFile
+from acdc_medsam.runtime.jobs import ON_SCREEN
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EncoderOptions:
+    """How to encode: keys of ``encoder`` in config.yaml, and what the run knows besides.
+
+    Attributes:
+        name: Name of the encoder.
+        checkpoint: File of its weights.
+        sha256: Configured hex sha256 of the weights, or None.
+        announced: Hex sha256 of the weights as they were when the run was planned; None takes any.
+        precision: Arithmetic of the encoder.
+        batch_size: Images encoded at a time, or ``auto``.
+        device: Where to encode, see :func:`acdc_medsam.encoders.devices.claimed_device`.
+        threads: Number of threads to use.
+        code: Hash of the modules that encode.
+    """
+
+    name: str
+    checkpoint: Path
+    sha256: str | None
+    announced: str | None
+    precision: str
+    batch_size: int | str
+    device: str
+    threads: int
+    code: str
+
+
+def embed_batch(tables: Sequence[Path], table: Path, store: Path, options: EncoderOptions) -> None:
+    """Encode the slices of a batch of patients that the store lacks and write the batch's table.
+
+    Args:
+        tables: The patients' tables of slices, each beside its ``images/``.
+        table: Declared output, an index of embeddings with the further columns EMBEDDING_COLUMNS.
+        store: Folder of all embeddings.
+        options: How to encode.
+
+    Raises:
+        CheckpointError, DatasetError: What is wrong, with the file's name.
+    """
+    pixels = dict[str, str]()
+    images = dict[str, GrayFile]()
+    for path in tables:
+        for row in read_sealed(path):
+            pixels[row["slice"]] = row["pixels_sha256"]
+            images[row["pixels_sha256"]] = GrayFile(path.parent / f"images/{row['slice']}.png", row["image_sha256"])
+
+    started = time.monotonic()
+    maker, embeddings, encoded = find_or_encode(images, store, options)
+    seconds = time.monotonic() - started
+
+    rows = []
+    for name, of_slice in pixels.items():
+        kept = embeddings[of_slice]
+        facts = {"slice": name, "digest": kept.written.path.stem, "maker": maker_name(kept.facts)}
+        rows.append(index_row(kept.written, table, encoder=maker.fingerprint, **facts))
+    makers = {maker_name(kept.facts): kept.facts for kept in embeddings.values()}
+    sources = {options.checkpoint.name: maker.weights}
+    write_index(table, rows, EMBEDDING_COLUMNS, sources=sources, makers=makers)
+    logger.info(
+        "%s: encoded %d slices in %.1f s, kept %d",
+        table.stem,
+        encoded,
+        seconds,
+        len(images) - encoded,
+        extra=ON_SCREEN,
+    )
+
+
+def find_or_encode(
+    images: Mapping[str, GrayFile], store: Path, options: EncoderOptions
+) -> tuple[Maker, dict[str, Kept], int]:
+    """Find the embeddings of some images in the store, and encode those that it lacks.
+
+    All are of one kind of device: a batch that is whole is taken as it is, and another is completed by the device that
+    there is.
+
+    Args:
+        images: Sha256 of the pixels -> image.
+        store: Folder of all embeddings.
+        options: How to encode.
+
+    Returns:
+        What makes such embeddings here; sha256 of the pixels -> embedding; number of images that were encoded.
+    """
+    weights = checked_sha256(options.checkpoint, ENCODERS[options.name], options.sha256, options.announced)
+    for kind in kinds_of_device(options.device):
+        maker = Maker(options.name, weights, options.precision, kind, options.code)
+        found = find_embeddings(images, store, maker)
+        if len(found) == len(images):
+            return maker, found, 0
+
+    # Imported here because a batch whose embeddings are all there needs no torch, which takes 2 s to import.
+    from acdc_medsam.encoders import load_model, make_encoder
+    from acdc_medsam.encoders.batches import encode_files
+    from acdc_medsam.encoders.devices import claimed_device, set_threads
+
+    threads = set_threads(options.threads)
+    with claimed_device(options.device) as device:
+        maker = Maker(options.name, weights, options.precision, device.type, options.code)
+        found = find_embeddings(images, store, maker)
+        digests = {embedding_digest(maker.fingerprint, pixels): pixels for pixels in images if pixels not in found}
+        missing = {digest: images[pixels] for digest, pixels in digests.items()}
+        encoder = make_encoder(
+            load_model(options.name, options.checkpoint), ENCODERS[options.name], options.precision, device
+        )
+        encoded = encode_files(missing, Store(store, maker.facts()), encoder, options.batch_size, threads)
+    return maker, found | {digests[digest]: kept for digest, kept in encoded.items()}, len(encoded)
+
+
+def kinds_of_device(device: str) -> tuple[str, ...]:
+    """Kinds of device whose embeddings may be used for ``encoder.device``, the preferred one first."""
+    return tuple(reversed(DEVICES)) if device == "auto" else (device.partition(":")[0],)
+
+
+def find_embeddings(images: Iterable[str], store: Path, maker: Maker) -> dict[str, Kept]:
+    """Sha256 of an image's pixels -> its embedding, for those that the store holds whole."""
+    encoder = maker.fingerprint
+    looked_up = {pixels: find_kept(store_path(store, embedding_digest(encoder, pixels))) for pixels in images}
+    return {pixels: kept for pixels, kept in looked_up.items() if kept is not None}

@@ -1,0 +1,144 @@
+"""Stage render: a patient's H5 volumes -> 8-bit PNG images and masks of one size.
+
+In: the index that stage normalize wrote. Out: ``images/`` and ``masks/``, their index, and a table with one
+row per slice that every later stage reads.
+"""
+
+import hashlib
+import io
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from acdc_medsam.acdc.dataset import LABELS, slice_name
+from acdc_medsam.formats.files import Row, Written, remove_others, write_bytes, write_table
+from acdc_medsam.formats.h5 import read_h5
+from acdc_medsam.formats.index import index_row, read_index_comments, read_records, write_index
+
+logger = logging.getLogger(__name__)
+
+Gray = npt.NDArray[np.uint8]
+
+PIXEL_COLUMNS = {structure: f"{structure.lower()}_pixels" for structure in LABELS}
+"""Structure -> column with its pixels in the H5 slice, before resizing."""
+
+SLICE_COLUMNS = (
+    "slice",
+    "patient",
+    "subset",
+    "group",
+    "phase",
+    "frame",
+    "slice_index",
+    "height",
+    "width",
+    "spacing",
+    *PIXEL_COLUMNS.values(),
+    "image_sha256",
+    "mask_sha256",
+    "pixels_sha256",
+)
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice as stored: name, its row of facts, image (H, W) float32 in [0, 1] and label (H, W) uint8."""
+
+    name: str
+    facts: Row
+    image: npt.NDArray[np.float32]
+    label: Gray
+
+
+def resize_image(image: npt.NDArray[np.float32], size: int) -> Gray:
+    """Turn an image (H, W) in [0, 1] into (size, size) in 0..255: rounded to 8 bits first, then bilinear.
+
+    Order and interpolation are those of the notebooks that existing MedSAM datasets of ACDC were made with.
+    """
+    gray = np.rint(image * np.float32(255)).astype(np.uint8)
+    return np.asarray(Image.fromarray(gray).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def resize_label(label: Gray, size: int) -> Gray:
+    """Turn a label (H, W) into (size, size) by nearest neighbour; values stay labels."""
+    return np.asarray(Image.fromarray(label).resize((size, size), Image.Resampling.NEAREST))
+
+
+def pixels_sha256(pixels: Gray) -> str:
+    """Hex sha256 of an image's shape and pixels, whatever file it is stored in."""
+    height, width = pixels.shape
+    return hashlib.sha256(b"%d x %d " % (height, width) + pixels.tobytes()).hexdigest()
+
+
+def write_png(path: Path, pixels: Gray) -> Written:
+    """Write (H, W) uint8 as an 8-bit grayscale PNG.
+
+    zlib level 1 with the run-length strategy (3) is 4.7 times as fast as Pillow's default on these
+    interpolated images, for files 10 % larger.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="png", compress_level=1, compress_type=3)
+    return write_bytes(path, buffer.getbuffer(), read_only=True)
+
+
+def read_slices(volume: Path, sha256: str | None = None) -> Iterator[Slice]:
+    """Read every slice of an H5 volume with what later stages need to know of it; see :func:`read_h5`."""
+    content = read_h5(volume, 3, sha256)
+    attributes, labels = content.attributes, content.label
+    facts = {key: str(attributes[key]) for key in ("patient", "subset", "group", "phase", "frame")}
+    facts["spacing"] = " ".join(f"{size:g}" for size in attributes["spacing"])
+    facts["height"], facts["width"] = map(str, labels.shape[1:])
+    for number, (image, label) in enumerate(zip(content.image, labels, strict=True)):
+        name = slice_name(facts["patient"], int(facts["frame"]), number)
+        pixels = {PIXEL_COLUMNS[key]: str(np.count_nonzero(label == value)) for key, value in LABELS.items()}
+        yield Slice(name, {"slice": name, "slice_index": str(number), **facts, **pixels}, image, label)
+
+
+def render_patient(volumes: Path, index: Path, table: Path, size: int, keep_empty: bool) -> None:
+    """Write a patient's PNGs to ``images/`` and ``masks/`` beside their index, and the table of slices.
+
+    What an earlier run left in the two folders is removed.
+
+    Args:
+        volumes: the patient's index of H5 files.
+        index: declared output, written last.
+        table: declared output with the columns SLICE_COLUMNS.
+        size: height and width of the PNGs in pixels.
+        keep_empty: whether slices without any structure are kept.
+    """
+    images = index.parent / "images"
+    masks = index.parent / "masks"
+    for folder in (images, masks):
+        folder.mkdir(parents=True, exist_ok=True)
+    rows = list[Row]()
+    files = list[Written]()
+    for volume, _ in read_records(volumes):
+        if volume.path.parent.name != "volumes":
+            continue
+        for item in read_slices(volume.path, volume.sha256):
+            if keep_empty or item.label.any():
+                pixels = resize_image(item.image, size)
+                image = write_png(images / f"{item.name}.png", pixels)
+                mask = write_png(masks / f"{item.name}.png", resize_label(item.label, size))
+                digests = {
+                    "image_sha256": image.sha256,
+                    "mask_sha256": mask.sha256,
+                    "pixels_sha256": pixels_sha256(pixels),
+                }
+                files += [image, mask]
+                rows.append(item.facts | digests)
+
+    remove_others((images, masks), keep=[file.path for file in files])
+    files.append(write_table(table, SLICE_COLUMNS, rows, sealed=True))
+    comments = read_index_comments(volumes)
+    notes = list(comments.notes)
+    if not rows and not comments.left_out:
+        notes.append(f"{index.parent.name}: no slice holds a structure, so none is kept; images.keep_empty keeps them")
+        logger.warning("%s", notes[-1])
+    write_index(index, [index_row(file, index) for file in files], (), comments.left_out, notes)
+    logger.info("%s: %d slices", index.parent.name, len(rows))

@@ -1,0 +1,221 @@
+"""Checks on the content of published files: slices (image, mask, embedding) and H5 volumes."""
+
+import hashlib
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from acdc_medsam.acdc.dataset import LABELS
+from acdc_medsam.encoders.store import EMBEDDING_SHAPE, embedding_digest
+from acdc_medsam.errors import DatasetError
+from acdc_medsam.formats.archive import claims_more
+from acdc_medsam.formats.files import REPAIR, Row, sha256_file
+from acdc_medsam.formats.h5 import read_h5
+from acdc_medsam.formats.png import read_gray
+from acdc_medsam.stages.publish import image_folder
+from acdc_medsam.stages.render import Gray, pixels_sha256, resize_label
+from acdc_medsam.verify.checks import (
+    EMBEDDING_FINITE,
+    EMBEDDING_OWNER,
+    EMBEDDING_SHAPED,
+    H5_AGREES,
+    MASK_VALUES,
+    NOT_EMPTY,
+    READABLE,
+    RECORDED,
+    SAME_SHAPE,
+    UINT8,
+    Expectations,
+    Finding,
+    size_check,
+)
+
+if TYPE_CHECKING:  # importing torch takes two seconds, and where nothing changed no tensor is read
+    import torch
+
+MAX_TENSOR_BYTES = 16 * 2**20
+"""Largest .pt file that is read; an embedding or positional encoding takes 4 MiB."""
+
+
+Records = Mapping[Path, str]
+"""Published file -> hex sha256 that was taken when it was made."""
+
+
+def check_record(path: Path, records: Records, sha256: str | None = None) -> Finding:
+    """Compare a published file with its record.
+
+    Args:
+        path: The file.
+        records: The record of every published file.
+        sha256: Hex sha256 of its content, where that was read already.
+    """
+    item = "/".join(path.parts[-3:])
+    if path not in records:
+        return RECORDED, item, "is not among the published files"
+    try:
+        found = sha256 or sha256_file(path)
+    except OSError as error:
+        return RECORDED, item, f"cannot be read: {error.strerror or error}"
+    return RECORDED, item, None if found == records[path] else f"has other content than was made; {REPAIR}"
+
+
+def slice_files(root: Path, row: Row) -> list[Path]:
+    """Every file that :func:`check_slice` reads."""
+    pngs = [root / row["split"] / kind / f"{row['slice']}.png" for kind in ("images", "masks")]
+    return [*pngs, *([root / row["embedding"]] if row["embedding"] else [])]
+
+
+def check_slice(root: Path, row: Row, expected: Expectations, records: Records) -> list[Finding]:
+    """Look at one slice's image, mask and embedding."""
+    name = row["slice"]
+    image, findings = _check_image(root, row, expected)
+    if expected.embeddings:
+        findings += _check_embedding(root / row["embedding"], row, image, records)
+    image_path, mask_path = slice_files(root, row)[:2]
+    findings += [check_record(path, records) for path in (image_path, mask_path)]
+    try:
+        mask = read_gray(mask_path)
+    except DatasetError as error:
+        return [*findings, (READABLE, f"masks/{name}.png", str(error))]
+    values = set(np.unique(mask).tolist())
+    strange = values - {0, *LABELS.values()}
+    same = image is None or mask.shape == image.shape
+    findings += [
+        (READABLE, f"masks/{name}.png", None),
+        (SAME_SHAPE, name, None if same else f"mask {mask.shape} beside its image"),
+        (MASK_VALUES, name, f"has {sorted(strange)}" if strange else None),
+    ]
+    if not expected.keep_empty:
+        findings.append((NOT_EMPTY, name, None if values - {0} else "no structure in it"))
+    return findings
+
+
+def _check_image(root: Path, row: Row, expected: Expectations) -> tuple[Gray | None, list[Finding]]:
+    name, size = row["slice"], expected.size
+    try:
+        image = read_gray(root / row["split"] / "images" / f"{name}.png")
+    except DatasetError as error:
+        return None, [
+            (READABLE, f"images/{name}.png", str(error)),
+            (UINT8, name, "not readable as 8-bit grayscale"),
+        ]
+    shape = " x ".join(map(str, image.shape))
+    return image, [
+        (READABLE, f"images/{name}.png", None),
+        (UINT8, name, None if image.dtype == np.uint8 else f"is {image.dtype}"),
+        (size_check(size), name, None if image.shape == (size, size) else f"is {shape}"),
+    ]
+
+
+def read_tensor(path: Path) -> tuple["torch.Tensor", str]:
+    """Read a file that holds one tensor, and its sha256.
+
+    Raises:
+        DatasetError: it is missing, too large, or holds anything but a tensor.
+    """
+    import torch
+
+    try:
+        size = path.stat().st_size
+        if size > MAX_TENSOR_BYTES:
+            raise DatasetError(f"{size} bytes, more than a tensor of the dataset takes")
+        if claims_more(path):
+            raise DatasetError("claims more than a file of its size holds")
+        data = path.read_bytes()
+        tensor = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    except FileNotFoundError as error:
+        raise DatasetError("missing") from error
+    except DatasetError:
+        raise
+    except Exception as error:  # torch.load raises many kinds at a damaged or foreign file
+        raise DatasetError(f"not readable with weights_only=True ({type(error).__name__})") from error
+    if not isinstance(tensor, torch.Tensor):
+        raise DatasetError(f"holds a {type(tensor).__name__}, not a tensor")
+    if tensor.layout != torch.strided or tensor.numel() * tensor.element_size() > MAX_TENSOR_BYTES:
+        raise DatasetError(f"holds a tensor {list(tensor.shape)} that is larger than its file")
+    return tensor, hashlib.sha256(data).hexdigest()
+
+
+def _check_embedding(path: Path, row: Row, image: Gray | None, records: Records) -> list[Finding]:
+    import torch
+
+    name = row["slice"]
+    try:
+        tensor, sha256 = read_tensor(path)
+    except DatasetError as error:
+        checks = (EMBEDDING_SHAPED, EMBEDDING_FINITE, EMBEDDING_OWNER)
+        return [check_record(path, records), *((check, name, str(error)) for check in checks)]
+    shape = tuple(tensor.shape)
+    sound = tensor.dtype == torch.float32 and bool(torch.isfinite(tensor).all())
+    owner: str | None
+    if image is None:
+        owner = "its image cannot be read"
+    elif embedding_digest(row["encoder"], pixels_sha256(image)) != row["embedding_digest"]:
+        owner = "was made from another picture or by another encoder"
+    else:
+        owner = None if sha256 == row["embedding_sha256"] else "its bytes are not those that were made"
+    return [
+        check_record(path, records, sha256),
+        (EMBEDDING_SHAPED, name, None if shape == EMBEDDING_SHAPE else f"is {list(shape)}"),
+        (EMBEDDING_FINITE, name, None if sound else f"{tensor.dtype}, or with NaN or infinite values"),
+        (EMBEDDING_OWNER, name, owner),
+    ]
+
+
+def volume_files(output: Path, volume: Path, rows: Mapping[str, Row]) -> list[Path]:
+    """Every file that :func:`check_volume` reads, in a fixed order."""
+    slices = sorted(_slice_folder(volume).glob(f"{volume.stem}_slice_*.h5"))
+    kept = [rows[path.stem] for path in slices if path.stem in rows]
+    masks = [output / image_folder(row["split"], "masks") / f"{row['slice']}.png" for row in kept]
+    return [volume, *slices, *masks]
+
+
+def _slice_folder(volume: Path) -> Path:
+    return volume.parent.with_name(volume.parent.name.replace("_volumes", "_slices"))
+
+
+def check_volume(
+    output: Path, volume: Path, rows: Mapping[str, Row], expected: Expectations, records: Records
+) -> list[Finding]:
+    """Compare an H5 volume with its H5 slices and its PNG masks: number and labels; and each with its record.
+
+    Args:
+        output: Root of the published layout.
+        volume: An H5 volume below it.
+        rows: Slice -> row of the manifest.
+        expected: What the configuration asked for.
+        records: The record of every published file.
+    """
+    name = volume.stem
+    files = volume_files(output, volume, rows)
+    findings = [check_record(path, records) for path in files if path.suffix == ".h5"]
+    reasons: list[str | None]
+    try:
+        reasons = list(_compare_volume(output, volume, rows, expected))
+    except DatasetError as error:
+        reasons = [f"cannot be compared: {error}"]
+    return findings + [(H5_AGREES, name, reason) for reason in reasons or [None]]
+
+
+def _compare_volume(output: Path, volume: Path, rows: Mapping[str, Row], expected: Expectations) -> Iterator[str]:
+    slices = _slice_folder(volume)
+    whole = read_h5(volume, 3)
+    there = {path.stem for path in slices.glob(f"{volume.stem}_slice_*.h5")}
+    names = [f"{volume.stem}_slice_{number}" for number in range(len(whole.label))]
+    if there != set(names):
+        yield f"{len(there)} H5 slices for {len(names)} planes"
+        return
+    for name, image, label in zip(names, whole.image, whole.label, strict=True):
+        plane = read_h5(slices / f"{name}.h5", 2)
+        if not (np.array_equal(plane.image, image) and np.array_equal(plane.label, label)):
+            yield f"H5 slice {name} differs from its plane of the volume"
+        wanted = expected.keep_empty or bool(label.any())
+        if wanted != (name in rows):
+            yield f"{name} is {'missing from' if wanted else 'empty, yet in'} the manifest"
+        elif wanted:
+            mask = read_gray(output / image_folder(rows[name]["split"], "masks") / f"{name}.png")
+            if not np.array_equal(mask, resize_label(label, expected.size)):
+                yield f"mask of {name} is not the H5 label resized"
