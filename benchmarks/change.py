@@ -24,8 +24,9 @@ import torch
 from acdc_medsam.encoders.checkpoint_file import checked_sha256
 from acdc_medsam.encoders.model import PRECISIONS
 from acdc_medsam.encoders.registry import ENCODERS
-from acdc_medsam.encoders.store import EMBEDDING_SHAPE, Maker, Store, embedding_digest
+from acdc_medsam.encoders.store import Maker, Store, embedding_digest
 from acdc_medsam.formats.files import read_sealed
+from acdc_medsam.layout import EMBEDDING_SHAPE
 from acdc_medsam.phantom.cohort import write_patient
 from cohort import phantoms, run_workflow
 from reference import CHECKPOINTS

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from acdc_medsam.formats.files import Row, read_table, write_table
-from acdc_medsam.stages.publish import MANIFEST_COLUMNS
+from acdc_medsam.layout import MANIFEST_COLUMNS
 from acdc_medsam.stages.split import assign_splits
 from acdc_medsam.train.fit import fine_tune
 from acdc_medsam.train.options import TrainOptions

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from acdc_medsam.acdc.dataset import LABELS
+from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.data import tight_box
 from acdc_medsam.encoders import load_model, make_encoder, positional_encoding
 from acdc_medsam.encoders.batches import keep_freed_memory

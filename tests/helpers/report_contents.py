@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from acdc_medsam.acdc.dataset import GROUPS, PHASES, slice_name, volume_name
+from acdc_medsam.acdc.labels import GROUPS, PHASES
+from acdc_medsam.acdc.naming import slice_name, volume_name
 from acdc_medsam.measures.records import BINS, RAW_UNITS, REGIONS, Measures
 from acdc_medsam.report.contents import Contents
 

@@ -8,7 +8,6 @@ from acdc_medsam.acdc.cohort import find_cohort
 from acdc_medsam.card.card import write_card
 from acdc_medsam.encoders.store import (
     EMBEDDING_COLUMNS,
-    EMBEDDING_SHAPE,
     Maker,
     embedding_digest,
     maker_name,
@@ -19,11 +18,12 @@ from acdc_medsam.encoders.store import (
 from acdc_medsam.formats.files import Row, read_sealed, write_bytes, write_table
 from acdc_medsam.formats.index import index_row, read_records, write_index
 from acdc_medsam.formats.kept import keep
+from acdc_medsam.layout import EMBEDDING_SHAPE, SLICE_COLUMNS
 from acdc_medsam.measures.run import measure_dataset
 from acdc_medsam.provenance.write import Indexes, write_provenance
 from acdc_medsam.stages.normalize import normalize_patient
 from acdc_medsam.stages.publish import Sources, publish_dataset
-from acdc_medsam.stages.render import SLICE_COLUMNS, Gray, pixels_sha256, render_patient, write_png
+from acdc_medsam.stages.render import Gray, pixels_sha256, render_patient, write_png
 from acdc_medsam.stages.split import split_dataset
 from acdc_medsam.verify.checks import Expectations
 from acdc_medsam.verify.run import verify_dataset

@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 from acdc_medsam.encoders.registry import fingerprint
 from acdc_medsam.formats.files import read_table, sha256_file, write_table
-from acdc_medsam.stages.publish import MANIFEST_COLUMNS
+from acdc_medsam.layout import MANIFEST_COLUMNS
 from acdc_medsam.train.__main__ import main
 from acdc_medsam.train.fit import WholeFiles
 from acdc_medsam.train.task import FineTuning

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from acdc_medsam.acdc.dataset import LABELS
+from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.data import ItemOptions, SliceDataset, positional_encoding
 from acdc_medsam.encoders import load_model
 from acdc_medsam.evaluate.measures import overlap

@@ -14,7 +14,8 @@ import pytest
 import torch
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
-from acdc_medsam.acdc.dataset import LABELS, volume_name
+from acdc_medsam.acdc.labels import LABELS
+from acdc_medsam.acdc.naming import volume_name
 from acdc_medsam.data.slices import SIZE, ItemOptions, SliceDataset
 from acdc_medsam.encoders import Encoder, load_model, make_encoder
 from acdc_medsam.encoders.registry import ENCODERS
@@ -31,7 +32,8 @@ from acdc_medsam.evaluate.volumes import largest_part, read_truth, to_plane, to_
 from acdc_medsam.formats.files import read_sealed, read_table, sha256_file
 from acdc_medsam.formats.h5 import read_h5
 from acdc_medsam.formats.png import read_gray
-from acdc_medsam.report.results import WAYS, results_section
+from acdc_medsam.layout import WAYS
+from acdc_medsam.report.results import results_section
 from acdc_medsam.stages.normalize import write_h5
 from acdc_medsam.stages.render import resize_label
 from indexes import is_whole

@@ -20,7 +20,7 @@ from PIL import Image
 
 from acdc_medsam.acdc.citation import NOTICE_NAME
 from acdc_medsam.acdc.cohort import find_cohort
-from acdc_medsam.acdc.dataset import LABELS
+from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.exports.lists import export_lists
 from acdc_medsam.exports.nnunet import export_nnunet

@@ -20,8 +20,9 @@ from acdc_medsam.errors import AcdcError, CohortError, DatasetError, VolumeError
 from acdc_medsam.formats.files import read_sealed, write_table
 from acdc_medsam.formats.index import read_index_comments
 from acdc_medsam.formats.nifti import read_nifti
+from acdc_medsam.layout import SLICE_COLUMNS
 from acdc_medsam.stages.normalize import normalize_patient
-from acdc_medsam.stages.render import SLICE_COLUMNS, render_patient
+from acdc_medsam.stages.render import render_patient
 from acdc_medsam.stages.split import split_dataset
 from faults import (
     COHORT_FAULTS,

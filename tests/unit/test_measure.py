@@ -7,11 +7,11 @@ import pytest
 import torch
 from scipy.ndimage import uniform_filter
 
-from acdc_medsam.encoders.store import EMBEDDING_SHAPE
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Written, read_sealed, seal, unseal
 from acdc_medsam.formats.index import read_records
 from acdc_medsam.formats.png import read_gray
+from acdc_medsam.layout import EMBEDDING_SHAPE
 from acdc_medsam.measures.embeddings import measure_embedding, open_embedding
 from acdc_medsam.measures.images import blur, gray_histogram, histogram, mean_and_deviation, quantization_error
 from acdc_medsam.measures.records import BINS, RAW_UNITS, REGIONS, Measures, merge_measures, read_measures

@@ -8,7 +8,8 @@ import pytest
 
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import read_sealed, read_table
-from acdc_medsam.stages.publish import MANIFEST_COLUMNS, link_file
+from acdc_medsam.layout import MANIFEST_COLUMNS
+from acdc_medsam.stages.publish import link_file
 from indexes import is_whole
 from small_dataset import SmallDataset
 

@@ -5,11 +5,12 @@ import pytest
 from PIL import Image
 from skimage.transform import resize as skimage_resize
 
-from acdc_medsam.acdc.dataset import LABELS
+from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.formats.files import read_sealed
 from acdc_medsam.formats.index import write_index
+from acdc_medsam.layout import SLICE_COLUMNS
 from acdc_medsam.stages.normalize import normalize_patient
-from acdc_medsam.stages.render import SLICE_COLUMNS, pixels_sha256, render_patient, resize_image, resize_label
+from acdc_medsam.stages.render import pixels_sha256, render_patient, resize_image, resize_label
 from indexes import files_of
 
 

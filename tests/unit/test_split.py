@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from acdc_medsam.acdc.dataset import GROUPS
+from acdc_medsam.acdc.labels import GROUPS
 from acdc_medsam.stages.split import (
     FOLDS,
     assign_folds,

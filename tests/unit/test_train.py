@@ -18,7 +18,7 @@ import pytest
 import torch
 
 import acdc_medsam.train.fit as fit
-from acdc_medsam.acdc.dataset import LABELS
+from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.encoders import load_model
 from acdc_medsam.encoders.decoder import decode, decode_box, encode_boxes
 from acdc_medsam.encoders.sam import modeling
@@ -27,7 +27,7 @@ from acdc_medsam.errors import CheckpointError, ConfigError, DatasetError
 from acdc_medsam.evaluate.predict import without_prompts
 from acdc_medsam.formats.files import read_sealed, read_table, sha256_file, write_table
 from acdc_medsam.formats.png import read_gray
-from acdc_medsam.stages.publish import MANIFEST_COLUMNS
+from acdc_medsam.layout import MANIFEST_COLUMNS
 from acdc_medsam.stages.render import write_png
 from acdc_medsam.train.history import SECONDS
 from acdc_medsam.train.options import TrainOptions

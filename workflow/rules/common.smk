@@ -13,7 +13,7 @@ from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import AcdcError
 from acdc_medsam.formats.files import sha256_file
 from acdc_medsam.runtime.outside import OutsideFiles
-from acdc_medsam.stages.publish import DATASET
+from acdc_medsam.layout import DATASET
 
 code.put_own_code_first()
 

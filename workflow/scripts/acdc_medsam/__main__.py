@@ -8,9 +8,9 @@ from pathlib import Path
 
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import CheckpointError
-from acdc_medsam.formats.index import Digests, check_indexes, find_indexes
-from acdc_medsam.provenance.write import NAME
-from acdc_medsam.verify.copy import MANIFEST, OUTPUT, check_copy
+from acdc_medsam.formats.index import Digests, check_indexes
+from acdc_medsam.layout import MANIFEST, PROVENANCE, find_indexes
+from acdc_medsam.verify.copy import OUTPUT, check_copy
 
 
 def verify(options: argparse.Namespace) -> int:
@@ -21,9 +21,9 @@ def verify(options: argparse.Namespace) -> int:
     """
     root: Path = options.dataset
     if not root.is_dir():
-        return _usage(f"{root} is not a folder; give the folder that holds {NAME}, such as data/ACDC")
-    if not any((root / name).exists() for name in (NAME, MANIFEST)):
-        return _usage(f"{root} holds no {NAME}; give the folder that does, such as data/ACDC")
+        return _usage(f"{root} is not a folder; give the folder that holds {PROVENANCE}, such as data/ACDC")
+    if not any((root / name).exists() for name in (PROVENANCE, MANIFEST)):
+        return _usage(f"{root} holds no {PROVENANCE}; give the folder that does, such as data/ACDC")
     digest = Digests()
     files, differences = check_copy(root, options.threads, digest)
     work = root / OUTPUT / "work"
@@ -46,11 +46,11 @@ def verify(options: argparse.Namespace) -> int:
     for name, reason in differences:
         print(f"{name if name.isprintable() else ascii(name)}: {reason}")
     if differences:
-        print(f"{root} is not as {NAME} says; differences: {len(differences)}")
+        print(f"{root} is not as {PROVENANCE} says; differences: {len(differences)}")
         if in_place:
             print("the command that made it, with the target `repair`, makes what is damaged again: snakemake repair")
         return 1
-    print(f"{root}: all {files} files are as {NAME} says")
+    print(f"{root}: all {files} files are as {PROVENANCE} says")
     return 0
 
 
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the command line names; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m acdc_medsam", description="Tools for a dataset made from ACDC.")
     commands = parser.add_subparsers(required=True, metavar="command")
-    command = commands.add_parser("verify", help=f"compare each file of a dataset with its {NAME}")
+    command = commands.add_parser("verify", help=f"compare each file of a dataset with its {PROVENANCE}")
     command.add_argument("dataset", type=Path, help="folder of the dataset, such as data/ACDC")
     threads = min(16, os.cpu_count() or 1)
     command.add_argument("--threads", type=positive, default=threads, help=f"files read at a time (here: {threads})")

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from acdc_medsam.acdc.dataset import GROUPS, PATIENT_PATTERN, PHASES, SUBSETS, patient_number, volume_name
+from acdc_medsam.acdc.labels import GROUPS, PHASES
+from acdc_medsam.acdc.naming import PATIENT_PATTERN, SUBSETS, patient_number, volume_name
 from acdc_medsam.errors import CohortError, VolumeError
 from acdc_medsam.formats.nifti import read_shape
 

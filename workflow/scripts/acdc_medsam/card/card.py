@@ -11,10 +11,11 @@ from pathlib import Path
 import jinja2
 
 from acdc_medsam.acdc import citation
-from acdc_medsam.acdc.dataset import GROUPS, SPLITS
+from acdc_medsam.acdc.labels import GROUPS
 from acdc_medsam.card.croissant import describe
 from acdc_medsam.formats.files import Row, read_table, sha256_file, write_bytes
 from acdc_medsam.formats.index import index_row, write_index
+from acdc_medsam.layout import SPLITS
 
 logger = logging.getLogger(__name__)
 

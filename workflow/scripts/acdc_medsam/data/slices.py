@@ -12,14 +12,13 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from acdc_medsam.acdc.dataset import LABELS, SPLITS
+from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.data.prompts import jitter_box, sample_points, tight_box
-from acdc_medsam.encoders.store import EMBEDDING_SHAPE
 from acdc_medsam.errors import ConfigError, DatasetError
 from acdc_medsam.formats.files import Row, read_table
 from acdc_medsam.formats.png import read_gray
+from acdc_medsam.layout import EMBEDDING_SHAPE, MANIFEST, PIXEL_COLUMNS, SPLITS
 from acdc_medsam.measures.embeddings import open_embedding
-from acdc_medsam.stages.render import PIXEL_COLUMNS
 
 SIZE = 1024
 """Boxes and points are in pixels of a picture of this side, whatever the size of the PNG files."""
@@ -86,7 +85,7 @@ class SliceDataset(Dataset[Item]):
                 that is not in the dataset's folder.
         """
         self.root, self.split, self.options, self.epoch = Path(root), split, options or ItemOptions(), 0
-        manifest = self.root / "manifest.tsv"
+        manifest = self.root / MANIFEST
         rows = [row for row in read_table(manifest) if row["split"] == split in SPLITS]
         if self.options.structure is not None:
             rows = [row for row in rows if int(row[PIXEL_COLUMNS[self.options.structure]])]

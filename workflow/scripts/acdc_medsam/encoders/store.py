@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-EMBEDDING_SHAPE = (256, 64, 64)
 EMBEDDING_COLUMNS = ("slice", "digest", "encoder", "maker")
 """Further columns of the index of a batch of embeddings."""
 

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image, ImageDraw
 
+from acdc_medsam.acdc.labels import COLOURS
 from acdc_medsam.data.slices import SIZE
 from acdc_medsam.evaluate.summary import Record, mean
 from acdc_medsam.evaluate.volumes import Label, read_truth
 from acdc_medsam.formats.files import Written, write_bytes
-from acdc_medsam.report.elements import COLOURS
 from acdc_medsam.report.pictures import close_up, find_outlines
 from acdc_medsam.stages.render import Gray, resize_image, resize_label
 

@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from acdc_medsam.acdc.dataset import LABELS
+from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.data.slices import SIZE, Item
 from acdc_medsam.encoders.decoder import CLASS_TOKENS, decode, encode_boxes, enlarge, no_prompts
 

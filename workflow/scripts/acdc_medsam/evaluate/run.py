@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from acdc_medsam import __version__
-from acdc_medsam.acdc.dataset import LABELS
+from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.data.slices import ItemOptions, SliceDataset, positional_encoding
 from acdc_medsam.encoders import load_model, make_encoder
 from acdc_medsam.encoders.devices import set_threads
@@ -24,7 +24,7 @@ from acdc_medsam.evaluate.summary import Record, count_found_without, ejection_f
 from acdc_medsam.evaluate.volumes import Label, read_truth, write_nifti
 from acdc_medsam.formats.files import Written, read_table, sha256_file, write_bytes
 from acdc_medsam.formats.index import index_row, write_index
-from acdc_medsam.report.results import WAYS
+from acdc_medsam.layout import MANIFEST, WAYS
 from acdc_medsam.train import quiet_libraries
 from acdc_medsam.train.folder import METRICS, remove_evaluation
 from acdc_medsam.train.weights import encoder_of
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 def splits_to_measure(data: Path) -> list[str]:
     """``val``, and ``test`` where the dataset has testing patients."""
-    rows = read_table(data / "manifest.tsv")
+    rows = read_table(data / MANIFEST)
     return ["val", *(["test"] if any(row["split"] == "test" for row in rows) else [])]
 
 
@@ -73,9 +73,9 @@ def evaluate_model(
         set_threads(threads)
 
     name, precision = encoder_of(data, checkpoint)
-    rows = read_table(data / "manifest.tsv")
+    rows = read_table(data / MANIFEST)
     for split in splits:
-        require_whole_patients(data / "manifest.tsv", rows, split)
+        require_whole_patients(data / MANIFEST, rows, split)
     datasets = [SliceDataset(data, split, ItemOptions()) for split in splits]
     found = {dataset.split: find_volumes(volumes, dataset.rows) for dataset in datasets}
 
@@ -101,7 +101,7 @@ def evaluate_model(
         "precision": precision,
         "model_sha256": sha256_file(model),
         "checkpoint_sha256": sha256_file(checkpoint),
-        "manifest_sha256": sha256_file(data / "manifest.tsv"),
+        "manifest_sha256": sha256_file(data / MANIFEST),
         "splits": measured,
     }
     content = (json.dumps(metrics, indent=1) + "\n").encode()
@@ -150,7 +150,7 @@ def evaluate_split(
 
     if not records["fine_tuned"]:
         raise DatasetError(
-            f"{slices.dataset.root / 'manifest.tsv'}: no volume of '{split}' shows a structure, so there is nothing to "
+            f"{slices.dataset.root / MANIFEST}: no volume of '{split}' shows a structure, so there is nothing to "
             "measure; choose another split"
         )
     cases, pictures = draw_cases(volumes, predicted, records["fine_tuned"], out / "cases" / split)

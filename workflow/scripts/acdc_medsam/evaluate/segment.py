@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from acdc_medsam.acdc.dataset import LABELS
+from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.data.slices import Item
 from acdc_medsam.evaluate.measures import compare, overlap
 from acdc_medsam.evaluate.predict import Predict, to_labels

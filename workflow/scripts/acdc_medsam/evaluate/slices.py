@@ -10,14 +10,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from acdc_medsam.acdc.dataset import LABELS, SUBSETS, volume_name
+from acdc_medsam.acdc.labels import LABELS
+from acdc_medsam.acdc.naming import SUBSETS, volume_name
 from acdc_medsam.data.prompts import tight_box
 from acdc_medsam.data.slices import SIZE, Item, SliceDataset
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.evaluate.volumes import Truth
 from acdc_medsam.formats.files import Row
 from acdc_medsam.formats.png import read_gray
-from acdc_medsam.stages.publish import h5_folder
+from acdc_medsam.layout import h5_folder
 from acdc_medsam.stages.render import resize_image, resize_label
 
 Encode = Callable[[Tensor], Tensor]

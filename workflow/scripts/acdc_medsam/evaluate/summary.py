@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from acdc_medsam.acdc.dataset import LABELS, PHASES
+from acdc_medsam.acdc.labels import LABELS, PHASES
 from acdc_medsam.evaluate.measures import ejection_fraction
 
 Record = Mapping[str, Any]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from acdc_medsam.acdc.dataset import LABELS
+from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Written, sha256_file, write_bytes
 from acdc_medsam.formats.h5 import read_h5

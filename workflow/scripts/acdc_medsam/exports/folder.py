@@ -6,13 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from acdc_medsam.acdc.citation import NOTICE, NOTICE_NAME
+from acdc_medsam.acdc.naming import VOLUME_PATTERN
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row, Written, write_bytes
 from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.stages.publish import link_file
 
-OWN_NAME = re.compile(
-    r"patient\d{3,}_frame\d{2,}\w*\.(h5|nii\.gz|png|pt)|(train|val|test)(-\d{6}\.tar|(_slices)?\.list)|\..*\.tmp"
+EXPORTED_NAME = re.compile(
+    VOLUME_PATTERN + r"\w*\.(h5|nii\.gz|png|pt)|(train|val|test)(-\d{6}\.tar|(_slices)?\.list)|\..*\.tmp"
 )
 """Names that exports give to files whose number depends on the dataset; only these are ever removed."""
 
@@ -59,6 +60,6 @@ def close_export(folder: Path, index: Path, files: Sequence[Written]) -> None:
         if path.is_dir() and not path.is_symlink():
             if not any(path.iterdir()):
                 path.rmdir()
-        elif path not in kept and OWN_NAME.fullmatch(path.name):
+        elif path not in kept and EXPORTED_NAME.fullmatch(path.name):
             path.unlink()
     write_index(index, [index_row(file, index) for file in (*files, notice)])

@@ -9,10 +9,11 @@ import logging
 from collections import defaultdict
 from pathlib import Path
 
-from acdc_medsam.acdc.dataset import SPLITS, volume_of
+from acdc_medsam.acdc.naming import volume_of
 from acdc_medsam.exports.folder import close_export, link_published, split_of_patients
 from acdc_medsam.formats.files import Written, read_table, write_bytes
 from acdc_medsam.formats.index import read_records
+from acdc_medsam.layout import SPLITS
 from acdc_medsam.stages.split import rank
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from acdc_medsam.acdc import citation
-from acdc_medsam.acdc.dataset import LABELS
+from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.exports.folder import close_export, split_of_patients
 from acdc_medsam.formats.files import Written, read_table, write_bytes
 from acdc_medsam.runtime.outside import require_announced

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from acdc_medsam.acdc.dataset import LABELS
+from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.exports.folder import close_export, link_published
 from acdc_medsam.formats.files import Written, read_table
 from acdc_medsam.formats.index import read_records

@@ -11,9 +11,9 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from acdc_medsam.acdc.dataset import SPLITS
 from acdc_medsam.exports.folder import close_export
 from acdc_medsam.formats.files import HashedFile, Row, Written, atomic_path, read_recorded, read_table
+from acdc_medsam.layout import SPLITS
 from acdc_medsam.stages.split import rank
 
 logger = logging.getLogger(__name__)

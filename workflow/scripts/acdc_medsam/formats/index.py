@@ -208,22 +208,6 @@ def _list_folder(folder: str) -> dict[str, Found]:
     return found
 
 
-STAGE_INDEXES = (
-    "h5/*/index.tsv",
-    "png/*/index.tsv",
-    "embeddings/*/p*-*.tsv",
-    "embeddings/*/positional_encoding.tsv",
-    "measures/index.tsv",
-    "published.tsv",
-)
-"""Patterns below ``work/`` of the indexes that a dataset is made from."""
-
-
-def find_indexes(work: Path) -> list[Path]:
-    """Every index of STAGE_INDEXES in a folder ``work/``."""
-    return sorted(path for pattern in STAGE_INDEXES for path in work.glob(pattern))
-
-
 class Digests:
     """Sha256 of files by path, each content read once, however many hard links lead to it."""
 

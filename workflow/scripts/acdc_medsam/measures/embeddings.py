@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from acdc_medsam.encoders.store import EMBEDDING_SHAPE
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.archive import claims_more
 from acdc_medsam.formats.files import Written, read_recorded
+from acdc_medsam.layout import EMBEDDING_SHAPE
 from acdc_medsam.measures.records import REGIONS, Floats
 
 

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from acdc_medsam.encoders.store import EMBEDDING_SHAPE
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Written, read_sealed, remove_others
 from acdc_medsam.formats.h5 import read_h5
@@ -24,6 +23,7 @@ from acdc_medsam.formats.index import index_row, read_records, write_index
 from acdc_medsam.formats.kept import find_kept, record_path
 from acdc_medsam.formats.nifti import read_nifti
 from acdc_medsam.formats.png import GrayFile
+from acdc_medsam.layout import EMBEDDING_SHAPE
 from acdc_medsam.measures.images import blur, gray_histogram, histogram, mean_and_deviation, quantization_error
 from acdc_medsam.measures.records import BINS, RAW_UNITS, REGIONS, Measures, merge_measures, write_measures
 from acdc_medsam.runtime.progress import Progress

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from acdc_medsam.acdc.dataset import LABELS
+from acdc_medsam.acdc.labels import LABELS
 
 Float = npt.NDArray[np.floating[Any]]
 """Lengths and signals; float32 where there is one for every voxel."""

@@ -8,7 +8,8 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from acdc_medsam.acdc.dataset import GROUPS, PHASES, SUBSETS, volume_name
+from acdc_medsam.acdc.labels import GROUPS, PHASES
+from acdc_medsam.acdc.naming import SUBSETS, volume_name
 from acdc_medsam.formats.files import write_bytes
 from acdc_medsam.phantom.anatomy import draw_grid, draw_heart, label_volume
 from acdc_medsam.phantom.picture import acquire, draw_body, draw_heart_into

@@ -18,13 +18,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from acdc_medsam import __version__
-from acdc_medsam.acdc.dataset import volume_of
+from acdc_medsam.acdc.naming import volume_of
 from acdc_medsam.formats.files import read_sealed, write_bytes
 from acdc_medsam.formats.index import index_row, read_index_comments, read_records, write_index
 
 logger = logging.getLogger(__name__)
 
-NAME = "provenance.json"
 FORMAT = 2
 """Raised when a reader of an older format would misunderstand the file."""
 

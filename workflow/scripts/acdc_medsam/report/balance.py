@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from acdc_medsam.acdc.dataset import LABELS, PHASES
+from acdc_medsam.acdc.labels import LABELS, PHASES, STRUCTURE_NAMES
 from acdc_medsam.formats.files import Row
+from acdc_medsam.layout import PIXEL_COLUMNS
 from acdc_medsam.measures.records import Floats
 from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.drawing import LINE, SERIES, STRUCTURES, TEXT, draw_chart, whole_numbers
-from acdc_medsam.report.elements import STRUCTURE_NAMES, Chart, Table, figures, percent, whole
-from acdc_medsam.stages.render import PIXEL_COLUMNS
+from acdc_medsam.report.elements import Chart, Table, figures, percent, whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

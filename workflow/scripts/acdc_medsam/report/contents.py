@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from acdc_medsam.acdc.dataset import GROUPS, LABELS, SPLITS, volume_name
+from acdc_medsam.acdc.labels import GROUPS, LABELS
+from acdc_medsam.acdc.naming import volume_name
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row, read_table
 from acdc_medsam.formats.index import read_records
+from acdc_medsam.layout import PIXEL_COLUMNS, published_splits
 from acdc_medsam.measures.records import Floats, Measures, merge_measures, read_measures
-from acdc_medsam.stages.render import PIXEL_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Contents:
     @cached_property
     def splits(self) -> list[str]:
         """The splits that there are: train and val always."""
-        return [split for split in SPLITS if split != "test" or any(row["split"] == "test" for row in self.rows)]
+        return published_splits(self.rows)
 
     @cached_property
     def groups(self) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from acdc_medsam.acdc.dataset import patient_number
+from acdc_medsam.acdc.naming import patient_number
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row, read_table
 from acdc_medsam.formats.index import read_records

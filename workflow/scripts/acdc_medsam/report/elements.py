@@ -6,21 +6,6 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-COLOURS = {"RV": "#56b4e9", "MYO": "#d55e00", "LV": "#f0e442"}
-"""Contour colours that colour-blind people can tell apart: M. Okabe and K. Ito, Color Universal Design, 2008."""
-
-STRUCTURE_NAMES = {"RV": "right ventricle", "MYO": "myocardium", "LV": "left ventricle"}
-
-PHASE_NAMES = {"ED": "end-diastole", "ES": "end-systole"}
-
-GROUP_NAMES = {
-    "DCM": "dilated cardiomyopathy",
-    "HCM": "hypertrophic cardiomyopathy",
-    "MINF": "myocardial infarction",
-    "NOR": "normal",
-    "RV": "abnormal right ventricle",
-}
-
 
 @dataclass(frozen=True)
 class Table:

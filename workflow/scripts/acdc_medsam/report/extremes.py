@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from acdc_medsam.acdc.dataset import LABELS
+from acdc_medsam.acdc.labels import LABELS, STRUCTURE_NAMES
 from acdc_medsam.formats.files import Row
 from acdc_medsam.measures.records import Floats
 from acdc_medsam.report.contents import Contents
-from acdc_medsam.report.elements import STRUCTURE_NAMES, figures, percent, whole
+from acdc_medsam.report.elements import figures, percent, whole
 
 SHOWN = 4
 """Slices of each extreme."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from acdc_medsam.acdc.dataset import SPLITS
+from acdc_medsam.layout import SPLITS
 from acdc_medsam.measures.records import Counts, Floats
 from acdc_medsam.report.contents import Contents
 

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import jinja2
 
+from acdc_medsam.acdc.labels import COLOURS, GROUP_NAMES, PHASE_NAMES, STRUCTURE_NAMES
 from acdc_medsam.formats.files import Row, write_bytes
 from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.report.balance import balance_section
 from acdc_medsam.report.contents import Contents, read_contents
 from acdc_medsam.report.cost import cost_section, read_jobs
-from acdc_medsam.report.elements import COLOURS, GROUP_NAMES, PHASE_NAMES, STRUCTURE_NAMES, enumeration
+from acdc_medsam.report.elements import enumeration
 from acdc_medsam.report.embeddings import Embeddings, embeddings_section
 from acdc_medsam.report.extremes import Extreme, find_extremes
 from acdc_medsam.report.glance import at_a_glance

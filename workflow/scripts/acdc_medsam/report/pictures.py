@@ -14,15 +14,14 @@ import numpy.typing as npt
 from PIL import Image
 from skimage.measure import approximate_polygon, find_contours
 
-from acdc_medsam.acdc.dataset import LABELS, PHASES
-from acdc_medsam.encoders.store import EMBEDDING_SHAPE
+from acdc_medsam.acdc.labels import LABELS, PHASE_NAMES, PHASES, STRUCTURE_NAMES
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row
 from acdc_medsam.formats.png import read_gray
+from acdc_medsam.layout import EMBEDDING_SHAPE, PIXEL_COLUMNS
 from acdc_medsam.measures.records import Floats, Measures
 from acdc_medsam.report.contents import Contents
-from acdc_medsam.report.elements import PHASE_NAMES, STRUCTURE_NAMES
-from acdc_medsam.stages.render import PIXEL_COLUMNS, Gray
+from acdc_medsam.stages.render import Gray
 
 SIZE = 256
 """Pixels of a picture, and units of its outlines, along each side."""

@@ -8,18 +8,12 @@ from typing import Any
 
 from PIL import Image
 
-from acdc_medsam.acdc.dataset import LABELS, PHASES
+from acdc_medsam.acdc.labels import LABELS, PHASE_NAMES, PHASES, STRUCTURE_NAMES
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import sha256_file
-from acdc_medsam.report.elements import PHASE_NAMES, STRUCTURE_NAMES, Table, figures
+from acdc_medsam.layout import WAYS
+from acdc_medsam.report.elements import Table, figures
 from acdc_medsam.report.pictures import webp_address
-
-WAYS = {
-    "zero_shot_boxes": "released decoder, true boxes",
-    "fine_tuned_boxes": "fine-tuned, true boxes",
-    "fine_tuned": "fine-tuned, without prompts",
-}
-"""What is compared: name in metrics.json -> in words."""
 
 
 @dataclass(frozen=True)

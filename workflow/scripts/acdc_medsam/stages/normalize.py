@@ -17,7 +17,8 @@ from skimage.exposure import cumulative_distribution
 
 from acdc_medsam import __version__
 from acdc_medsam.acdc.cohort import Frame, Patient, read_patient
-from acdc_medsam.acdc.dataset import LABELS, slice_name, volume_name
+from acdc_medsam.acdc.labels import LABELS
+from acdc_medsam.acdc.naming import slice_name, volume_name
 from acdc_medsam.errors import VolumeError
 from acdc_medsam.formats.files import Written, remove_others, write_bytes
 from acdc_medsam.formats.index import index_row, write_index

@@ -7,46 +7,29 @@ or removed; anything else found there is left for stage verify to name.
 
 import logging
 import os
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from acdc_medsam.acdc.dataset import SPLITS, SUBSETS
+from acdc_medsam.acdc.naming import SUBSETS
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row, Written, atomic_path, is_untouched, read_recorded, read_sealed, write_table
 from acdc_medsam.formats.index import index_row, read_index_comments, read_records, write_index
-from acdc_medsam.stages.render import PIXEL_COLUMNS
+from acdc_medsam.layout import (
+    DATASET,
+    H5_KINDS,
+    MANIFEST_COLUMNS,
+    POSITIONAL_ENCODING,
+    PUBLISHED_NAME,
+    SPLITS,
+    expected_folders,
+    h5_folder,
+    image_folder,
+    published_splits,
+)
 
 logger = logging.getLogger(__name__)
-
-DATASET = Path("data/ACDC")
-POSITIONAL_ENCODING = DATASET / "positional_encoding" / "pe.pt"
-H5_KINDS = ("volumes", "slices")
-OWN_NAME = re.compile(r"patient\d{3,}_frame\d{2,}(_slice_\d+)?\.(h5|png|pt)|pe\.pt|\..*\.tmp")
-"""Names that the workflow gives; only these are ever removed."""
-
-MANIFEST_COLUMNS = (
-    "slice",
-    "patient",
-    "frame",
-    "phase",
-    "group",
-    "split",
-    "fold",
-    "slice_index",
-    "height",
-    "width",
-    "spacing",
-    *PIXEL_COLUMNS.values(),
-    "image_sha256",
-    "mask_sha256",
-    "embedding",
-    "embedding_digest",
-    "embedding_sha256",
-    "encoder",
-)
 
 
 @dataclass(frozen=True)
@@ -63,28 +46,6 @@ class Sources:
     split: Path
     embeddings: Sequence[Path] = ()
     encoding: Path | None = None
-
-
-def h5_folder(subset: str, kind: str) -> Path:
-    """``training``, ``slices`` -> ``ACDC_training_slices``."""
-    return Path(f"ACDC_{subset}_{kind}")
-
-
-def image_folder(split: str, kind: str) -> Path:
-    """``train``, ``masks`` -> ``data/ACDC/train/masks``."""
-    return DATASET / split / kind
-
-
-def expected_folders(splits: Sequence[str], with_embeddings: bool) -> list[Path]:
-    """Folders of ``data/ACDC`` that hold files: three kinds per split (two without embeddings), one for pe.pt."""
-    kinds = ("images", "masks", *(("image_embeddings",) if with_embeddings else ()))
-    folders = [image_folder(split, kind) for split in splits for kind in kinds]
-    return [*folders, *([POSITIONAL_ENCODING.parent] if with_embeddings else [])]
-
-
-def published_splits(slices: Sequence[Mapping[str, str]]) -> list[str]:
-    """``train`` and ``val`` always, ``test`` where there are testing patients."""
-    return [split for split in SPLITS if split != "test" or any(row["split"] == "test" for row in slices)]
 
 
 def plan_files(sources: Sources) -> tuple[dict[Path, Written], list[Row]]:
@@ -202,7 +163,7 @@ def remove_unplanned(output: Path, plan: Mapping[Path, Written]) -> None:
     folders += expected_folders(SPLITS, with_embeddings=True)
     for folder in folders:
         for file in sorted((output / folder).glob("*")):
-            if folder / file.name not in plan and OWN_NAME.fullmatch(file.name):
+            if folder / file.name not in plan and PUBLISHED_NAME.fullmatch(file.name):
                 file.unlink()
 
 

@@ -15,34 +15,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from acdc_medsam.acdc.dataset import LABELS, slice_name
+from acdc_medsam.acdc.labels import LABELS
+from acdc_medsam.acdc.naming import slice_name
 from acdc_medsam.formats.files import Row, Written, remove_others, write_bytes, write_table
 from acdc_medsam.formats.h5 import read_h5
 from acdc_medsam.formats.index import index_row, read_index_comments, read_records, write_index
+from acdc_medsam.layout import PIXEL_COLUMNS, SLICE_COLUMNS
 
 logger = logging.getLogger(__name__)
 
 Gray = npt.NDArray[np.uint8]
-
-PIXEL_COLUMNS = {structure: f"{structure.lower()}_pixels" for structure in LABELS}
-"""Structure -> column with its pixels in the H5 slice, before resizing."""
-
-SLICE_COLUMNS = (
-    "slice",
-    "patient",
-    "subset",
-    "group",
-    "phase",
-    "frame",
-    "slice_index",
-    "height",
-    "width",
-    "spacing",
-    *PIXEL_COLUMNS.values(),
-    "image_sha256",
-    "mask_sha256",
-    "pixels_sha256",
-)
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from acdc_medsam.acdc.dataset import GROUPS
+from acdc_medsam.acdc.labels import GROUPS
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row, read_sealed, write_table
+from acdc_medsam.layout import SPLIT_COLUMNS
 
 logger = logging.getLogger(__name__)
 
 FOLDS = 5
-SPLIT_COLUMNS = ("slice", "split", "fold")
 
 
 def rank(names: Iterable[str], seed: int | str) -> list[str]:

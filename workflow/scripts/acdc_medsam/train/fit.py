@@ -25,6 +25,7 @@ from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.archive import claims_more
 from acdc_medsam.formats.files import Written, read_table, sha256_file, take_record, write_bytes
 from acdc_medsam.formats.index import index_row, write_index
+from acdc_medsam.layout import MANIFEST
 from acdc_medsam.runtime.code_hash import code_hash
 from acdc_medsam.train import quiet_libraries
 from acdc_medsam.train.folder import BEST, INDEX, LAST, LOG, is_finished, remove_training
@@ -59,7 +60,7 @@ def training_identity(data: Path, checkpoint: Path, options: TrainOptions) -> st
     Raises:
         DatasetError: The manifest does not have the digests.
     """
-    manifest = data / "manifest.tsv"
+    manifest = data / MANIFEST
     columns = ("slice", "split", "mask_sha256", "embedding_sha256")
     try:
         slices = [[row[column] for column in columns] for row in read_table(manifest) if row["split"] != "test"]
@@ -81,7 +82,7 @@ def require_structures(dataset: SliceDataset) -> None:
     """
     if not any(dataset[place]["mask"].any() for place in range(len(dataset))):
         raise DatasetError(
-            f"{dataset.root / 'manifest.tsv'}: no slice of the split '{dataset.split}' shows a structure, so no epoch "
+            f"{dataset.root / MANIFEST}: no slice of the split '{dataset.split}' shows a structure, so no epoch "
             "is better than another; raise split.validation in config.yaml, or set another split.seed, "
             "and run the workflow again"
         )

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from acdc_medsam.acdc.naming import VOLUME_PATTERN
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import sha256_file
 from acdc_medsam.formats.index import read_records
@@ -17,7 +18,7 @@ INDEX = "trained.tsv"
 BEST, LAST, LOG = "best.ckpt", "last.ckpt", "log.tsv"
 METRICS, EVALUATED = "metrics.json", "evaluated.tsv"
 
-_PREDICTION = re.compile(r"patient\d{3,}_frame\d{2,}\.nii\.gz")
+_PREDICTION = re.compile(VOLUME_PATTERN + r"\.nii\.gz")
 _CASE = re.compile(r"(best|median|worst)\.png")
 
 

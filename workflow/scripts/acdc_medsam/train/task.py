@@ -16,7 +16,7 @@ from monai.losses import DiceCELoss
 from monai.metrics import compute_dice
 from torch import Tensor, nn
 
-from acdc_medsam.acdc.dataset import LABELS
+from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.data.slices import Item
 from acdc_medsam.encoders.decoder import CLASS_TOKENS, decode, encode_boxes, no_prompts
 

@@ -8,6 +8,7 @@ from acdc_medsam.encoders.model import PRECISIONS
 from acdc_medsam.encoders.registry import DEVICES, ENCODERS, fingerprint
 from acdc_medsam.errors import CheckpointError, DatasetError
 from acdc_medsam.formats.files import read_table, sha256_file
+from acdc_medsam.layout import MANIFEST
 
 
 def fingerprints(data: Path) -> set[str]:
@@ -16,9 +17,9 @@ def fingerprints(data: Path) -> set[str]:
     Raises:
         DatasetError: there are no embeddings.
     """
-    used = {row["encoder"] for row in read_table(data / "manifest.tsv")} - {""}
+    used = {row["encoder"] for row in read_table(data / MANIFEST)} - {""}
     if not used:
-        raise DatasetError(f"{data / 'manifest.tsv'} names no embeddings; set encoder.name and run the workflow again")
+        raise DatasetError(f"{data / MANIFEST} names no embeddings; set encoder.name and run the workflow again")
     return used
 
 

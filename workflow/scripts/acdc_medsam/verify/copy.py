@@ -16,10 +16,10 @@ from typing import Any
 from acdc_medsam.encoders.registry import ENCODERS, fingerprint
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import read_table, sha256_file
-from acdc_medsam.provenance.write import FORMAT, NAME, content_digest, render
+from acdc_medsam.layout import MANIFEST, PROVENANCE
+from acdc_medsam.provenance.write import FORMAT, content_digest, render
 from acdc_medsam.runtime.progress import Progress
 
-MANIFEST = "manifest.tsv"
 OUTPUT = Path("../..")
 """From the dataset's folder to the output folder that it was published below, where it was not moved."""
 
@@ -40,7 +40,7 @@ def read_provenance(root: Path) -> tuple[dict[str, Any], bool]:
         DatasetError: it is missing, or not of that form.
     """
     try:
-        data = plain_file(root, NAME).read_bytes()
+        data = plain_file(root, PROVENANCE).read_bytes()
         content = json.loads(data)
         if content["format"] != FORMAT:
             raise DatasetError("is of another form than this version of the workflow reads")
@@ -70,13 +70,13 @@ def check_copy(root: Path, threads: int, digest: Callable[[Path], str] = sha256_
     try:
         content, sound = read_provenance(root)
     except DatasetError as error:
-        return 0, [(NAME, str(error))]
+        return 0, [(PROVENANCE, str(error))]
     files: dict[str, dict[str, Any]] = content["files"]
     volumes = h5_beside(root, content["origins"])
     listed = files | volumes
     owners = {entry["sha256"]: name for name, entry in listed.items()}
-    differences = [] if sound else [(NAME, "contradicts itself: it was changed after it was written")]
-    differences += [(name, "does not belong here") for name in found_files(root) - {*files, NAME}]
+    differences = [] if sound else [(PROVENANCE, "contradicts itself: it was changed after it was written")]
+    differences += [(name, "does not belong here") for name in found_files(root) - {*files, PROVENANCE}]
 
     def check(name: str) -> str | None:
         return check_file(root if name in files else root / OUTPUT, name, listed, owners, digest)
@@ -89,7 +89,7 @@ def check_copy(root: Path, threads: int, digest: Callable[[Path], str] = sha256_
     progress.close()
 
     if MANIFEST not in files:
-        differences.append((NAME, f"does not list {MANIFEST}"))
+        differences.append((PROVENANCE, f"does not list {MANIFEST}"))
     elif not any(name == MANIFEST for name, _ in differences):
         differences += check_manifest(root / MANIFEST, content)
     return len(listed), sorted(differences)
@@ -168,7 +168,7 @@ def check_file(
         What is wrong, or None.
     """
     if not SAFE_NAME.fullmatch(name):
-        return f"is no path below the dataset's folder; {NAME} is not to be trusted"
+        return f"is no path below the dataset's folder; {PROVENANCE} is not to be trusted"
     try:
         path = plain_file(root, name)
         size, expected = path.stat().st_size, files[name]["bytes"]
@@ -181,7 +181,7 @@ def check_file(
         return f"cannot be read: {error.strerror or error}"
     if sha256 == files[name]["sha256"]:
         return None
-    return f"has the content of {owners[sha256]}" if sha256 in owners else f"has other content than {NAME} says"
+    return f"has the content of {owners[sha256]}" if sha256 in owners else f"has other content than {PROVENANCE} says"
 
 
 def check_manifest(manifest: Path, content: Mapping[str, Any]) -> list[Difference]:
@@ -195,9 +195,9 @@ def check_manifest(manifest: Path, content: Mapping[str, Any]) -> list[Differenc
             if row["embedding"]:
                 said[row["embedding"]] = row["embedding_sha256"]
                 if row["encoder"] != encoders.get(files.get(row["embedding"], {}).get("by")):
-                    found.append((row["embedding"], f"{MANIFEST} names another encoder than {NAME}"))
+                    found.append((row["embedding"], f"{MANIFEST} names another encoder than {PROVENANCE}"))
             wrong = [name for name, sha256 in said.items() if files.get(name, {}).get("sha256") != sha256]
-            found += [(name, f"{MANIFEST} and {NAME} contradict each other") for name in wrong]
+            found += [(name, f"{MANIFEST} and {PROVENANCE} contradict each other") for name in wrong]
     except (KeyError, DatasetError):
         found.append((MANIFEST, "is no manifest of this workflow"))
     return found

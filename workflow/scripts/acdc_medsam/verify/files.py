@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from acdc_medsam.acdc.dataset import LABELS
-from acdc_medsam.encoders.store import EMBEDDING_SHAPE, embedding_digest
+from acdc_medsam.acdc.labels import LABELS
+from acdc_medsam.encoders.store import embedding_digest
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.archive import claims_more
 from acdc_medsam.formats.files import REPAIR, Row, sha256_file
 from acdc_medsam.formats.h5 import read_h5
 from acdc_medsam.formats.png import read_gray
-from acdc_medsam.stages.publish import image_folder
+from acdc_medsam.layout import EMBEDDING_SHAPE, image_folder
 from acdc_medsam.stages.render import Gray, pixels_sha256, resize_label
 from acdc_medsam.verify.checks import (
     EMBEDDING_FINITE,

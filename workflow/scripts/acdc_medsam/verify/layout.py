@@ -4,11 +4,13 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from acdc_medsam.encoders.store import EMBEDDING_SHAPE
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row
-from acdc_medsam.stages.publish import (
+from acdc_medsam.layout import (
     DATASET,
+    EMBEDDING_SHAPE,
+    LATER_FILES,
+    MANIFEST,
     POSITIONAL_ENCODING,
     expected_folders,
     image_folder,
@@ -28,9 +30,6 @@ from acdc_medsam.verify.checks import (
     Finding,
 )
 from acdc_medsam.verify.files import Records, check_record, read_tensor
-
-LATER_FILES = ("quality.json", "report.html", "README.md", "croissant.json", "provenance.json")
-"""Files of ``data/ACDC`` that later stages write; whether an earlier run left them there must change nothing."""
 
 SUFFIXES = {"images": ".png", "masks": ".png", "image_embeddings": ".pt"}
 """Folder of a split -> ending of its files."""
@@ -76,7 +75,7 @@ def check_folders(output: Path, rows: Sequence[Row], expected: Expectations, che
     root, splits = output / DATASET, published_splits(rows)
     folders = expected_folders(splits, expected.embeddings)
     parents = {parent for folder in folders for parent in folder.parents}
-    wanted = {root / "manifest.tsv", *(output / path for path in [*folders, *parents])}
+    wanted = {root / MANIFEST, *(output / path for path in [*folders, *parents])}
     wanted |= {output / POSITIONAL_ENCODING} if expected.embeddings else set()
     kinds = [kind for kind in SUFFIXES if expected.embeddings or kind != "image_embeddings"]
     for row in rows:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from acdc_medsam import __version__
-from acdc_medsam.acdc.dataset import SUBSETS, volume_name
+from acdc_medsam.acdc.naming import SUBSETS, volume_name
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row, read_recorded, read_table, write_bytes
 from acdc_medsam.formats.index import index_row, read_index_comments, read_records, write_index
+from acdc_medsam.layout import DATASET, MANIFEST, h5_folder
 from acdc_medsam.runtime.code_hash import code_hash
-from acdc_medsam.stages.publish import DATASET, h5_folder
 from acdc_medsam.verify.checks import H5_AGREES, NOT_EMPTY, OF_EMBEDDINGS, Checks, Expectations, Finding
 from acdc_medsam.verify.files import check_slice, check_volume, slice_files, volume_files
 from acdc_medsam.verify.layout import (
@@ -50,7 +50,7 @@ def run_checks(output: Path, published: Path, expected: Expectations, threads: i
     """
     root = output / DATASET
     records = {written.path: written.sha256 for written, _ in read_records(published)}
-    rows = read_table(root / "manifest.tsv")
+    rows = read_table(root / MANIFEST)
     by_name = {row["slice"]: row for row in rows}
     folders = [output / h5_folder(subset, "volumes") for subset in SUBSETS]
     volumes = [path for folder in folders for path in sorted(folder.glob("*.h5"))]
@@ -114,7 +114,7 @@ def verify_dataset(
     """
     checks = run_checks(output, published, expected, threads, index.with_name("sound_items.json"))
     comments = read_index_comments(published)
-    splits = Counter(row["split"] for row in read_table(output / DATASET / "manifest.tsv"))
+    splits = Counter(row["split"] for row in read_table(output / DATASET / MANIFEST))
     result: dict[str, Any] = {
         "passed": checks.passed,
         "software": f"acdc-medsam {__version__}",

@@ -1,26 +1,17 @@
-"""Facts of the ACDC dataset and of the published layout, each said once.
+"""How ACDC names its folders and patients, and how the files that are made from them are named.
 
-Source: O. Bernard et al., IEEE TMI 37(11), 2018, and the dataset's own folder structure.
+Source: the dataset's own folder structure.
 """
 
 import re
 
-LABELS = {"RV": 1, "MYO": 2, "LV": 3}
-"""Structure -> label value: right ventricle, myocardium, left ventricle; 0 is background."""
-
-GROUPS = ("DCM", "HCM", "MINF", "NOR", "RV")
-"""Pathology groups: dilated and hypertrophic cardiomyopathy, infarction, normal, abnormal right ventricle."""
-
-PHASES = ("ED", "ES")
-"""End-diastole and end-systole, the two annotated frames of every patient."""
-
 SUBSETS = ("training", "testing")
 """ACDC's own folders below the raw folder."""
 
-SPLITS = ("train", "val", "test")
-"""Splits of the published dataset; ``testing`` patients become ``test``."""
-
 PATIENT_PATTERN = re.compile(r"patient([0-9]{3,9})")
+
+VOLUME_PATTERN = r"patient\d{3,}_frame\d{2,}"
+"""Regular expression for the name of a volume."""
 
 
 def patient_number(patient: str) -> int:
