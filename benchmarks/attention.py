@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from acdc_medsam.encoders.batches import keep_freed_memory
+from acdc_medsam.encoders.devices import keep_freed_memory
 from acdc_medsam.encoders.vit import blocked_attention, folded_attention, full_bias
 from encoder import timed
 

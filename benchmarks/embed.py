@@ -98,7 +98,8 @@ def encoder_alone(options: dict[str, Any], encoder: Any, images: dict[str, Path]
     """Encode images in memory, as many at a time as the job does; seconds per slice."""
     import torch
 
-    from acdc_medsam.encoders.batches import fitting_size, keep_freed_memory
+    from acdc_medsam.encoders.batches import fitting_size
+    from acdc_medsam.encoders.devices import keep_freed_memory
 
     auto = options["batch_size"] == "auto"
     size = fitting_size(encoder, options["threads"]) if auto else options["batch_size"]

@@ -20,8 +20,8 @@ import torch
 from torch import nn
 
 from acdc_medsam.encoders import make_encoder, prepare_images
-from acdc_medsam.encoders.batches import keep_freed_memory
 from acdc_medsam.encoders.checkpoint import ARCHITECTURES
+from acdc_medsam.encoders.devices import keep_freed_memory
 from acdc_medsam.encoders.model import LOW_PRECISIONS, PRECISIONS, computing_in
 from acdc_medsam.encoders.registry import ENCODERS
 from child import run_child

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.data import tight_box
 from acdc_medsam.encoders import load_model, make_encoder, positional_encoding
-from acdc_medsam.encoders.batches import keep_freed_memory
 from acdc_medsam.encoders.decoder import SIZE, decode_box
+from acdc_medsam.encoders.devices import keep_freed_memory
 from acdc_medsam.encoders.model import PRECISIONS
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.evaluate.measures import overlap

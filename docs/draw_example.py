@@ -7,8 +7,8 @@ from PIL import Image, ImageDraw
 
 from acdc_medsam.acdc.labels import COLOURS
 from acdc_medsam.formats.index import read_records
+from acdc_medsam.measures.outlines import find_outlines
 from acdc_medsam.phantom.cohort import write_patient
-from acdc_medsam.report.pictures import find_outlines
 from acdc_medsam.stages.normalize import normalize_patient
 from acdc_medsam.stages.render import read_slices, resize_image, resize_label
 

@@ -6,24 +6,18 @@ import torch
 
 from acdc_medsam.acdc.cohort import find_cohort
 from acdc_medsam.card.card import write_card
-from acdc_medsam.encoders.store import (
-    EMBEDDING_COLUMNS,
-    Maker,
-    embedding_digest,
-    maker_name,
-    save_tensor,
-    store_path,
-    tensor_bytes,
-)
+from acdc_medsam.encoders.store import EMBEDDING_COLUMNS, Maker, embedding_digest, maker_name, store_path
 from acdc_medsam.formats.files import Row, read_sealed, write_bytes, write_table
 from acdc_medsam.formats.index import index_row, read_records, write_index
 from acdc_medsam.formats.kept import keep
+from acdc_medsam.formats.png import Gray, write_png
+from acdc_medsam.formats.tensors import save_tensor, tensor_bytes
 from acdc_medsam.layout import EMBEDDING_SHAPE, SLICE_COLUMNS
 from acdc_medsam.measures.run import measure_dataset
 from acdc_medsam.provenance.write import Indexes, write_provenance
 from acdc_medsam.stages.normalize import normalize_patient
 from acdc_medsam.stages.publish import Sources, publish_dataset
-from acdc_medsam.stages.render import Gray, pixels_sha256, render_patient, write_png
+from acdc_medsam.stages.render import pixels_sha256, render_patient
 from acdc_medsam.stages.split import split_dataset
 from acdc_medsam.verify.checks import Expectations
 from acdc_medsam.verify.run import verify_dataset

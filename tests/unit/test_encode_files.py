@@ -22,8 +22,7 @@ from acdc_medsam.encoders.store import Store, store_path
 from acdc_medsam.errors import AcdcError, DatasetError
 from acdc_medsam.formats.files import take_record, write_bytes
 from acdc_medsam.formats.kept import Kept, find_kept
-from acdc_medsam.formats.png import GrayFile
-from acdc_medsam.stages.render import write_png
+from acdc_medsam.formats.png import GrayFile, write_png
 
 CPU = torch.device("cpu")
 

@@ -18,7 +18,10 @@ HEADINGS = re.findall(r"^### (.*)$", DOCUMENT, re.MULTILINE)
 GAP = "\u2026"
 """Stands for what is inserted into a message."""
 
-PROGRAMMING = {"ValueError", "KeyError", "AttributeError", "ModuleNotFoundError", "Interrupted", "URLError", "OSError"}
+PROGRAMMING = {
+    *("ValueError", "KeyError", "AttributeError", "ModuleNotFoundError", "URLError", "OSError"),
+    *("CompressedError", "Interrupted", "KeyboardInterrupt"),
+}
 """What is raised for mistakes of those who call, is caught again, or is the system's own, put into words by jobs."""
 
 

@@ -30,11 +30,10 @@ from acdc_medsam.evaluate.slices import VolumeSlices, find_volume, find_volumes,
 from acdc_medsam.evaluate.summary import ejection_fractions, summarize
 from acdc_medsam.evaluate.volumes import largest_part, read_truth, to_plane, to_volume, write_nifti
 from acdc_medsam.formats.files import read_sealed, read_table, sha256_file
-from acdc_medsam.formats.h5 import read_h5
+from acdc_medsam.formats.h5 import read_h5, write_h5
 from acdc_medsam.formats.png import read_gray
 from acdc_medsam.layout import WAYS
 from acdc_medsam.report.results import results_section
-from acdc_medsam.stages.normalize import write_h5
 from acdc_medsam.stages.render import resize_label
 from indexes import is_whole
 from small_dataset import SmallDataset

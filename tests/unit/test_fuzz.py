@@ -27,9 +27,9 @@ from acdc_medsam.config import check_config, load_schema
 from acdc_medsam.encoders.checkpoint import read_weights
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import AcdcError, CheckpointError, CohortError, ConfigError, DatasetError, VolumeError
-from acdc_medsam.formats.h5 import MAX_VOXELS, read_h5
+from acdc_medsam.formats.h5 import MAX_VOXELS, read_h5, write_h5
 from acdc_medsam.formats.png import MAX_PIXELS, read_gray
-from acdc_medsam.stages.normalize import normalize_intensities, read_frame, write_h5
+from acdc_medsam.stages.normalize import normalize_intensities, read_frame
 from acdc_medsam.stages.render import read_slices, resize_image, resize_label
 from acdc_medsam.stages.split import FOLDS, assign_splits
 from acdc_medsam.verify.copy import read_provenance

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.formats.h5 import read_h5
-from acdc_medsam.stages.normalize import write_h5
+from acdc_medsam.formats.h5 import read_h5, write_h5
 
 IMAGE = np.linspace(0, 1, 24, dtype=np.float32).reshape(2, 3, 4)
 LABEL = np.arange(24, dtype=np.uint8).reshape(2, 3, 4) % 4

@@ -11,8 +11,9 @@ from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Written, read_sealed, seal, unseal
 from acdc_medsam.formats.index import read_records
 from acdc_medsam.formats.png import read_gray
+from acdc_medsam.formats.tensors import open_embedding
 from acdc_medsam.layout import EMBEDDING_SHAPE
-from acdc_medsam.measures.embeddings import measure_embedding, open_embedding
+from acdc_medsam.measures.embeddings import measure_embedding
 from acdc_medsam.measures.images import blur, gray_histogram, histogram, mean_and_deviation, quantization_error
 from acdc_medsam.measures.records import BINS, RAW_UNITS, REGIONS, Measures, merge_measures, read_measures
 from indexes import files_of, is_whole
@@ -54,7 +55,7 @@ def test_a_blurred_image_is_blurrier_whatever_its_contrast() -> None:
 def test_an_embedding_is_measured_as_by_a_plain_computation(tmp_path: Path) -> None:
     embedding = torch.randn(EMBEDDING_SHAPE, generator=torch.Generator().manual_seed(1)) + 0.1
     torch.save(embedding, tmp_path / "embedding.pt")
-    measured = measure_embedding(open_embedding(tmp_path / "embedding.pt"))
+    measured = measure_embedding(open_embedding(tmp_path / "embedding.pt", EMBEDDING_SHAPE))
     values = embedding.numpy().astype(np.float64)
     assert measured.mean == pytest.approx(values.mean(), rel=1e-5)
     assert measured.std == pytest.approx(values.std(), rel=1e-5)
@@ -73,7 +74,7 @@ def test_a_damaged_embedding_is_named(tmp_path: Path, content: bytes | None) -> 
     else:
         path.write_bytes(content)
     with pytest.raises(DatasetError, match=r"embedding\.pt"):
-        open_embedding(path)
+        open_embedding(path, EMBEDDING_SHAPE)
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import pytest
 
 from acdc_medsam.__main__ import main
 from acdc_medsam.formats.files import read_table, sha256_file
-from acdc_medsam.provenance.write import content_digest, git_commit, render
+from acdc_medsam.formats.provenance import content_digest, provenance_bytes
+from acdc_medsam.provenance.write import git_commit
 from acdc_medsam.verify.copy import SAFE_NAME, check_copy
 from small_dataset import WEIGHTS, SmallDataset
 
@@ -53,7 +54,7 @@ def rewrite(copy: Path, change: Callable[[dict[str, Any]], object], forge: bool 
     change(content)
     if forge:
         content["written"]["sha256"] = content_digest(content, content["written"]["time"])
-    replace(copy / "provenance.json", render(content))
+    replace(copy / "provenance.json", provenance_bytes(content))
 
 
 def test_every_published_file_is_in_it_and_no_other(described_once: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from acdc_medsam.formats.files import Written
 from acdc_medsam.formats.index import index_row, write_index
+from acdc_medsam.measures.outlines import CLOSE_UP, close_up
 from acdc_medsam.measures.records import REGIONS, Floats
 from acdc_medsam.report.balance import balance_section, count_groups, count_slices, describe_geometry
 from acdc_medsam.report.contents import Contents
@@ -27,15 +28,7 @@ from acdc_medsam.report.near_duplicates import (
     identical_pictures,
     threshold_of,
 )
-from acdc_medsam.report.pictures import (
-    CLOSE_UP,
-    Axes,
-    close_up,
-    embedding_colours,
-    from_base_to_apex,
-    outline_paths,
-    principal_axes,
-)
+from acdc_medsam.report.pictures import Axes, embedding_colours, from_base_to_apex, outline_paths, principal_axes
 from report_contents import SLICES, make_contents
 
 RANDOM = np.random.default_rng(0)

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import torch
 
-from acdc_medsam.encoders.store import embedding_digest, save_tensor, store_path
+from acdc_medsam.encoders.store import embedding_digest, store_path
+from acdc_medsam.formats.tensors import save_tensor
 
 
 def test_a_view_is_saved_without_its_batch(tmp_path: Path) -> None:

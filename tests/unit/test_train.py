@@ -26,9 +26,8 @@ from acdc_medsam.encoders.tiny_vit import build_lite_medsam
 from acdc_medsam.errors import CheckpointError, ConfigError, DatasetError
 from acdc_medsam.evaluate.predict import without_prompts
 from acdc_medsam.formats.files import read_sealed, read_table, sha256_file, write_table
-from acdc_medsam.formats.png import read_gray
+from acdc_medsam.formats.png import read_gray, write_png
 from acdc_medsam.layout import MANIFEST_COLUMNS
-from acdc_medsam.stages.render import write_png
 from acdc_medsam.train.history import SECONDS
 from acdc_medsam.train.options import TrainOptions
 from acdc_medsam.train.task import FineTuning

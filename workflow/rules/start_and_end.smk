@@ -7,7 +7,7 @@ import time
 from acdc_medsam.verify.checks import has_passed
 from acdc_medsam.acdc.cohort import count_slices
 from acdc_medsam.formats.index import check_indexes, remove_damaged, write_times
-from acdc_medsam.runtime.jobs import describe
+from acdc_medsam.errors import describe_os_error
 from acdc_medsam.runtime.run_lock import RunLock, remove_temporary_files
 from acdc_medsam.runtime.stopping import SignalStop
 
@@ -69,7 +69,7 @@ def remember(found):
             OUTSIDE.save()
     except OSError as error:
         # No reason to stop: there may be nothing else to write.
-        logger.warning(describe(error))
+        logger.warning(describe_os_error(error))
 
 
 def mend():
@@ -164,7 +164,7 @@ def claim_output():
     except AcdcError as error:
         refuse(str(error))
     except OSError as error:
-        refuse(describe(error))
+        refuse(describe_os_error(error))
     if RUN_LOCK.after_failure:
         folders = [Path(out("work")), *Path(config["output"]).glob("ACDC_*"), Path(out("data")), Path(out("training"))]
         removed = remove_temporary_files(folders)

@@ -17,8 +17,8 @@ from acdc_medsam.data.prompts import jitter_box, sample_points, tight_box
 from acdc_medsam.errors import ConfigError, DatasetError
 from acdc_medsam.formats.files import Row, read_table
 from acdc_medsam.formats.png import read_gray
+from acdc_medsam.formats.tensors import open_embedding
 from acdc_medsam.layout import EMBEDDING_SHAPE, MANIFEST, PIXEL_COLUMNS, SPLITS
-from acdc_medsam.measures.embeddings import open_embedding
 
 SIZE = 1024
 """Boxes and points are in pixels of a picture of this side, whatever the size of the PNG files."""
@@ -110,7 +110,10 @@ class SliceDataset(Dataset[Item]):
         if options.structure is not None:
             label = (label == LABELS[options.structure]).to(torch.uint8)
         item: Item = {key: row[key] for key in METADATA}
-        item |= {"embedding": open_embedding(self.root / row["embedding"]), "mask": resized(label, options.mask_size)}
+        item |= {
+            "embedding": open_embedding(self.root / row["embedding"], EMBEDDING_SHAPE),
+            "mask": resized(label, options.mask_size),
+        }
         if options.image:
             item["image"] = torch.from_numpy(read_gray(folder / "images" / f"{row['slice']}.png").copy())[None]
         return item | self._prompts(label, row["slice"])

@@ -5,7 +5,6 @@ writes it: threads that share one image wait for each other after each layer. A 
 threads read ahead of it and whose embeddings they write behind it. Either way the number of images held is bounded.
 """
 
-import ctypes
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 
 from acdc_medsam.encoders import Encoder
-from acdc_medsam.encoders.devices import describe_device
+from acdc_medsam.encoders.devices import describe_device, keep_freed_memory
 from acdc_medsam.encoders.model import is_out_of_memory
 from acdc_medsam.encoders.store import Store
 from acdc_medsam.errors import AcdcError
@@ -37,9 +36,6 @@ MEMORY_SHARE = 0.8
 CPU_BYTES = 400 * 2**20
 """Memory that encoding one image on a CPU may take besides the weights: 190 MB (lite_medsam) to 350 MB (sam_vit_h)
 were measured."""
-
-M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
-"""Settings of glibc's malloc.h."""
 
 LARGEST_BATCH = 16
 """Images in a batch on a GPU, at most: more are no faster."""
@@ -145,18 +141,6 @@ def _encoded_in_batches(
     batches = [names[start : start + size] for start in range(0, len(names), size)]
     with torch.cuda.device(encoder.device), ThreadPoolExecutor(threads) as pool:
         yield from map_ahead(pool, write, encode(map_ahead(pool, read, batches, 3)), 2 * size)
-
-
-def keep_freed_memory() -> None:
-    """Have the C library keep what is freed for the next layer, for all threads alike.
-
-    By default it gives large blocks back to the system, which then has to clear them page by page when the next layer
-    asks for them: 8 % of the time with ``lite_medsam``. Only glibc has these settings, see mallopt(3).
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for setting, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_ARENA_MAX, 1)):
-            mallopt(setting, value)
 
 
 def map_ahead(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:

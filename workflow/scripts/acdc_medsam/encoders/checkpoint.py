@@ -16,7 +16,7 @@ from acdc_medsam.encoders.registry import ENCODERS, EncoderSpec
 from acdc_medsam.encoders.tiny_vit import build_lite_medsam
 from acdc_medsam.encoders.vit import build_sam
 from acdc_medsam.errors import CheckpointError
-from acdc_medsam.formats.archive import claims_more
+from acdc_medsam.formats.tensors import CompressedError, load_saved
 
 ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
     "medsam_vit_b": partial(build_sam, "vit_b"),
@@ -115,14 +115,14 @@ def misfits(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
 def _load(checkpoint: Path, spec: EncoderSpec) -> Any:
     zipped = reading(checkpoint, _starts_as_zip)
     whole = zipfile.is_zipfile(checkpoint)
-    if claims_more(checkpoint):
+    try:
+        # torch's format before 1.6 is no zip file and cannot be mapped.
+        return load_saved(checkpoint, mmap=whole)
+    except CompressedError as error:
         raise CheckpointError(
             f"{checkpoint} holds compressed data, which torch.save never writes, and was not loaded; "
             f"get the weights of {spec.name} from {spec.published_at}"
-        )
-    try:
-        # torch's format before 1.6 is no zip file and cannot be mapped.
-        return torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=whole)
+        ) from error
     except Exception as error:  # of any kind: what is no checkpoint makes the reader stumble anywhere
         if isinstance(error, pickle.UnpicklingError) and (name := re.search(r"GLOBAL ([\w.]+)", str(error))):
             cause = f"holds more than weights ({name[1]}), which could run any code, and was not loaded"

@@ -1,7 +1,6 @@
 """The store of embeddings: files named by the content of the image and by the encoder, so that none is made twice."""
 
 import hashlib
-import io
 import json
 import logging
 import platform
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from acdc_medsam import __version__
 from acdc_medsam.encoders.registry import fingerprint
-from acdc_medsam.formats.files import Written, write_bytes
 from acdc_medsam.formats.index import read_records
 from acdc_medsam.formats.kept import Kept, keep, record_path
+from acdc_medsam.formats.tensors import tensor_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -83,24 +82,6 @@ class Store:
     def save(self, digest: str, embedding: "torch.Tensor") -> Kept:
         """Add an embedding (256, 64, 64)."""
         return keep(store_path(self.folder, digest), tensor_bytes(embedding), self.made_by)
-
-
-def tensor_bytes(tensor: "torch.Tensor") -> memoryview:
-    """Content of a file with one tensor: contiguous, float32, on the CPU, and with a storage of its own.
-
-    A view of a batch would take the whole batch's storage into the file, and saving by path would write the
-    temporary file's name into it.
-    """
-    import torch
-
-    buffer = io.BytesIO()
-    torch.save(tensor.detach().to("cpu", torch.float32).contiguous().clone(), buffer)
-    return buffer.getbuffer()
-
-
-def save_tensor(tensor: "torch.Tensor", path: Path) -> Written:
-    """Save one tensor, see :func:`tensor_bytes`, whole or not at all."""
-    return write_bytes(path, tensor_bytes(tensor), read_only=True)
 
 
 def prune_store(tables: Sequence[Path]) -> int:

@@ -6,8 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from acdc_medsam.errors import AcdcError
-from acdc_medsam.runtime.jobs import describe
+from acdc_medsam.errors import AcdcError, describe_os_error
 from acdc_medsam.train import require_libraries
 
 
@@ -39,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         volumes = given.volumes or given.data_dir.resolve().parents[1]
         metrics = evaluate_model(given.data_dir, volumes, checkpoint, given.model, given.split, given.out)
     except (AcdcError, OSError) as error:
-        print(f"error: {describe(error) if isinstance(error, OSError) else error}", file=sys.stderr)
+        print(f"error: {describe_os_error(error) if isinstance(error, OSError) else error}", file=sys.stderr)
         return 1
     print(as_table(metrics))
     return 0

@@ -13,8 +13,9 @@ from acdc_medsam.data.slices import SIZE
 from acdc_medsam.evaluate.summary import Record, mean
 from acdc_medsam.evaluate.volumes import Label, read_truth
 from acdc_medsam.formats.files import Written, write_bytes
-from acdc_medsam.report.pictures import close_up, find_outlines
-from acdc_medsam.stages.render import Gray, resize_image, resize_label
+from acdc_medsam.formats.png import Gray
+from acdc_medsam.measures.outlines import close_up, find_outlines
+from acdc_medsam.stages.render import resize_image, resize_label
 
 T = TypeVar("T")
 

@@ -12,8 +12,7 @@ from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.exports.folder import close_export, link_published
 from acdc_medsam.formats.files import Written, read_table
 from acdc_medsam.formats.index import read_records
-from acdc_medsam.formats.png import GrayFile
-from acdc_medsam.stages.render import write_png
+from acdc_medsam.formats.png import GrayFile, write_png
 
 logger = logging.getLogger(__name__)
 

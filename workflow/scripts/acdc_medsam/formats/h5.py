@@ -1,4 +1,4 @@
-"""Read the H5 files that the workflow makes, which may have been replaced or damaged since."""
+"""Write the H5 files of the workflow, and read them, which may have been replaced or damaged since."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.formats.files import read_recorded
+from acdc_medsam.formats.files import Written, read_recorded, write_bytes
 
 DTYPES = {"image": np.dtype(np.float32), "label": np.dtype(np.uint8)}
 """Dataset in an H5 file -> its type."""
@@ -28,6 +28,23 @@ class H5Content:
     image: npt.NDArray[np.float32]
     label: npt.NDArray[np.uint8]
     attributes: dict[str, Any]
+
+
+def write_h5(
+    path: Path,
+    image: npt.NDArray[np.float32],
+    label: npt.NDArray[np.uint8],
+    attributes: dict[str, object],
+    chunks: tuple[int, ...],
+) -> Written:
+    """Write ``image`` float32 and ``label`` uint8 of one shape, gzip-compressed; same input, same bytes."""
+    # Made in memory: where the HDF5 library itself meets a full disk, it ends the process with a segmentation fault.
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
+        file.create_dataset("image", data=image, chunks=chunks, compression="gzip")
+        file.create_dataset("label", data=label, chunks=chunks, compression="gzip")
+        file.attrs.update(attributes)
+        file.flush()
+        return write_bytes(path, file.id.get_file_image(), read_only=True)
 
 
 def read_h5(path: Path, dimensions: int, sha256: str | None = None) -> H5Content:

@@ -3,16 +3,14 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from acdc_medsam.errors import DatasetError
-from acdc_medsam.formats.archive import claims_more
 from acdc_medsam.formats.files import Written, read_recorded
+from acdc_medsam.formats.tensors import read_embedding
 from acdc_medsam.layout import EMBEDDING_SHAPE
 from acdc_medsam.measures.records import REGIONS, Floats
 
@@ -34,39 +32,6 @@ class EmbeddingMeasures:
     norm: float
     pooled: npt.NDArray[np.float32]
     products: Floats
-
-
-def open_embedding(path: Path, shape: tuple[int, ...] = EMBEDDING_SHAPE) -> torch.Tensor:
-    """Open the file of an embedding, or of the positional encoding: a tensor of ``shape``, read where it is used.
-
-    Raises:
-        DatasetError: The file is missing or holds no such tensor.
-    """
-    if claims_more(path):
-        raise DatasetError(f"{path} claims more than a file of its size holds; `snakemake repair` makes it again")
-    return read_embedding(path, path, shape)
-
-
-def read_embedding(source: Path | io.BytesIO, path: Path, shape: tuple[int, ...] = EMBEDDING_SHAPE) -> torch.Tensor:
-    """Read a tensor of ``shape`` from a file, of which only what is used is read, or from its content.
-
-    Args:
-        source: The file or its content.
-        path: What messages call it.
-        shape: Shape that the tensor must have.
-
-    Raises:
-        DatasetError: It holds no such tensor.
-    """
-    try:
-        tensor = torch.load(source, weights_only=True, mmap=isinstance(source, Path))
-    except Exception as error:  # torch.load raises many kinds at a damaged or foreign file
-        raise DatasetError(
-            f"{path} cannot be read ({type(error).__name__}); `snakemake repair` makes it again"
-        ) from error
-    if not isinstance(tensor, torch.Tensor) or tensor.shape != shape:
-        raise DatasetError(f"{path} holds no embedding {list(shape)}; `snakemake repair` makes it again")
-    return tensor
 
 
 def measure_embedding(embedding: torch.Tensor) -> EmbeddingMeasures:
@@ -92,7 +57,7 @@ def measure_embeddings(embeddings: Sequence[Written]) -> dict[str, npt.NDArray[A
     products = np.zeros((EMBEDDING_SHAPE[0],) * 2)
     for written in embeddings:
         data = read_recorded(written.path, written.sha256)
-        measured = measure_embedding(read_embedding(io.BytesIO(data), written.path))
+        measured = measure_embedding(read_embedding(io.BytesIO(data), written.path, EMBEDDING_SHAPE))
         products += measured.products
         each.append(measured)
     return {

@@ -4,8 +4,6 @@ In: the indexes of the earlier stages, which have the sha256 of each file, and t
 ``provenance.json``, against which a copy of the dataset can be checked anywhere; see ``verify.copy``.
 """
 
-import hashlib
-import json
 import logging
 import os
 import platform
@@ -21,11 +19,9 @@ from acdc_medsam import __version__
 from acdc_medsam.acdc.naming import volume_of
 from acdc_medsam.formats.files import read_sealed, write_bytes
 from acdc_medsam.formats.index import index_row, read_index_comments, read_records, write_index
+from acdc_medsam.formats.provenance import FORMAT, content_digest, provenance_bytes
 
 logger = logging.getLogger(__name__)
-
-FORMAT = 2
-"""Raised when a reader of an older format would misunderstand the file."""
 
 PACKAGES = ("h5py", "nibabel", "numpy", "pillow", "scikit-image", "segment-anything", "snakemake", "torch")
 """Packages that the numbers in the dataset depend on, and the workflow's engine."""
@@ -127,17 +123,6 @@ def software_versions() -> dict[str, str | None]:
     return versions
 
 
-def content_digest(content: Mapping[str, Any], time: str) -> str:
-    """Hex sha256 over everything that provenance.json says, its time included, and its own digest not."""
-    facts = {key: value for key, value in content.items() if key != "written"}
-    return hashlib.sha256(json.dumps([facts, time], sort_keys=True).encode()).hexdigest()
-
-
-def render(content: Mapping[str, Any]) -> bytes:
-    """Write the content as JSON with a line for each value, so that two files can be compared line by line."""
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
-
-
 def write_provenance(
     indexes: Indexes,
     provenance: Path,
@@ -176,6 +161,6 @@ def write_provenance(
     }
     time = datetime.now(UTC).isoformat(timespec="seconds")
     content["written"] = {"time": time, "sha256": content_digest(content, time)}
-    written = write_bytes(provenance, render(content))
+    written = write_bytes(provenance, provenance_bytes(content))
     write_index(index, [index_row(written, index)])
     logger.info("%d files, made from %d", len(files), len(origins))

@@ -12,22 +12,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from skimage.measure import approximate_polygon, find_contours
 
-from acdc_medsam.acdc.labels import LABELS, PHASE_NAMES, PHASES, STRUCTURE_NAMES
+from acdc_medsam.acdc.labels import PHASE_NAMES, PHASES, STRUCTURE_NAMES
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row
-from acdc_medsam.formats.png import read_gray
+from acdc_medsam.formats.png import Gray, read_gray
 from acdc_medsam.layout import EMBEDDING_SHAPE, PIXEL_COLUMNS
+from acdc_medsam.measures.outlines import close_up, find_outlines
 from acdc_medsam.measures.records import Floats, Measures
 from acdc_medsam.report.contents import Contents
-from acdc_medsam.stages.render import Gray
 
 SIZE = 256
 """Pixels of a picture, and units of its outlines, along each side."""
 
-CLOSE_UP = 0.5
-"""Side of a close-up, as share of the image's; the same for all, so that what looks larger is larger."""
 
 SHOWN_DEVIATIONS = 2.5
 """Standard deviations from the mean at which a colour channel of an embedding's picture is black or full."""
@@ -102,21 +99,6 @@ def embedding_colours(embedding: npt.NDArray[np.float32], axes: Axes) -> Gray:
     return np.rint(255 * shown.T).astype(np.uint8).reshape(*EMBEDDING_SHAPE[1:], 3)
 
 
-def find_outlines(mask: Gray) -> dict[str, list[Floats]]:
-    """Outlines of each structure that a mask (H, W) shows: points (x, y) in shares of width and height."""
-    small = np.asarray(Image.fromarray(mask).resize((SIZE, SIZE), Image.Resampling.NEAREST))
-    outlines = {}
-    for structure, value in LABELS.items():
-        left, top, right, bottom = Image.fromarray(small == value).getbbox() or (0, 0, 0, 0)
-        if right > left:
-            inside = np.pad(small[top:bottom, left:right] == value, 1).astype(np.float32)
-            # Off the padding, and from the centres of pixels to the picture's own corner.
-            corner = np.array([left, top]) - 0.5
-            contours = [approximate_polygon(one, 0.6)[:, ::-1] for one in find_contours(inside, 0.5)]
-            outlines[structure] = [(points + corner) / SIZE for points in contours]
-    return outlines
-
-
 def outline_paths(mask: Gray) -> dict[str, str]:
     """Outlines of each structure in a mask (H, W), as an SVG path in units of a SIZE x SIZE picture."""
     return {
@@ -132,21 +114,6 @@ def webp_address(picture: Image.Image, quality: int) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, "webp", quality=quality, method=4)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def close_up(mask: Gray) -> tuple[float, float, float]:
-    """Where to look at the heart: left, top and side of a square around the structures, as shares of the image.
-
-    The whole image where there are none.
-    """
-    box = Image.fromarray(mask).getbbox()
-    if box is None:
-        return 0.0, 0.0, 1.0
-    left, top = (
-        min(max((first + end) / 2 / side - CLOSE_UP / 2, 0.0), 1.0 - CLOSE_UP)
-        for first, end, side in ((box[0], box[2], mask.shape[1]), (box[1], box[3], mask.shape[0]))
-    )
-    return left, top, CLOSE_UP
 
 
 def draw_picture(
@@ -179,9 +146,9 @@ def draw_picture(
 
 
 def _draw_embedding(path: Path, axes: Axes) -> str:
-    from acdc_medsam.measures.embeddings import open_embedding  # imports torch, which takes 2 s
+    from acdc_medsam.formats.tensors import open_embedding  # imports torch, which takes 2 s
 
-    return webp_address(Image.fromarray(embedding_colours(open_embedding(path).numpy(), axes)), 90)
+    return webp_address(Image.fromarray(embedding_colours(open_embedding(path, EMBEDDING_SHAPE).numpy(), axes)), 90)
 
 
 def describe(row: Row) -> str:

@@ -1,6 +1,5 @@
 """What every job's script does around its one function: a log, and errors without a traceback."""
 
-import errno
 import gc
 import logging
 import sys
@@ -8,26 +7,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from acdc_medsam.errors import AcdcError
+from acdc_medsam.errors import AcdcError, describe_os_error
 
 ON_SCREEN = {"on_screen": True}
 """``extra`` of a log record that is to be seen on the screen too, though it is no warning."""
-
-_SPACE = "make space on its disk or in its quota, and run the same command again"
-REMEDIES = {
-    errno.ENOSPC: _SPACE,
-    errno.EDQUOT: _SPACE,
-    errno.EROFS: "the output folder must be one that can be written to",
-    errno.EACCES: "let this user read it, or write to it if it is output, and run the same command again",
-    errno.ENOENT: "it went away during the run; put it back, or run the same command again to go on without it",
-}
-"""What a user can do about an error of the operating system."""
-
-
-def describe(error: OSError) -> str:
-    """Say which file an error of the operating system is about, what is wrong, and what can be done."""
-    remedy = REMEDIES.get(error.errno or 0, "mend that, and run the same command again")
-    return f"{error.filename or 'input or output'}: {error.strerror or error}; {remedy}"
 
 
 @contextmanager
@@ -57,7 +40,7 @@ def job_log(path: str) -> Iterator[None]:
         logging.error("%s", error)
         sys.exit(1)
     except OSError as error:
-        logging.error("%s", describe(error))
+        logging.error("%s", describe_os_error(error))
         sys.exit(1)
     except Exception:
         logging.exception("This is a defect of the workflow, not of your data; please report it with this log:")

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 from nibabel.affines import voxel_sizes
@@ -20,7 +19,8 @@ from acdc_medsam.acdc.cohort import Frame, Patient, read_patient
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.acdc.naming import slice_name, volume_name
 from acdc_medsam.errors import VolumeError
-from acdc_medsam.formats.files import Written, remove_others, write_bytes
+from acdc_medsam.formats.files import Written, remove_others
+from acdc_medsam.formats.h5 import write_h5
 from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.formats.nifti import Nifti, read_nifti
 from acdc_medsam.runtime.outside import require_announced
@@ -256,16 +256,3 @@ def _write_frame(patient: Patient, frame: Frame, volume: Volume, folder: Path, p
         path = folder / "slices" / f"{slice_name(patient.name, frame.number, number)}.h5"
         files.append(write_h5(path, image, label, attributes | {"slice_index": number}, chunks=label.shape))
     return files
-
-
-def write_h5(
-    path: Path, image: FloatImage, label: LabelImage, attributes: dict[str, object], chunks: tuple[int, ...]
-) -> Written:
-    """Write ``image`` float32 and ``label`` uint8 of one shape, gzip-compressed; same input, same bytes."""
-    # Made in memory: where the HDF5 library itself meets a full disk, it ends the process with a segmentation fault.
-    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
-        file.create_dataset("image", data=image, chunks=chunks, compression="gzip")
-        file.create_dataset("label", data=label, chunks=chunks, compression="gzip")
-        file.attrs.update(attributes)
-        file.flush()
-        return write_bytes(path, file.id.get_file_image(), read_only=True)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from acdc_medsam.encoders.checkpoint_file import checked_sha256
 from acdc_medsam.encoders.registry import ENCODERS
-from acdc_medsam.encoders.store import save_tensor
 from acdc_medsam.formats.index import index_row, write_index
+from acdc_medsam.formats.tensors import save_tensor
 
 
 def write_positional_encoding(

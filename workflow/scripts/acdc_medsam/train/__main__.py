@@ -6,8 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from acdc_medsam.errors import AcdcError
-from acdc_medsam.runtime.jobs import describe
+from acdc_medsam.errors import AcdcError, describe_os_error
 from acdc_medsam.train import require_libraries
 from acdc_medsam.train.options import TrainOptions
 
@@ -52,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             threads=given.threads,
         )
     except (AcdcError, OSError) as error:
-        print(f"error: {describe(error) if isinstance(error, OSError) else error}", file=sys.stderr)
+        print(f"error: {describe_os_error(error) if isinstance(error, OSError) else error}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,7 +1,6 @@
 """Stage train: the published dataset and the encoder's model -> the same model with a fine-tuned mask decoder."""
 
 import hashlib
-import io
 import json
 import logging
 import sys
@@ -19,12 +18,11 @@ from torch import nn
 from acdc_medsam.data.module import DataModule
 from acdc_medsam.data.slices import ItemOptions, SliceDataset, positional_encoding
 from acdc_medsam.encoders import load_model
-from acdc_medsam.encoders.batches import keep_freed_memory
-from acdc_medsam.encoders.devices import claimed_device, set_threads
+from acdc_medsam.encoders.devices import claimed_device, keep_freed_memory, set_threads
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.formats.archive import claims_more
 from acdc_medsam.formats.files import Written, read_table, sha256_file, take_record, write_bytes
 from acdc_medsam.formats.index import index_row, write_index
+from acdc_medsam.formats.tensors import load_saved, saved_bytes
 from acdc_medsam.layout import MANIFEST
 from acdc_medsam.runtime.code_hash import code_hash
 from acdc_medsam.train import quiet_libraries
@@ -46,9 +44,8 @@ def save_model(model: nn.Module, path: Path) -> Written:
     Returns:
         The record of the file.
     """
-    buffer = io.BytesIO()
-    torch.save({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, buffer)
-    return write_bytes(path, buffer.getbuffer())
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    return write_bytes(path, saved_bytes(weights))
 
 
 def training_identity(data: Path, checkpoint: Path, options: TrainOptions) -> str:
@@ -147,7 +144,7 @@ def fine_tune(
             logger.info("going on with %s", last)
         trainer.fit(task, module, ckpt_path=last, weights_only=True)
 
-    best = torch.load(work / BEST, weights_only=True, map_location="cpu")
+    best = load_saved(work / BEST)
     task.load_state_dict(best["state_dict"])
     # A run that goes on after its best epoch has not written that checkpoint itself.
     made = [save_model(whole, model), files.written.get(BEST) or take_record(work / BEST), take_record(work / LOG)]
@@ -179,9 +176,7 @@ class WholeFiles(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Replace the file as a whole."""
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        self.written[Path(path).name] = write_bytes(Path(path), buffer.getbuffer())
+        self.written[Path(path).name] = write_bytes(Path(path), saved_bytes(checkpoint))
 
 
 def make_trainer(work: Path, options: TrainOptions, device: torch.device, files: WholeFiles) -> pl.Trainer:
@@ -216,10 +211,8 @@ def resumable(last: Path, identity: str) -> Path | None:
     if not last.is_file():
         return None
     try:
-        if claims_more(last):
-            raise ValueError
-        known = torch.load(last, weights_only=True, map_location="cpu")["identity"]
-    except Exception as error:  # torch.load raises many kinds at a damaged or foreign file
+        known = load_saved(last)["identity"]
+    except Exception as error:  # of any kind, see load_saved
         logger.warning("%s cannot be read (%s); training starts anew", last, type(error).__name__)
     else:
         # Where the best epoch has gone, it cannot be known whether a later one is better.

@@ -16,8 +16,8 @@ from typing import Any
 from acdc_medsam.encoders.registry import ENCODERS, fingerprint
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import read_table, sha256_file
+from acdc_medsam.formats.provenance import FORMAT, content_digest, provenance_bytes
 from acdc_medsam.layout import MANIFEST, PROVENANCE
-from acdc_medsam.provenance.write import FORMAT, content_digest, render
 from acdc_medsam.runtime.progress import Progress
 
 OUTPUT = Path("../..")
@@ -50,7 +50,7 @@ def read_provenance(root: Path) -> tuple[dict[str, Any], bool]:
             raise ValueError("a size is no number, or a sha256 no text")
         named_fingerprints(content)
         time, sha256 = content["written"]["time"], content["written"]["sha256"]
-        sound = render(content) == data and content_digest(content, time) == sha256
+        sound = provenance_bytes(content) == data and content_digest(content, time) == sha256
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError("cannot be read: it is damaged, or was not written by this workflow") from error
     return content, sound

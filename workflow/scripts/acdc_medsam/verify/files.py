@@ -14,9 +14,10 @@ from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.archive import claims_more
 from acdc_medsam.formats.files import REPAIR, Row, sha256_file
 from acdc_medsam.formats.h5 import read_h5
-from acdc_medsam.formats.png import read_gray
+from acdc_medsam.formats.png import Gray, read_gray
+from acdc_medsam.formats.tensors import load_saved
 from acdc_medsam.layout import EMBEDDING_SHAPE, image_folder
-from acdc_medsam.stages.render import Gray, pixels_sha256, resize_label
+from acdc_medsam.stages.render import pixels_sha256, resize_label
 from acdc_medsam.verify.checks import (
     EMBEDDING_FINITE,
     EMBEDDING_OWNER,
@@ -125,12 +126,12 @@ def read_tensor(path: Path) -> tuple["torch.Tensor", str]:
         if claims_more(path):
             raise DatasetError("claims more than a file of its size holds")
         data = path.read_bytes()
-        tensor = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+        tensor = load_saved(io.BytesIO(data))
     except FileNotFoundError as error:
         raise DatasetError("missing") from error
     except DatasetError:
         raise
-    except Exception as error:  # torch.load raises many kinds at a damaged or foreign file
+    except Exception as error:  # of any kind, see load_saved
         raise DatasetError(f"not readable with weights_only=True ({type(error).__name__})") from error
     if not isinstance(tensor, torch.Tensor):
         raise DatasetError(f"holds a {type(tensor).__name__}, not a tensor")
