@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--each-damage", action="store_true", help="every damage alone, in tests/workflow/test_damage.py")
     parser.addoption("--kill-rounds", type=int, default=1, help="times that each stage is killed, in tests/workflow")
     parser.addoption("--kill-seed", type=int, default=0, help="which moments of the stages they are killed at")
-    parser.addoption("--training-kills", type=int, default=2, help="of a training run, in tests/unit/test_train.py")
+    parser.addoption("--training-kills", type=int, default=2, help="of a training run, in tests/unit/train/test_fit.py")
     parser.addoption("--slurm-patients", type=int, default=0, help="to submit at once, in tests/slurm")
 
 

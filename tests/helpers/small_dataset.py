@@ -1,6 +1,8 @@
 """A small published dataset, made by the stages' own functions without Snakemake and without an encoder's weights."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -175,3 +177,9 @@ class SmallDataset:
             code={"publish": "0" * 64},
             project=self.output,
         )
+
+
+def provenance_of(data: Path) -> dict[str, Any]:
+    """Content of the provenance.json of a dataset."""
+    content: dict[str, Any] = json.loads((data / "provenance.json").read_text())
+    return content

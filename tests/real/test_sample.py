@@ -101,7 +101,7 @@ def test_boxes_and_embeddings_give_the_ventricles_back(real: tuple[Workflow, Run
     assert mean["RV"] >= 0.88
 
 
-def test_the_published_masks_go_back_to_the_original_grid_without_loss(real_images: tuple[Workflow, Run]) -> None:
+def test_published_masks_fit_the_original_grid_without_loss(real_images: tuple[Workflow, Run]) -> None:
     """Dice 1 is what nearest neighbour allows where no side is longer than 1024 pixels."""
     workflow, _ = real_images
     rows, worst = read_table(workflow.data / "manifest.tsv"), 1.0

@@ -26,6 +26,17 @@ def small(made: Path, tmp_path: Path) -> SmallDataset:
 
 
 @pytest.fixture(scope="session")
+def described_once(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published small dataset with all its documents; never written to."""
+    folder = tmp_path_factory.mktemp("described") / "set"
+    shutil.copytree(made, folder)
+    small = SmallDataset(folder)
+    small.publish()
+    small.describe()
+    return folder
+
+
+@pytest.fixture(scope="session")
 def trained(made: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small dataset with a model that was trained on it, below ``training/``; never written to."""
     from trained import train  # imports Lightning, which other tests need not wait for

@@ -60,32 +60,32 @@ def test_constraints_pin_what_the_project_asks_for() -> None:
         assert number >= [int(part) for part in re.findall(r"\d+", bound)], requirement
 
 
-def test_the_oldest_versions_are_the_bounds_and_stand_for_all_that_is_asked_for() -> None:
+def test_the_oldest_versions_are_the_bounds_of_all_requirements() -> None:
     extras = PROJECT["optional-dependencies"]
     asked = {*PROJECT["dependencies"], *extras["dev"]} - {*extras["slurm"]}
     pins = {requirement.replace(">=", "==") for requirement in asked if not requirement.startswith("torch>")}
     assert set(oldest_requirements()) == pins | {f"torch=={pinned()['torch']}"}
 
 
-def test_the_entry_file_refuses_a_snakemake_below_the_bound_of_the_project() -> None:
+def test_the_entry_file_refuses_a_snakemake_below_the_bound() -> None:
     version = re.search(r'min_version\("(.*)"\)', (ROOT / "Snakefile").read_text())
     assert version is not None and f"snakemake>={version[1]}" in PROJECT["dependencies"]
 
 
-def test_the_dockerfile_copies_files_that_are_there_and_not_ignored() -> None:
+def test_the_dockerfile_copies_files_that_are_there() -> None:
     copied = dict(instructions())["COPY"].split()[:-1]
     assert all((ROOT / path).is_file() for path in copied)
     assert (ROOT / ".dockerignore").read_text().split() == ["*", *(f"!{path}" for path in copied)]
 
 
-def test_the_dockerfile_has_known_instructions_and_a_supported_python() -> None:
+def test_the_dockerfile_has_known_instructions_and_a_python() -> None:
     names = [name for name, _ in instructions()]
     assert names == ["FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER"]
     base = re.fullmatch(r"python:(\d+\.\d+)-slim-bookworm", instructions()[0][1])
     assert base is not None and base[1] == PROJECT["requires-python"].removeprefix(">=")
 
 
-def test_the_dockerfile_installs_the_project_requirements_at_the_pinned_versions(tmp_path: Path) -> None:
+def test_the_dockerfile_installs_requirements_at_pinned_versions(tmp_path: Path) -> None:
     """Run what its RUN line says, with a pip that only says what it was asked for."""
     for path in ("pyproject.toml", "constraints.txt"):
         (tmp_path / path).write_bytes((ROOT / path).read_bytes())

@@ -101,7 +101,7 @@ def test_every_message_is_in_the_document() -> None:
     assert [text for text in sorted(templates()) if not headings_of(text)] == []
 
 
-def test_every_entry_of_the_document_is_a_message_and_says_what_to_do() -> None:
+def test_every_entry_is_a_message_and_says_what_to_do() -> None:
     used = {heading for text in templates() for heading in headings_of(text)}
     assert [heading for heading in HEADINGS if heading not in used] == []
     assert len(HEADINGS) == len(set(HEADINGS))
@@ -116,7 +116,7 @@ def test_no_message_is_written_twice() -> None:
     assert sorted(long) == sorted(set(long))
 
 
-def test_whatever_is_raised_is_of_the_family_or_a_mistake_of_the_caller() -> None:
+def test_what_is_raised_is_of_the_family_or_the_caller_s_mistake() -> None:
     for source in PACKAGE.rglob("*.py"):
         for node in nodes(source):
             if isinstance(node, ast.Raise) and node.exc is not None:
@@ -150,7 +150,7 @@ def test_nothing_that_is_read_can_run_code() -> None:
         assert not re.search(r"^\s*(shell|run|wrapper|notebook):|\bshell\(|os\.system|shell=True|eval\(", text, re.M)
 
 
-def test_the_command_that_tries_many_cases_tries_as_many_as_is_said() -> None:
+def test_the_command_for_many_cases_tries_as_many_as_is_said() -> None:
     command = re.search(r"^python -m pytest (\S+) --hypothesis-profile=(\w+)$", DOCUMENT, re.MULTILINE)
     assert command is not None and "more than 50,000 cases" in DOCUMENT
     every = [node for node in nodes(ROOT / command[1]) if isinstance(node, ast.FunctionDef)]

@@ -59,7 +59,7 @@ def assert_told(message: str, fault: Fault, files: Files) -> None:
 
 
 @pytest.mark.parametrize("fault", COHORT_FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_of_the_folder_leaves_the_patient_out_and_says_why(fault: Fault, files: Files) -> None:
+def test_a_fault_of_the_folder_excludes_the_patient_and_says_why(fault: Fault, files: Files) -> None:
     fault.damage(files)
     cohort = find_cohort(files.folder.parents[1])
     assert [patient.name for patient in cohort.patients] == ["patient002"], "the other one is kept"
@@ -67,7 +67,7 @@ def test_a_fault_of_the_folder_leaves_the_patient_out_and_says_why(fault: Fault,
 
 
 @pytest.mark.parametrize("fault", VOLUME_FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_of_a_volume_is_an_error_or_leaves_the_patient_out(fault: Fault, files: Files) -> None:
+def test_a_fault_of_a_volume_is_an_error_or_excludes_the_patient(fault: Fault, files: Files) -> None:
     fault.damage(files)
     assert len(find_cohort(files.folder.parents[1]).patients) == 2, "only reading the voxels shows it"
     index = files.folder.parents[2] / "h5/index.tsv"

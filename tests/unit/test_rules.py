@@ -23,6 +23,6 @@ def test_every_script_belongs_to_a_rule() -> None:
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_a_rule_has_a_log_a_benchmark_an_environment_and_a_message(name: str) -> None:
+def test_a_rule_has_log_benchmark_environment_and_message(name: str) -> None:
     directives = re.findall(r"^ +(\w+):", RULES[name], re.MULTILINE)
     assert {"log", "benchmark", "conda", "message"} <= set(directives)

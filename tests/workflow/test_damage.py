@@ -226,7 +226,7 @@ def keep_times(path: Path, damage: Callable[[], object]) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def test_what_kept_its_size_and_time_is_found_by_verify_and_mended_by_repair(
+def test_damage_of_the_same_size_and_time_is_found_and_repaired(
     workflow: Workflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
     workflow.configure(encoder={"name": "none"}, images={"size": 64})
@@ -335,7 +335,7 @@ def test_a_raw_file_that_is_replaced_by_an_older_one_is_noticed(workflow: Workfl
     assert workflow.run("images").jobs == []
 
 
-def test_a_checkpoint_of_any_size_and_time_is_known_by_its_content(few: Workflow, checkpoint: Path) -> None:
+def test_a_checkpoint_is_known_by_content_not_by_size_and_time(few: Workflow, checkpoint: Path) -> None:
     weights = few.folder / "weights.pth"
     shutil.copy2(checkpoint, weights)
     few.configure(encoder={**few.configuration()["encoder"], "checkpoint": "weights.pth"})

@@ -126,7 +126,7 @@ def test_input_that_changes_during_a_run_is_taken_up_by_the_next(workflow: Workf
     assert workflow.run("images").jobs == []
 
 
-def test_input_that_vanishes_during_a_run_is_named_and_what_was_made_is_kept(workflow: Workflow, gate: Gate) -> None:
+def test_input_that_vanishes_is_named_and_what_was_made_is_kept(workflow: Workflow, gate: Gate) -> None:
     """Whichever patient is normalized first: one that waits for it vanishes."""
     workflow.environment = gate.environment
     gate.hold("normalize")

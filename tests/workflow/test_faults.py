@@ -54,7 +54,7 @@ def test_the_others_are_kept_when_jobs_fail(broken: Workflow) -> None:
     assert [path.parent.name for path in sorted(broken.folder.glob("work/png/*/index.tsv"))] == SOUND
 
 
-def test_unusable_patients_are_left_out_and_listed_with_the_reason(broken: Workflow) -> None:
+def test_unusable_patients_are_left_out_and_listed_with_reasons(broken: Workflow) -> None:
     broken.configure(encoder={"name": "none"}, on_invalid="exclude")
     run = broken.run()
     assert "Traceback" not in run.output
@@ -105,7 +105,7 @@ class Harm:
         return os.mkdir, (str(self.folder),)
 
 
-def test_a_checkpoint_that_cannot_be_used_is_refused_before_any_job(workflow: Workflow) -> None:
+def test_an_unusable_checkpoint_is_refused_before_any_job(workflow: Workflow) -> None:
     harm = workflow.folder / "harm"
     torch.save({"weight": Harm(harm)}, workflow.folder / "weights.pth")
     encoder = {"name": "lite_medsam", "checkpoint": "weights.pth"}

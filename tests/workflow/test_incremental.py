@@ -44,7 +44,7 @@ def test_touching_files_does_nothing(finished: Workflow) -> None:
     assert finished.run().jobs == []
 
 
-def test_one_voxel_re_runs_its_patient_alone_and_encodes_its_slices_alone(finished: Workflow) -> None:
+def test_one_voxel_re_runs_and_encodes_its_patient_alone(finished: Workflow) -> None:
     before, path = finished.stored(), finished.raw / "training/patient002/patient002_frame01.nii.gz"
     image = nib.load(path)
     voxels = np.asanyarray(image.dataobj).copy()

@@ -59,7 +59,7 @@ def test_a_whole_dataset_without_embeddings(workflow: Workflow) -> None:
     assert (workflow.folder / "work/accepted.tsv").exists()
 
 
-def test_a_dataset_that_fails_its_checks_fails_the_run_and_keeps_its_reports(workflow: Workflow) -> None:
+def test_a_failed_check_fails_the_run_and_keeps_the_reports(workflow: Workflow) -> None:
     workflow.run("dataset")
     stray = workflow.data / "train/images/notes.txt"
     stray.touch()

@@ -44,7 +44,7 @@ def test_evaluation_without_embeddings_is_refused_before_any_job(workflow: Workf
     assert "training needs embeddings: set encoder.name in config.yaml" in refused(workflow, "evaluate")
 
 
-def test_evaluation_of_a_split_by_slice_is_refused_before_any_job(encoding: Workflow) -> None:
+def test_evaluation_of_a_split_by_slice_is_refused_at_once(encoding: Workflow) -> None:
     encoding.configure(**encoding.configuration(), split={"unit": "slice"})
     output = refused(encoding, "evaluate")
     assert "evaluation measures whole patients, and with split.unit: slice" in output

@@ -1,0 +1,92 @@
+import tracemalloc
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from acdc_medsam.errors import DatasetError
+from acdc_medsam.formats.h5 import read_h5, write_h5
+
+IMAGE = np.linspace(0, 1, 24, dtype=np.float32).reshape(2, 3, 4)
+LABEL = np.arange(24, dtype=np.uint8).reshape(2, 3, 4) % 4
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    write_h5(tmp_path / "volume.h5", IMAGE, LABEL, {"patient": "patient001"}, chunks=(1, 3, 4))
+    (tmp_path / "volume.h5").chmod(0o644)
+    return tmp_path / "volume.h5"
+
+
+def refusal(file: Path, dimensions: int = 3) -> str:
+    with pytest.raises(DatasetError) as caught:
+        read_h5(file, dimensions)
+    assert str(caught.value).startswith(f"{file}: ") and "`snakemake repair` makes it again" in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_was_written_is_read(file: Path) -> None:
+    content = read_h5(file, 3)
+    np.testing.assert_array_equal(content.image, IMAGE)
+    np.testing.assert_array_equal(content.label, LABEL)
+    assert content.attributes == {"patient": "patient001"}
+
+
+def test_a_claim_of_40_gigabytes_takes_no_memory(file: Path) -> None:
+    with h5py.File(file, "w") as content:
+        for name, dtype in (("image", "f4"), ("label", "u1")):
+            content.create_dataset(name, (1, 100000, 100000), dtype, chunks=(1, 100, 100), compression="gzip")
+    tracemalloc.start()
+    assert "'image' claims to be (1, 100000, 100000), more than such a file holds" in refusal(file)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+
+
+def test_a_file_that_is_no_h5_or_not_there(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:600])
+    assert "not a readable H5 file" in refusal(file)
+    file.write_text("something else")
+    assert "not a readable H5 file" in refusal(file)
+    file.unlink()
+    assert "not a readable H5 file" in refusal(file)
+
+
+def test_damaged_data_are_noticed(file: Path) -> None:
+    with h5py.File(file) as content:
+        place = content["image"].id.get_chunk_info(0).byte_offset
+    data = bytearray(file.read_bytes())
+    data[place + 4 : place + 20] = bytes(16)
+    file.write_bytes(data)
+    assert "not a readable H5 file" in refusal(file)
+
+
+@pytest.mark.parametrize("kind", ["soft link", "external link", "external storage", "virtual", "missing", "float64"])
+def test_only_data_of_its_own_and_of_the_right_type_are_read(kind: str, file: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes(96))
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["image"] = IMAGE
+    with h5py.File(file, "r+") as content:
+        del content["image"]
+        if kind == "soft link":
+            content["image"] = h5py.SoftLink("/label")
+        elif kind == "external link":
+            content["image"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/image")
+        elif kind == "external storage":
+            content.create_dataset("image", IMAGE.shape, "f4", external=[(str(secret), 0, 96)])
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout(IMAGE.shape, "f4")
+            layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "image", IMAGE.shape)
+            content.create_virtual_dataset("image", layout)
+        elif kind == "float64":
+            content["image"] = IMAGE.astype(np.float64)
+    assert "holds no 'image' of type float32 of its own" in refusal(file)
+
+
+def test_image_and_label_must_be_of_one_shape_and_dimension(file: Path) -> None:
+    assert "image is (2, 3, 4) and label (2, 3, 4)" in refusal(file, dimensions=2)
+    with h5py.File(file, "r+") as content:
+        del content["label"]
+        content["label"] = LABEL[:1]
+    assert "image is (2, 3, 4) and label (1, 3, 4)" in refusal(file)

@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import pytest
+
+from acdc_medsam.runtime import code_hash
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "acdc_medsam"
+    (folder / "encoders").mkdir(parents=True)
+    for name, text in {
+        "__init__.py": "",
+        "files.py": "import os",
+        "embed.py": "def f():\n    from acdc_medsam.encoders.vit import g",
+        "report.py": "from acdc_medsam import files",
+        "encoders/__init__.py": "",
+        "encoders/vit.py": "import acdc_medsam.files",
+    }.items():
+        (folder / name).write_text(text)
+    (tmp_path / "embed.py").write_text("from acdc_medsam.embed import f")
+    (tmp_path / "report.py").write_text("from acdc_medsam.report import r")
+    monkeypatch.setattr(code_hash, "PACKAGE", folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("edited", "changes"),
+    [("report.py", {"report"}), ("encoders/vit.py", {"embed"}), ("files.py", {"embed", "report"}), ("new.py", set())],
+)
+def test_an_edited_module_changes_the_hash_of_its_users(package: Path, edited: str, changes: set[str]) -> None:
+    scripts = {name: package.parent / f"{name}.py" for name in ("embed", "report")}
+    before = {name: code_hash.code_hash(script) for name, script in scripts.items()}
+    (package / edited).write_text("edited = True")
+    code_hash.imported_modules.cache_clear()  # as in a new run
+    after = {name: code_hash.code_hash(script) for name, script in scripts.items()}
+    assert {name for name in scripts if before[name] != after[name]} == changes
+
+
+def test_stages_depend_on_the_modules_that_they_use_alone() -> None:
+    scripts = Path(code_hash.__file__).parents[2]
+    stages = ("normalize", "render", "embed", "split", "publish", "verify", "measure", "report")
+    used = {
+        stage: {str(path.relative_to(code_hash.PACKAGE)) for path in code_hash.used_modules(scripts / f"{stage}.py")}
+        for stage in stages
+    }
+    assert [stage for stage in used if "report/page.py" in used[stage]] == ["report"]
+    assert [stage for stage in used if "measures/run.py" in used[stage]] == ["measure"]
+    assert {f"report/{path.name}" for path in (scripts / "acdc_medsam/report").glob("[!_]*.py")} <= used["report"]
+    assert [stage for stage in used if "stages/normalize.py" in used[stage]] == ["normalize"]
+    assert {"stages/embed.py", *(f"encoders/{name}.py" for name in ("registry", "vit", "tiny_vit"))} <= used["embed"]

@@ -1,0 +1,84 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from acdc_medsam.encoders.store import prune_store
+from acdc_medsam.errors import CheckpointError
+from acdc_medsam.formats.files import read_sealed
+from acdc_medsam.stages.embed import EncoderOptions, embed_batch
+from acdc_medsam.stages.normalize import normalize_patient
+from acdc_medsam.stages.render import render_patient
+from indexes import files_of, is_whole
+
+
+class Work:
+    """PNG folders of some patients and a store of embeddings."""
+
+    def __init__(self, folder: Path, raw: Path, checkpoint: Path) -> None:
+        self.folder, self.store = folder, folder / "embeddings/store"
+        self.options = EncoderOptions(
+            name="lite_medsam",
+            checkpoint=checkpoint,
+            sha256=None,
+            announced=None,
+            precision="float32",
+            batch_size="auto",
+            device="cpu",
+            threads=2,
+            code="0" * 64,
+        )
+        self.tables = []
+        for name in ("patient001", "patient002"):
+            h5, png = folder / "h5" / name / "index.tsv", folder / "png" / name
+            normalize_patient(raw / "training" / name, h5, 99, on_invalid="stop")
+            render_patient(h5, png / "index.tsv", png / "slices.tsv", 1024, keep_empty=False)
+            self.tables.append(png / "slices.tsv")
+
+    def embed(self, name: str, tables: list[Path]) -> Path:
+        table = self.folder / "embeddings/lite_medsam" / name
+        embed_batch(tables, table, self.store, self.options)
+        return table
+
+    def stored(self) -> dict[str, tuple[int, int]]:
+        files = self.store.glob("*/*.pt")
+        return {file.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in files}
+
+
+@pytest.fixture(scope="module")
+def work(raw: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
+    return Work(tmp_path_factory.mktemp("work"), raw, checkpoint)
+
+
+def test_only_what_the_store_lacks_is_encoded(work: Work) -> None:
+    first = work.embed("p001-001.tsv", work.tables[:1])
+    before = work.stored()
+    both = work.embed("p001-016.tsv", work.tables)
+    after = work.stored()
+    assert set(before) < set(after) and all(after[name] == before[name] for name in before)
+    assert is_whole(first) and is_whole(both)
+    assert [row["sha256"] for row in read_sealed(first)] == [row["sha256"] for row in read_sealed(both)][: len(before)]
+    lost = files_of(both)[0].resolve()
+    content = lost.read_bytes()
+    lost.unlink()
+    assert not is_whole(both)
+    work.embed("p001-016.tsv", work.tables)
+    assert lost.read_bytes() == content
+    assert not lost.stat().st_mode & 0o222
+
+
+def test_another_checkpoint_is_refused_with_nothing_to_encode(work: Work) -> None:
+    table = work.embed("p001-016.tsv", work.tables)
+    other = replace(work.options, sha256="0" * 64)
+    with pytest.raises(CheckpointError, match=r"is not the file that is configured"):
+        embed_batch(work.tables, table, work.store, other)
+
+
+def test_prune_removes_what_no_table_names(work: Work) -> None:
+    first = work.embed("p001-001.tsv", work.tables[:1])
+    stale = work.embed("p002-002.tsv", work.tables[1:])
+    of_both, named = set(work.stored()), {file.name for file in files_of(first)}
+    assert named < of_both
+    assert prune_store([first]) == len(of_both - named)
+    assert set(work.stored()) == named
+    assert not stale.exists()

@@ -1,0 +1,390 @@
+"""Training on three slices of phantoms with LiteMedSAM's decoder; how good it gets is for real data to say."""
+
+import importlib
+import logging
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import acdc_medsam.train.fit as fit
+from acdc_medsam.acdc.labels import LABELS
+from acdc_medsam.encoders import load_model
+from acdc_medsam.encoders.decoder import decode, decode_box, encode_boxes
+from acdc_medsam.encoders.sam import modeling
+from acdc_medsam.encoders.tiny_vit import build_lite_medsam
+from acdc_medsam.errors import CheckpointError, ConfigError, DatasetError
+from acdc_medsam.evaluate.predict import without_prompts
+from acdc_medsam.formats.files import read_sealed, read_table, sha256_file, write_table
+from acdc_medsam.formats.png import read_gray, write_png
+from acdc_medsam.layout import MANIFEST_COLUMNS
+from acdc_medsam.train.history import SECONDS
+from acdc_medsam.train.options import TrainOptions
+from acdc_medsam.train.task import FineTuning
+from acdc_medsam.train.weights import encoder_of, find_checkpoint
+from indexes import is_whole
+from small_dataset import SmallDataset
+from trained import keeping_last
+
+OPTIONS = TrainOptions(epochs=2, batch_size=1)
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two models have the same weights, bit for bit."""
+    first, second = (torch.load(path, weights_only=True) for path in (one, other))
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def epochs(log: Path) -> list[dict[str, str]]:
+    return [{key: value for key, value in row.items() if key not in SECONDS} for row in read_table(log)]
+
+
+def test_a_batch_is_decoded_as_segment_anything_does_one_by_one() -> None:
+    model = build_lite_medsam().requires_grad_(False)
+    embeddings, encoding = torch.randn(2, 256, 64, 64), model.prompt_encoder.get_dense_pe()
+    boxes = torch.tensor([[100.0, 200, 600, 700], [300, 0, 1000, 500]])
+    sparse, dense = encode_boxes(model.prompt_encoder, boxes)
+    found = decode(model.mask_decoder, embeddings, encoding, sparse, dense)
+    for number in range(2):
+        one = slice(number, number + 1)
+        expected, _ = model.mask_decoder.predict_masks(embeddings[one], encoding, sparse[one], dense[one])
+        torch.testing.assert_close(found[one], expected, rtol=1e-4, atol=1e-4)
+    assert decode_box(model, embeddings[0], encoding, boxes[0], 0, 512).shape == (512, 512)
+
+
+def test_a_run_that_crashed_goes_on_to_the_same_weights(
+    trained: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, model = trained / "data/ACDC", tmp_path / "model.pth"
+    step = FineTuning.training_step
+
+    def crash(task: Any, batch: Any, number: int) -> Any:
+        if task.current_epoch == 1 and number == 1:
+            raise MemoryError
+        return step(task, batch, number)
+
+    monkeypatch.setattr(FineTuning, "training_step", crash)
+    with pytest.raises(MemoryError):
+        fit.fine_tune(data, checkpoint, model, OPTIONS, threads=2)
+    assert len(epochs(tmp_path / "log.tsv")) == 1 and not model.exists()
+    monkeypatch.setattr(FineTuning, "training_step", step)
+    shutil.copyfile(tmp_path / "last.ckpt", tmp_path / "stopped.ckpt")
+    with caplog.at_level(logging.INFO), keeping_last():
+        fit.fine_tune(data, checkpoint, model, OPTIONS, threads=2)
+    assert "going on with" in caplog.text
+    states = [torch.load(folder / "kept.ckpt", weights_only=True) for folder in (tmp_path, trained / "training")]
+    assert states[0]["global_step"] == states[1]["global_step"] == 4
+    torch.testing.assert_close(states[0]["state_dict"], states[1]["state_dict"], rtol=0, atol=0)
+    torch.testing.assert_close(states[0]["optimizer_states"], states[1]["optimizer_states"], rtol=0, atol=0)
+    assert same(model, trained / "training/model.pth")
+    assert epochs(tmp_path / "log.tsv") == epochs(trained / "training/log.tsv")
+    shutil.move(tmp_path / "stopped.ckpt", tmp_path / "last.ckpt")
+    with caplog.at_level(logging.INFO):
+        assert fit.resumable(tmp_path / "last.ckpt", "another run") is None
+        (tmp_path / "last.ckpt").write_bytes(b"damaged")
+        assert fit.resumable(tmp_path / "last.ckpt", "a run") is None
+    assert "is of other data, options or code" in caplog.text and "last.ckpt cannot be read" in caplog.text
+
+
+def test_a_run_that_is_killed_again_and_again(
+    trained: Path, checkpoint: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """With SIGKILL: at last in the second epoch, and with the last epoch done but no model written."""
+    kills: int = request.config.getoption("--training-kills")
+    if not kills:
+        pytest.skip("kill a training run so many times with --training-kills")
+    chance = random.Random(7)
+    early = [chance.choice(["step:1", "step:2", "write:log.tsv", "write:best.ckpt"]) for _ in range(kills - 2)]
+    places = [*early, "step:4", "write:model.pth"][-kills:]
+    folders = ["--data_dir", str(trained / "data/ACDC"), "--out", str(tmp_path / "killed")]
+    options = ["--checkpoint", str(checkpoint), "--epochs", "2", "--batch_size", "1", "--threads", "2"]
+    helper = Path(__file__).parents[2] / "helpers/trained.py"
+    environment = {**os.environ, "PYTHONPATH": str(Path(fit.__file__).parents[2])}
+
+    def start(place: str) -> int:
+        return subprocess.run([sys.executable, str(helper), place, *folders, *options], env=environment).returncode
+
+    assert [start(place) for place in places] == [-signal.SIGKILL] * kills
+    assert not (tmp_path / "killed/model.pth").exists()
+    assert start("nowhere") == 0
+
+    whole, killed = trained / "training", tmp_path / "killed"
+    assert same(killed / "model.pth", whole / "model.pth")
+    assert (killed / "model.pth").read_bytes() == (whole / "model.pth").read_bytes()
+    assert epochs(killed / "log.tsv") == epochs(whole / "log.tsv")
+    states = [torch.load(folder / "kept.ckpt", weights_only=True) for folder in (killed, whole)]
+    torch.testing.assert_close(states[0]["state_dict"], states[1]["state_dict"], rtol=0, atol=0)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps that take no time, of which the first learns from where the labels are."""
+
+    def step(task: FineTuning, batch: Any, number: int) -> torch.Tensor:
+        pattern = batch["mask"][0].flatten()[::64].view(4, 256) - 0.5
+        loss: torch.Tensor = (task.decoder.mask_tokens.weight * pattern).sum()  # type: ignore[union-attr, operator]
+        return loss
+
+    def validate(task: FineTuning, batch: Any) -> None:
+        task.found["dice_LV"].append(torch.tensor(0.5))
+
+    monkeypatch.setattr(FineTuning, "training_step", step)
+    monkeypatch.setattr(FineTuning, "validation_step", validate)
+
+
+class Trained:
+    """A folder of its own with a dataset and a model that was trained on it."""
+
+    def __init__(self, folder: Path, checkpoint: Path) -> None:
+        self.data, self.work, self.checkpoint = folder / "data/ACDC", folder / "training", checkpoint
+        self.model = self.work / "model.pth"
+
+    def train(self) -> None:
+        """Fine-tune with the same options."""
+        fit.fine_tune(self.data, self.checkpoint, self.model, OPTIONS, threads=2)
+
+    def forget(self) -> None:
+        """Remove the declared outputs, as Snakemake does before each job."""
+        for name in ("model.pth", "trained.tsv"):
+            (self.work / name).unlink(missing_ok=True)
+
+    def shift_labels(self) -> None:
+        """Move all labels by six pixels, so that each structure has as many as before."""
+        rows = read_table(self.data / "manifest.tsv")
+        for row in rows:
+            mask = self.data / row["split"] / "masks" / f"{row['slice']}.png"
+            moved = np.roll(read_gray(mask), 6, axis=1)
+            mask.unlink()  # shared with what it was published from
+            write_png(mask, moved)
+            row["mask_sha256"] = sha256_file(mask)
+        write_table(self.data / "manifest.tsv", MANIFEST_COLUMNS, rows)
+
+
+@pytest.fixture
+def again(trained: Path, checkpoint: Path, tmp_path: Path, quick: None) -> Trained:
+    """A copy of the dataset, trained on quickly."""
+    shutil.copytree(trained / "data", tmp_path / "data")
+    made = Trained(tmp_path, checkpoint)
+    made.train()
+    return made
+
+
+EVALUATION = (
+    "metrics.json",
+    "evaluated.tsv",
+    "predictions/val/fine_tuned/patient001_frame01.nii.gz",
+    "predictions/fine_tuned/patient001_frame01.nii.gz",
+    "cases/val/best.png",
+)
+
+
+def test_other_labels_are_trained_on_anew_and_nothing_old_stays(
+    again: Trained, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = again.model.read_bytes()
+    for name in (*EVALUATION, "notes.txt", "predictions/notes.txt"):
+        (again.work / name).parent.mkdir(parents=True, exist_ok=True)
+        (again.work / name).touch()
+    again.shift_labels()
+    again.forget()
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        again.train()
+    assert "going on with" not in caplog.text and "epoch 1 of 2" in caplog.text
+    assert again.model.read_bytes() != before
+    assert [name for name in EVALUATION if (again.work / name).exists()] == []
+    assert not (again.work / "cases").exists()
+    assert (again.work / "notes.txt").exists() and (again.work / "predictions/notes.txt").exists(), "not the workflow's"
+
+
+def test_other_code_trains_anew(
+    again: Trained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fit, "code_hash", lambda script: "another loss", raising=False)
+    again.forget()
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        again.train()
+    assert "going on with" not in caplog.text and "epoch 1 of 2" in caplog.text
+
+
+def test_a_stopped_run_of_other_code_is_not_resumed(
+    again: Trained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def crash(task: Any, batch: Any, number: int) -> Any:
+        if task.current_epoch == 1:
+            raise MemoryError
+        return step(task, batch, number)
+
+    again.forget()
+    step = FineTuning.training_step
+    monkeypatch.setattr(FineTuning, "training_step", crash)
+    with pytest.raises(MemoryError):
+        again.train()
+    assert (again.work / "last.ckpt").is_file()
+    monkeypatch.setattr(FineTuning, "training_step", step)
+    monkeypatch.setattr(fit, "code_hash", lambda script: "another loss", raising=False)
+    with caplog.at_level(logging.INFO):
+        again.train()
+    assert "going on with" not in caplog.text and "epoch 1 of 2" in caplog.text.split("last.ckpt is of other")[1]
+
+
+def test_a_finished_run_is_trained_again_only_without_outputs(again: Trained, caplog: pytest.LogCaptureFixture) -> None:
+    """As after ``snakemake --forcerun``; the command line alone has no reason to train again."""
+    before = again.model.read_bytes(), again.model.stat().st_mtime_ns
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        (again.work / "last.ckpt").touch()  # as if it had been killed at the very end
+        again.train()
+        assert not (again.work / "last.ckpt").exists()
+        assert "is trained already" in caplog.text and "epoch 1 of 2" not in caplog.text
+        assert before == (again.model.read_bytes(), again.model.stat().st_mtime_ns)
+        again.forget()
+        again.train()
+    assert "epoch 1 of 2" in caplog.text and "going on with" not in caplog.text
+    assert again.model.read_bytes() == before[0]
+    again.model.write_bytes(b"damaged")
+    again.train()
+    assert again.model.read_bytes() == before[0]
+
+
+def test_what_training_made_is_listed(trained: Path) -> None:
+    index = trained / "training/trained.tsv"
+    assert is_whole(index)
+    rows = {row["file"]: row for row in read_sealed(index)}
+    assert set(rows) == {"model.pth", "best.ckpt", "log.tsv"}
+    assert all(row["sha256"] == sha256_file(index.with_name(name)) for name, row in rows.items())
+    assert len({row["identity"] for row in rows.values()}) == 1
+    assert not (trained / "training/last.ckpt").exists()
+
+
+def test_validation_without_structures_is_refused_at_once(again: Trained, caplog: pytest.LogCaptureFixture) -> None:
+    for mask in (again.data / "val/masks").glob("*.png"):
+        empty = np.zeros_like(read_gray(mask))
+        mask.unlink()
+        write_png(mask, empty)
+    again.forget()
+    caplog.clear()
+    with caplog.at_level(logging.INFO), pytest.raises(DatasetError, match="no slice of the split 'val' shows a struct"):
+        again.train()
+    assert "epoch 1" not in caplog.text
+
+
+def test_a_structure_that_validation_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build_lite_medsam().requires_grad_(False)
+    task = FineTuning(model, model.prompt_encoder.get_dense_pe(), 1e-3, "a run")
+    mask = torch.zeros(1, 256, 256, dtype=torch.uint8)
+    mask[0, 100:150, 90:160] = LABELS["LV"]
+    # The myocardium is so small that it is in the mask of 1024 pixels alone, by which it is said to be present.
+    present = torch.tensor([[False, True, True]])
+    boxes = torch.tensor([[[0.0, 0, 0, 0], [8, 8, 9, 9], [360, 400, 636, 596]]])
+    logged = dict[str, float]()
+    monkeypatch.setattr(task, "log", lambda name, value: logged.update({name: float(value)}))
+    monkeypatch.setattr(task, "log_dict", lambda values: logged.update({k: float(v) for k, v in values.items()}))
+    with torch.no_grad():
+        task.validation_step(
+            {"embedding": torch.randn(1, 256, 64, 64), "mask": mask, "present": present, "boxes": boxes}
+        )
+    task.on_validation_epoch_end()
+    assert set(logged) == {"val_dice", "val_dice_LV", "val_box_dice_LV"}
+    assert 0 <= logged["val_dice"] <= 1
+
+
+def test_what_is_saved_is_the_best_epoch(trained: Path) -> None:
+    rows = read_table(trained / "training/log.tsv")
+    best = torch.load(trained / "training/best.ckpt", weights_only=True)
+    assert best["epoch"] + 1 == int(max(rows, key=lambda row: float(row["val_dice"]))["epoch"])
+    model = torch.load(trained / "training/model.pth", weights_only=True)
+    for key, value in best["state_dict"].items():
+        if key.startswith("decoder."):
+            assert torch.equal(model[key.replace("decoder.", "mask_decoder.", 1)], value)
+
+
+def test_the_model_is_the_encoders_own_with_another_decoder(trained: Path, checkpoint: Path) -> None:
+    before, after = (torch.load(path, weights_only=True) for path in (checkpoint, trained / "training/model.pth"))
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert before.keys() == after.keys()
+    assert changed and all(key.startswith("mask_decoder.") for key in changed)
+
+
+def test_segment_anything_takes_the_model_and_says_the_same(trained: Path) -> None:
+    path, empty = trained / "training/model.pth", build_lite_medsam()
+    sam = modeling.Sam(empty.image_encoder, empty.prompt_encoder, empty.mask_decoder)
+    sam.load_state_dict(torch.load(path, weights_only=True), strict=True, assign=True)
+    sam.image_encoder.img_size = 256
+    embedding, encoding = torch.randn(256, 64, 64), sam.prompt_encoder.get_dense_pe().detach()
+    with torch.no_grad():
+        prompts = sam.prompt_encoder(points=None, boxes=None, masks=None)
+        logits, _ = sam.mask_decoder(embedding[None], encoding, *prompts, multimask_output=True)
+        masks = sam.postprocess_masks(logits, (256, 256), (1024, 1024))[0] > sam.mask_threshold
+    ours = without_prompts(load_model("lite_medsam", path), encoding)({"embedding": embedding}) > 0
+    # Ours gives each pixel to one structure, so it may leave out what two of SAM's masks share.
+    assert torch.equal(ours.any(0), masks.any(0))
+    assert not (ours & ~masks).any() and ours.sum(0).max() <= 1
+
+
+def test_the_published_lite_medsam_takes_the_model(trained: Path) -> None:
+    from reference import WHEEL, lite_medsam_model
+
+    if not WHEEL.is_file():
+        pytest.skip(f"{WHEEL.name} is not there; `make test` fetches it")
+    lite_medsam_model().load_state_dict(torch.load(trained / "training/model.pth", weights_only=True), strict=True)
+
+
+def test_the_checkpoint_is_known_by_the_embeddings(trained: Path, checkpoint: Path, small: SmallDataset) -> None:
+    data = trained / "data/ACDC"
+    assert encoder_of(data, checkpoint) == ("lite_medsam", "float32")
+    other = small.output / "other.pth"
+    other.write_bytes(b"other weights")
+    assert find_checkpoint(data, [other, checkpoint]) == checkpoint
+    with pytest.raises(CheckpointError, match=r"other.pth did not make the embeddings"):
+        encoder_of(data, other)
+    with pytest.raises(CheckpointError, match="looked at no file in checkpoints/"):
+        find_checkpoint(data, [])
+    with pytest.raises(CheckpointError, match=r"gone.pth is missing"):
+        encoder_of(data, small.output / "gone.pth")
+
+
+def test_a_command_says_what_is_wrong(
+    small: SmallDataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from acdc_medsam.train.__main__ import main
+
+    monkeypatch.chdir(small.output)
+    assert main(["--data_dir", "nowhere"]) == 1
+    assert capsys.readouterr().err == "error: nowhere/manifest.tsv is missing: run the workflow again to make it\n"
+    assert main(["--epochs", "0"]) == 1
+    assert "epochs and batch_size must be 1 or more" in capsys.readouterr().err
+    with pytest.raises(ConfigError):
+        replace(OPTIONS, learning_rate=2)
+
+
+def test_the_documented_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[3] / "docs/training.md").read_text()
+    commands = re.findall(r"^python -m acdc_medsam\.(train|evaluate) (.*)$", text, re.MULTILINE)
+    assert len(commands) >= 2
+    for name, options in commands:
+        with pytest.raises(SystemExit):
+            importlib.import_module(f"acdc_medsam.{name}.__main__").main(["--help"])
+        known = capsys.readouterr().out
+        assert all(option in known for option in re.findall(r"--\w+", options))
+
+
+def test_splits_by_patient_and_by_slice_are_compared(trained: Path, checkpoint: Path, tmp_path: Path) -> None:
+    from leakage import UNITS, measure
+
+    options = TrainOptions(epochs=1, batch_size=4)
+    found = {unit: measure(trained / "data/ACDC", checkpoint, unit, 0.5, options, tmp_path) for unit in UNITS}
+    assert found["patient"]["patients_on_both_sides"] == 0 < found["slice"]["patients_on_both_sides"]
+    assert all(one["training_slices"] == one["validation_slices"] == 2 for one in found.values())
+    assert all(0 <= one["val_dice"] <= 1 for one in found.values())
