@@ -22,7 +22,7 @@ PROGRAMMING = {
     *("ValueError", "KeyError", "AttributeError", "ModuleNotFoundError", "URLError", "OSError"),
     *("CompressedError", "Interrupted", "KeyboardInterrupt"),
 }
-"""What is raised for mistakes of those who call, is caught again, or is the system's own, put into words by jobs."""
+"""What is raised for mistakes of those who call, is caught again, or is the system's own, put into words later."""
 
 
 def text_of(node: ast.expr) -> str:
