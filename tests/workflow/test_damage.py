@@ -202,9 +202,16 @@ def test_a_damaged_embedding_alone_is_encoded_again(few: Workflow) -> None:
     assert main(["verify", str(few.data)]) == 0
 
 
+@pytest.fixture
+def workflow(unmade: Workflow) -> Workflow:
+    """Nothing made yet of two patients, to be made without embeddings."""
+    unmade.configure(encoder={"name": "none"}, images={"size": 64})
+    return unmade
+
+
 @pytest.mark.parametrize("link", ["copy", "symlink"])
 def test_what_is_published_otherwise_is_made_good_too(workflow: Workflow, link: str) -> None:
-    workflow.configure(encoder={"name": "none"}, images={"size": 64}, publish={"link": link})
+    workflow.configure(**workflow.configuration(), publish={"link": link})
     workflow.run()
     expected = contents(workflow)
     for kind, how in (
@@ -229,7 +236,6 @@ def keep_times(path: Path, damage: Callable[[], object]) -> None:
 def test_what_kept_its_size_and_time_is_found_by_verify_and_mended_by_repair(
     workflow: Workflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    workflow.configure(encoder={"name": "none"}, images={"size": 64})
     workflow.run()
     expected = contents(workflow)
     # Snakemake gives declared outputs a new time when their job has ended; this run takes note of it.
@@ -254,7 +260,6 @@ def test_what_kept_its_size_and_time_is_found_by_verify_and_mended_by_repair(
 
 def test_a_job_does_not_go_on_with_damage(workflow: Workflow) -> None:
     """What kept its size and time, and so was not seen at the start, is named by the job that reads it."""
-    workflow.configure(encoder={"name": "none"}, images={"size": 64})
     workflow.run("images")
     victim = files_of(workflow, "an H5 volume")[0]
     keep_times(victim, lambda: overwrite(victim, victim))
@@ -303,7 +308,6 @@ def test_a_dry_run_of_nothing_makes_nothing(workflow: Workflow) -> None:
 
 
 def test_the_rules_know_what_they_make(workflow: Workflow) -> None:
-    workflow.configure(encoder={"name": "none"}, images={"size": 64})
     workflow.run()
     assert not list(workflow.data.rglob(".*")) and not list(workflow.folder.glob("ACDC_*/.*"))
     summary = workflow.run("--summary").output
@@ -320,7 +324,6 @@ def replace_with_older(path: Path, content: bytes) -> None:
 
 
 def test_a_raw_file_that_is_replaced_by_an_older_one_is_noticed(workflow: Workflow) -> None:
-    workflow.configure(encoder={"name": "none"}, images={"size": 64})
     workflow.run("images")
     first = workflow.raw / "training/patient001/patient001_frame01.nii.gz"
     content = first.read_bytes()
