@@ -6,7 +6,8 @@ import socket
 import sys
 
 executable, _, jobs = os.environ.pop("PRELOADED_PYTHON").rpartition(":")
-job = {"arguments": sys.argv[1:], "executable": executable, "folder": os.getcwd(), "environment": dict(os.environ)}
+here = os.getcwd()  # noqa: PTH109 - importing pathlib takes longer than all that is done here
+job = {"arguments": sys.argv[1:], "executable": executable, "folder": here, "environment": dict(os.environ)}
 with socket.socket(socket.AF_UNIX) as connection:
     connection.connect(jobs)
     socket.send_fds(connection, [json.dumps(job).encode()], [0, 1, 2])

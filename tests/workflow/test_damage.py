@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from acdc_medsam.__main__ import main
+from harms import HARMS, overwrite
 from undisturbed import contents, differences
 from workflow_run import Run, Workflow
 
@@ -64,46 +65,6 @@ KINDS = {
 """Every kind of file that the workflow makes of a dataset: what it is called, and where files of the kind lie."""
 
 TARGETS = ("all", "nnunet", "webdataset", "lists", "structures")
-
-
-def overwrite(path: Path, _: Path) -> None:
-    """In place and at equal size, as a program or a disk does that damages it; every name shares the damage."""
-    path.chmod(0o644)
-    with path.open("r+b") as file:
-        file.seek(path.stat().st_size // 2)
-        file.write(b"\0damage\0"[: max(1, path.stat().st_size // 4)])
-
-
-def truncate(path: Path, _: Path) -> None:
-    path.chmod(0o644)
-    os.truncate(path, path.stat().st_size // 2)
-
-
-def empty(path: Path, _: Path) -> None:
-    path.chmod(0o644)
-    os.truncate(path, 0)
-
-
-def delete(path: Path, _: Path) -> None:
-    path.unlink()
-
-
-def replace(path: Path, other: Path) -> None:
-    """By another file, such as a neighbour's, whose content and time it gets."""
-    content = other.read_bytes()
-    status = other.stat()
-    path.chmod(0o644)
-    path.write_bytes(content)
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
-HARMS: dict[str, Callable[[Path, Path], None]] = {
-    "overwritten": overwrite,
-    "truncated": truncate,
-    "emptied": empty,
-    "deleted": delete,
-    "replaced": replace,
-}
 
 
 def files_of(workflow: Workflow, kind: str) -> list[Path]:
