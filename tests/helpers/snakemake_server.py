@@ -1,16 +1,24 @@
-"""A process that has imported Snakemake and does each run in a copy of itself, which saves the run half of its start.
+"""Processes that have imported what runs and jobs import, and do each in a copy of themselves: it saves their start.
 
 A line of JSON for each run comes on standard input: its arguments, folder, environment and the file for its output; a
-line with its exit status goes back. Tests that follow or disturb a run start it afresh, as a user does.
+line with its exit status goes back. The jobs of such a run go, through ``preloaded_python``, to a second process, which
+has imported their libraries. Tests that follow or disturb a run start it and its jobs afresh, as a user does.
 """
 
+import atexit
+import contextlib
 import gc
 import importlib
 import json
 import os
 import runpy
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +34,11 @@ LIBRARIES = (
     "snakemake.storage",
 )
 
+# What jobs import besides. None starts threads before it is used, which a copy would lack.
+LIBRARIES_OF_JOBS = ("jinja2", "matplotlib.figure", "PIL.Image", "scipy.ndimage", "skimage.exposure", "torch")
+
+PRELOADED_PYTHON = Path(__file__).with_name("preloaded_python.py")
+
 
 class SnakemakeServer:
     """The process, started when the first run is asked for and ended with the process that asked."""
@@ -37,7 +50,8 @@ class SnakemakeServer:
     def run(self, arguments: list[str], folder: Path, output: Path) -> int:
         """Do what ``python -m snakemake`` with these arguments does in a folder; returns the exit status."""
         if self.process is None:
-            command = [sys.executable, __file__]
+            # Not below pytest's own folder: the path of a socket may have 107 characters.
+            command = [sys.executable, __file__, tempfile.mkdtemp(prefix="jobs-")]
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         asked = {"arguments": arguments, "folder": str(folder), "output": str(output), "environment": dict(os.environ)}
         assert self.process.stdin is not None and self.process.stdout is not None
@@ -46,33 +60,104 @@ class SnakemakeServer:
         return int(self.process.stdout.readline())
 
 
-def become(run: dict[str, Any]) -> None:
+def become(run: dict[str, Any], jobs: Path) -> None:
     """Make this copy of the server what a new process would be, and run Snakemake."""
     descriptors = (os.open(os.devnull, os.O_RDONLY), os.open(run["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
-    for standard, descriptor in enumerate((*descriptors, descriptors[1])):
-        os.dup2(descriptor, standard)
-    for descriptor in descriptors:
-        os.close(descriptor)
-    os.environ.clear()
-    os.environ.update(run["environment"])
-    os.chdir(run["folder"])
+    take_over([descriptors[0], descriptors[1], descriptors[1]], run["environment"], run["folder"])
+    # Snakemake runs scripts with the interpreter that runs itself.
+    os.environ["PRELOADED_PYTHON"] = f"{sys.executable}:{jobs / 'socket'}"
+    sys.executable = str(jobs / "python")
     sys.path[0] = run["folder"]
     sys.argv = ["snakemake", *run["arguments"]]
     runpy.run_module("snakemake", run_name="__main__", alter_sys=True)
 
 
-def serve() -> None:
+def become_job(job: dict[str, Any], descriptors: list[int]) -> None:
+    """Make this copy of the server what a new process would be, and run a script or module."""
+    take_over(descriptors, job["environment"], job["folder"])
+    sys.executable = job["executable"]
+    sys.path[:0] = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if "OMP_NUM_THREADS" in os.environ:  # which it reads when it is imported
+        sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    if job["arguments"][0] == "-m":
+        sys.argv = job["arguments"][1:]
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = job["arguments"]
+        sys.path.insert(0, str(Path(sys.argv[0]).parent))
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    end()
+
+
+def end() -> None:
+    """End this process at once: it would take time to tear down all that was imported."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def take_over(standard: list[int], environment: dict[str, str], folder: str) -> None:
+    """Have this process's standard files, environment and working directory be those of another one."""
+    for number, descriptor in enumerate(standard):
+        os.dup2(descriptor, number)
+    for descriptor in set(standard):
+        os.close(descriptor)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+
+
+def serve(jobs: Path) -> None:
     """Answer until nobody asks any more."""
-    for name in LIBRARIES:
-        importlib.import_module(name)
-    gc.freeze()
+    import_all(LIBRARIES)
+    (jobs / "python").write_text(f"#!{sys.executable} -ISs\n{PRELOADED_PYTHON.read_text()}")
+    (jobs / "python").chmod(0o755)
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(jobs / "socket"))
+    server.listen(64)
+    serving = os.fork()
+    if not serving:
+        return serve_jobs(server)
+    server.close()
     for line in sys.stdin:
         number = os.fork()
         if not number:
-            return become(json.loads(line))
+            return become(json.loads(line), jobs)
         _, status = os.waitpid(number, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
+    os.kill(serving, signal.SIGKILL)
+    shutil.rmtree(jobs)
+
+
+def serve_jobs(server: socket.socket) -> None:
+    """Have a copy of a copy of this process do each job, so that it is waited for while others come."""
+    import_all(LIBRARIES_OF_JOBS)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        connection, _ = server.accept()
+        if os.fork():
+            connection.close()
+            continue
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        server.close()
+        text, descriptors, _, _ = socket.recv_fds(connection, 2**20, 3)
+        number = os.fork()
+        if not number:
+            connection.close()
+            return become_job(json.loads(text), list(descriptors))
+        _, status = os.waitpid(number, 0)
+        with contextlib.suppress(BrokenPipeError):
+            connection.sendall(bytes([abs(os.waitstatus_to_exitcode(status))]))
+        os._exit(0)
+
+
+def import_all(names: tuple[str, ...]) -> None:
+    for name in names:
+        importlib.import_module(name)
+    gc.freeze()
 
 
 if __name__ == "__main__":
-    serve()
+    serve(Path(sys.argv[1]))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from acdc_medsam.__main__ import main
+from harms import HARMS, overwrite
 from undisturbed import contents, differences
 from workflow_run import Run, Workflow
 
@@ -64,46 +65,6 @@ KINDS = {
 """Every kind of file that the workflow makes of a dataset: what it is called, and where files of the kind lie."""
 
 TARGETS = ("all", "nnunet", "webdataset", "lists", "structures")
-
-
-def overwrite(path: Path, _: Path) -> None:
-    """In place and at equal size, as a program or a disk does that damages it; every name shares the damage."""
-    path.chmod(0o644)
-    with path.open("r+b") as file:
-        file.seek(path.stat().st_size // 2)
-        file.write(b"\0damage\0"[: max(1, path.stat().st_size // 4)])
-
-
-def truncate(path: Path, _: Path) -> None:
-    path.chmod(0o644)
-    os.truncate(path, path.stat().st_size // 2)
-
-
-def empty(path: Path, _: Path) -> None:
-    path.chmod(0o644)
-    os.truncate(path, 0)
-
-
-def delete(path: Path, _: Path) -> None:
-    path.unlink()
-
-
-def replace(path: Path, other: Path) -> None:
-    """By another file, such as a neighbour's, whose content and time it gets."""
-    content = other.read_bytes()
-    status = other.stat()
-    path.chmod(0o644)
-    path.write_bytes(content)
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
-HARMS: dict[str, Callable[[Path, Path], None]] = {
-    "overwritten": overwrite,
-    "truncated": truncate,
-    "emptied": empty,
-    "deleted": delete,
-    "replaced": replace,
-}
 
 
 def files_of(workflow: Workflow, kind: str) -> list[Path]:
@@ -202,9 +163,16 @@ def test_a_damaged_embedding_alone_is_encoded_again(few: Workflow) -> None:
     assert main(["verify", str(few.data)]) == 0
 
 
+@pytest.fixture
+def workflow(unmade: Workflow) -> Workflow:
+    """Nothing made yet of two patients, to be made without embeddings."""
+    unmade.configure(encoder={"name": "none"}, images={"size": 64})
+    return unmade
+
+
 @pytest.mark.parametrize("link", ["copy", "symlink"])
 def test_what_is_published_otherwise_is_made_good_too(workflow: Workflow, link: str) -> None:
-    workflow.configure(encoder={"name": "none"}, images={"size": 64}, publish={"link": link})
+    workflow.configure(**workflow.configuration(), publish={"link": link})
     workflow.run()
     expected = contents(workflow)
     for kind, how in (
@@ -229,7 +197,6 @@ def keep_times(path: Path, damage: Callable[[], object]) -> None:
 def test_damage_of_the_same_size_and_time_is_found_and_repaired(
     workflow: Workflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    workflow.configure(encoder={"name": "none"}, images={"size": 64})
     workflow.run()
     expected = contents(workflow)
     # Snakemake gives declared outputs a new time when their job has ended; this run takes note of it.
@@ -254,7 +221,6 @@ def test_damage_of_the_same_size_and_time_is_found_and_repaired(
 
 def test_a_job_does_not_go_on_with_damage(workflow: Workflow) -> None:
     """What kept its size and time, and so was not seen at the start, is named by the job that reads it."""
-    workflow.configure(encoder={"name": "none"}, images={"size": 64})
     workflow.run("images")
     victim = files_of(workflow, "an H5 volume")[0]
     keep_times(victim, lambda: overwrite(victim, victim))
@@ -303,7 +269,6 @@ def test_a_dry_run_of_nothing_makes_nothing(workflow: Workflow) -> None:
 
 
 def test_the_rules_know_what_they_make(workflow: Workflow) -> None:
-    workflow.configure(encoder={"name": "none"}, images={"size": 64})
     workflow.run()
     assert not list(workflow.data.rglob(".*")) and not list(workflow.folder.glob("ACDC_*/.*"))
     summary = workflow.run("--summary").output
@@ -320,7 +285,6 @@ def replace_with_older(path: Path, content: bytes) -> None:
 
 
 def test_a_raw_file_that_is_replaced_by_an_older_one_is_noticed(workflow: Workflow) -> None:
-    workflow.configure(encoder={"name": "none"}, images={"size": 64})
     workflow.run("images")
     first = workflow.raw / "training/patient001/patient001_frame01.nii.gz"
     content = first.read_bytes()

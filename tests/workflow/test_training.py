@@ -1,5 +1,6 @@
 """Training and evaluation as targets: what is refused before any job, and what makes a model and metrics stale."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from acdc_medsam.formats.files import read_table, sha256_file
+from harms import HARMS
 from workflow_run import Workflow
 
 
@@ -60,7 +62,20 @@ def shift_labels(raw: Path) -> None:
         nib.save(nib.Nifti1Image(moved, image.affine, image.header), path)
 
 
-def test_a_model_and_its_metrics_follow_the_labels(few: Workflow) -> None:
+KINDS = (
+    "model.pth",
+    "best.ckpt",
+    "log.tsv",
+    "trained.tsv",
+    "metrics.json",
+    "evaluated.tsv",
+    "cases/val/*.png",
+    "predictions/val/*/*.nii.gz",
+)
+"""Every kind of file that training and evaluation make."""
+
+
+def test_a_model_and_its_metrics_follow_the_labels(few: Workflow, request: pytest.FixtureRequest) -> None:
     few.configure(**few.configuration(), train={"epochs": 1})
     folder, page = few.folder / "training/lite_medsam", few.data / "report.html"
     few.run("evaluate")
@@ -70,6 +85,16 @@ def test_a_model_and_its_metrics_follow_the_labels(few: Workflow) -> None:
     assert few.run("evaluate").jobs == []
     few.run("report")
     assert 'id="results"' in page.read_text()
+
+    # Damage is made good. Each kind gets one harm; with the option each kind gets each, in turns.
+    content = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for first in range(len(HARMS) if request.config.getoption("--each-damage") else 1):
+        hows = itertools.islice(itertools.cycle(HARMS.values()), first, None)
+        for kind, harm in zip(KINDS, hows, strict=False):
+            victim, *others = sorted(folder.glob(kind))
+            harm(victim, (others or [page])[-1])
+        few.run("evaluate")
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == content
 
     # Other labels: another model and other metrics, though as many pixels are labelled as before.
     log = few.folder / "work/logs/train.log"

@@ -81,10 +81,13 @@ def test_vit_b_agrees_with_segment_anything() -> None:
     torch.manual_seed(0)
     original, ours = segment_anything_model("vit_b"), vit.build_sam("vit_b")
     ours.load_state_dict(original.state_dict(), strict=True, assign=True)
+    encoders = [cast(nn.Module, model.eval().image_encoder) for model in (ours, original)]
+    for encoder in encoders:
+        # Two blocks with windows and one without; the other nine are their like.
+        encoder.blocks = cast(nn.ModuleList, encoder.blocks)[:3]
     images = torch.rand(1, 1, 1024, 1024).expand(-1, 3, -1, -1)
     with torch.inference_mode():
-        actual = ours.eval().image_encoder(images)
-        expected = cast(nn.Module, original.image_encoder)(images)
+        actual, expected = (encoder(images) for encoder in encoders)
     assert actual.shape == (1, 256, 64, 64)
     assert relative_difference(actual, expected) < 5e-6
 
