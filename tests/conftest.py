@@ -68,7 +68,7 @@ def sample() -> Path:
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three tiny training patients and a testing one; never written to."""
     folder = tmp_path_factory.mktemp("raw")
-    write_cohort(folder, patients=3, testing=1, in_plane=(48, 40), depth=4)
+    write_cohort(folder, patients=3, testing=1, in_plane=(48, 40), depth=3)
     return folder
 
 

@@ -137,7 +137,7 @@ VOLUME_FAULTS = [
     Fault(
         "label of another shape",
         lambda f: rewrite(f.label, voxels(f.label)[:, :, :-1]),
-        "shape (48, 40, 3) differs from its image's (48, 40, 4)",
+        "shape (48, 40, 2) differs from its image's (48, 40, 3)",
         "label",
     ),
     Fault(
@@ -182,7 +182,7 @@ VOLUME_FAULTS = [
     Fault(
         "claims more than is there",
         lambda f: edit_header(f.image, dim__3=40),
-        "cut short: 15360 of 153600 bytes of voxels are there",
+        "cut short: 11520 of 153600 bytes of voxels are there",
     ),
     Fault("claims less than is there", lambda f: edit_header(f.image, dim__3=2), "holds more slices than the 2"),
     Fault(
@@ -190,10 +190,10 @@ VOLUME_FAULTS = [
         lambda f: f.image.write_bytes(
             gzip.compress(gzip.decompress(f.image.read_bytes()) + bytes(64 * 2**20), compresslevel=1)
         ),
-        "holds more slices than the 4 that its header says",
+        "holds more slices than the 3 that its header says",
     ),
     Fault("no voxels", lambda f: edit_header(f.image, dim__3=0), "its header claims 48 x 40 x 0 voxels"),
-    Fault("a negative size", lambda f: edit_header(f.image, dim__1=-48), "its header claims -48 x 40 x 4 voxels"),
+    Fault("a negative size", lambda f: edit_header(f.image, dim__1=-48), "its header claims -48 x 40 x 3 voxels"),
     Fault("an unknown type", lambda f: edit_header(f.image, datatype=3333), "its NIfTI header makes no sense"),
     Fault("complex voxels", lambda f: rewrite(f.image, voxels(f.image) + 1j), "voxels are of type complex128"),
     Fault("voxels nowhere", lambda f: edit_header(f.image, vox_offset=math.nan), "its NIfTI header makes no sense"),

@@ -21,7 +21,7 @@ from acdc_medsam.formats.index import read_index_comments
 from acdc_medsam.stages.render import resize_label
 from workflow_run import Run, Workflow
 
-SLICES = 49
+SLICES = 17
 """Slices with structures of the two patients that are encoded."""
 
 
@@ -90,7 +90,7 @@ def test_boxes_and_embeddings_give_the_ventricles_back(real: tuple[Workflow, Run
     found = defaultdict(list)
     for split in ("train", "val"):
         dataset = SliceDataset(real[0].data, split, ItemOptions())
-        for item in map(dataset.__getitem__, range(0, len(dataset), 2)):
+        for item in map(dataset.__getitem__, range(len(dataset))):
             for inside, (structure, value) in zip((predict(item) > 0).numpy(), LABELS.items(), strict=True):
                 truth = (item["mask"] == value).numpy()
                 if truth.any():
@@ -137,7 +137,7 @@ def test_one_patient_of_two_changed(real: tuple[Workflow, Run], tmp_path: Path) 
     path = workflow.raw / "training/patient025/patient025_frame09.nii.gz"
     image = nib.load(path)
     voxels = np.asanyarray(image.dataobj).copy()
-    voxels[100, 100, 4] = voxels.min()
+    voxels[100, 100, 1] = voxels.min()
     path.chmod(0o644)
     nib.save(nib.Nifti1Image(voxels, image.affine, image.header), path)
     before = workflow.stored()

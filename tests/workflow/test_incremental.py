@@ -26,7 +26,7 @@ def test_the_first_run_makes_everything(finished_once: tuple[Workflow, Run, Any]
     assert run.of("normalize") == [f"normalize {name}" for name in PATIENTS]
     assert run.of("render") == [f"render {name}" for name in PATIENTS]
     assert run.of("embed") == ["embed p001-002 with lite_medsam", "embed p003-004 with lite_medsam"]
-    assert "ACDC to MedSAM: 4 patients, 8 volumes, 32 slices; at most" in run.output
+    assert "ACDC to MedSAM: 4 patients, 8 volumes, 24 slices; at most" in run.output
     rows = read_table(workflow.data / "manifest.tsv")
     assert f"{len(rows)} slices in data/ACDC; report: data/ACDC/report.html" in run.output
     assert len(workflow.stored()) == len({row["embedding_digest"] for row in rows}) == len(rows)
@@ -61,7 +61,7 @@ def test_one_voxel_re_runs_and_encodes_its_patient_alone(finished: Workflow) -> 
 
 def test_a_patient_added_and_removed_again(finished: Workflow, tmp_path: Path) -> None:
     before = finished.stored()
-    write_cohort(tmp_path / "more", patients=1, first=5, in_plane=(48, 40), depth=4)
+    write_cohort(tmp_path / "more", patients=1, first=5, in_plane=(48, 40), depth=3)
     added = finished.raw / "training/patient005"
     shutil.copytree(tmp_path / "more/training/patient005", added)
     run = finished.run("verify")

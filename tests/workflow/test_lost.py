@@ -1,12 +1,11 @@
 """What is lost is noticed and made again, and nothing else."""
 
 import json
-from typing import Any
 
 import pytest
 
 from acdc_medsam.verify.copy import check_copy
-from workflow_run import Run, Workflow
+from workflow_run import Workflow
 
 LOST = {
     "an H5 slice": ("work/h5/patient001/slices/*.h5", "verify", ["normalize patient001", "render patient001"]),
@@ -28,9 +27,9 @@ LOST = {
 
 
 @pytest.fixture(scope="module")
-def worn(finished_once: tuple[Workflow, Run, Any], tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+def worn(undisturbed: Workflow, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
     """One copy of a complete run, in which file after file is lost and made again."""
-    return finished_once[0].copy(tmp_path_factory.mktemp("worn") / "run")
+    return undisturbed.copy(tmp_path_factory.mktemp("worn") / "run")
 
 
 @pytest.mark.parametrize("kind", LOST)

@@ -115,7 +115,7 @@ def test_volumes_slices_and_attributes(patient: Path, tmp_path: Path) -> None:
     (index.parent / "slices" / "patient001_frame99_slice_0.h5").touch()
     normalize_patient(patient, index, 99, on_invalid="stop")
     files = files_of(index)
-    assert len(files) == 2 * (1 + 4) == len(list(index.parent.glob("*/*.h5")))
+    assert len(files) == 2 * (1 + 3) == len(list(index.parent.glob("*/*.h5")))
     assert is_whole(index)
     sources = read_index_comments(index).sources
     assert list(sources) == [

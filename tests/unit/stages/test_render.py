@@ -55,7 +55,7 @@ def test_a_patient_s_pngs_and_table(volumes: Path, tmp_path: Path, keep_empty: b
     assert len(files) == 2 * len(rows) + 1 == len(list(folder.glob("*/*.png"))) + 1
     assert folder / "slices.tsv" in files
     if keep_empty:
-        assert len(rows) == 2 * 4
+        assert len(rows) == 2 * 3
     else:
         assert 0 < len(rows) < 2 * 4
     for row in rows:
