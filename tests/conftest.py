@@ -131,12 +131,12 @@ def real_images(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 @pytest.fixture(scope="session")
 def real(sample: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, Run]:
-    """A complete run with LiteMedSAM on every third slice of two patients of the sample; never written to."""
+    """A complete run with LiteMedSAM on every second slice of two patients of the sample; never written to."""
 
     def make(folder: Path) -> tuple[Workflow, Run]:
         workflow = Workflow(folder)
         for patient in REAL_PATIENTS:
-            copy_slices(sample / "training" / patient, workflow.raw / "training" / patient, step=3)
+            copy_slices(sample / "training" / patient, workflow.raw / "training" / patient, step=2)
         workflow.configure(encoder={"name": "lite_medsam", "checkpoint": str(checkpoint)})
         return workflow, workflow.run()
 

@@ -26,9 +26,12 @@ class Gate:
         path = os.pathsep.join(filter(None, [str(IN_JOBS), other.get("PYTHONPATH")]))
         return {**other, "PYTHONPATH": path, "TEST_GATE": str(self.folder)}
 
-    def hold(self, stage: str, moment: int = 0) -> None:
-        """Hold every job of a script, such as ``render``, from now on before its n-th moment; 0 is its start."""
-        (self.folder / f"{stage}.new").write_text(f"{moment} {secrets.token_hex(8)}")
+    def hold(self, stage: str, moment: int = 0, like: str = "*") -> None:
+        """Hold every job of a script, such as ``render``, from now on before its n-th moment; 0 is its start.
+
+        With a pattern, only moments like ``os.rename *.pt.tmp`` are counted.
+        """
+        (self.folder / f"{stage}.new").write_text(f"{moment} {secrets.token_hex(8)} {like}")
         (self.folder / f"{stage}.new").rename(self.folder / stage)
 
     def held(self, stage: str) -> list[int]:

@@ -21,7 +21,7 @@ from acdc_medsam.formats.index import read_index_comments
 from acdc_medsam.stages.render import resize_label
 from workflow_run import Run, Workflow
 
-SLICES = 17
+SLICES = 25
 """Slices with structures of the two patients that are encoded."""
 
 

@@ -16,14 +16,13 @@ pytestmark = pytest.mark.disturbed
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_the_run_without_waiting_for_its_jobs(
-    unmade: Workflow, gate: Gate, moments: Gate, signum: signal.Signals
+    unmade: Workflow, gate: Gate, signum: signal.Signals
 ) -> None:
     """A job that is held would go on for ever."""
     unmade.environment = gate.environment
-    # Of each embedding first its record gets its name, and then itself.
-    gate.hold("embed", moments.renames("embed")[3])
+    gate.hold("embed", 1, like="os.rename *.pt.tmp")
     started = Started(unmade)
-    assert started.wait_for(lambda _: bool(gate.held("embed")))
+    assert started.wait_for(lambda _: bool(gate.held("embed") and unmade.stored()))
     kept = unmade.stored()
     assert len(kept) == 1
     started.process.send_signal(signum)

@@ -79,7 +79,7 @@ def test_names_reach_no_shell(raw: Path, checkpoint: Path, tmp_path: Path) -> No
     name = "a b;touch x'$(touch y)`touch z` ä"
     patient = copy_patient(raw / "training/patient001", workflow.folder / f"raw {name}" / "training/patient001").folder
     for label in patient.glob("*_gt.nii.gz"):  # one slice of each frame has structures, which are soon encoded
-        rewrite(label, voxels(label) * np.array([0, 1, 0, 0], np.uint8))
+        rewrite(label, voxels(label) * np.array([0, 1, 0], np.uint8))
     weights = workflow.folder / f"weights {name}" / f"li'te {name}.pth"
     weights.parent.mkdir()
     weights.symlink_to(checkpoint)

@@ -76,8 +76,10 @@ KINDS = (
 
 
 def contents_of(folder: Path) -> dict[Path, bytes | list[dict[str, str]]]:
-    """Every file but the index of the log, which says how long an epoch took, and the log's other columns."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "trained.tsv"]
+    """Every file but notes of times and the index of the log, which says how long an epoch took; its other columns."""
+    files = [
+        path for path in folder.rglob("*") if path.is_file() and path.name != "trained.tsv" and path.name[0] != "."
+    ]
     rows = read_table(folder / "log.tsv")
     untimed = [{key: value for key, value in row.items() if "seconds" not in key} for row in rows]
     return {path: untimed if path.name == "log.tsv" else path.read_bytes() for path in files}

