@@ -24,7 +24,7 @@ from acdc_medsam.stages.split import split_dataset
 from acdc_medsam.verify.checks import Expectations
 from acdc_medsam.verify.run import verify_dataset
 
-SIZE = 64
+IMAGE_SIZE = 64
 WEIGHTS = "0" * 64
 MAKER = Maker("lite_medsam", WEIGHTS, "float32", "cpu", code="0" * 64)
 ENCODER = MAKER.fingerprint
@@ -48,7 +48,7 @@ class SmallDataset:
         for patient in find_cohort(raw).patients:
             h5, png = (self.work / kind / patient.name for kind in ("h5", "png"))
             normalize_patient(patient.folder, h5 / "index.tsv", 99, on_invalid="stop")
-            render_patient(h5 / "index.tsv", png / "index.tsv", png / "slices.tsv", SIZE, keep_empty=False)
+            render_patient(h5 / "index.tsv", png / "index.tsv", png / "slices.tsv", IMAGE_SIZE, keep_empty=False)
         self.embed()
         written = save_tensor(torch.zeros(1, *EMBEDDING_SHAPE), self.embeddings.with_name("pe.pt"))
         write_index(self.encoding, [index_row(written, self.encoding)])
@@ -117,7 +117,7 @@ class SmallDataset:
         quality = self.data / "quality.json"
         expected = self.expectations(unit=unit, embeddings=embeddings)
         verify_dataset(self.output, self.index, quality, self.work / "verified.tsv", expected, threads=1)
-        sources = page.Sources(
+        inputs = page.ReportInputs(
             manifest=self.data / "manifest.tsv",
             quality=quality,
             measures=self.measure(raw, embeddings),
@@ -129,7 +129,7 @@ class SmallDataset:
         )
         encoder = "lite_medsam" if embeddings else "none"
         settings = {"encoder": encoder, "precision": "float32", "unit": unit, "validation": 0.2, "seed": 2026}
-        page.write_report(sources, self.data / "report.html", self.work / "report.tsv", settings, threads=2)
+        page.write_report(inputs, self.data / "report.html", self.work / "report.tsv", settings, threads=2)
         return (self.data / "report.html").read_text(encoding="utf-8")
 
     def replace_image(self, row: Row, pixels: Gray) -> None:
@@ -147,10 +147,10 @@ class SmallDataset:
 
     def expectations(self, **changes: object) -> Expectations:
         """What the dataset was made to be."""
-        asked = {"size": SIZE, "keep_empty": False, "unit": "patient", "validation": 0.2}
+        asked = {"size": IMAGE_SIZE, "keep_empty": False, "unit": "patient", "validation": 0.2}
         return Expectations(**{**asked, "stratify": True, "embeddings": True, **changes})  # type: ignore[arg-type]
 
-    def describe(self, embeddings: bool = True, unit: str = "patient") -> None:
+    def write_documents(self, embeddings: bool = True, unit: str = "patient") -> None:
         """Run verify, card and provenance; a placeholder stands for the report."""
         expected = self.expectations(embeddings=embeddings, unit=unit)
         quality, manifest = self.data / "quality.json", self.data / "manifest.tsv"
@@ -158,7 +158,7 @@ class SmallDataset:
         names = [self.data / name for name in ("README.md", "croissant.json")]
         encoder = {"name": "lite_medsam" if embeddings else "none", "precision": "float32"}
         split = {"unit": unit, "validation": 0.2, "seed": 2026, "stratify": True}
-        settings = {"encoder": encoder["name"], "precision": "float32", "percentile": 99, "size": SIZE, **split}
+        settings = {"encoder": encoder["name"], "precision": "float32", "percentile": 99, "size": IMAGE_SIZE, **split}
         indexes = [self.work / f"{name}.tsv" for name in ("verified", "report", "card")]
         write_card(manifest, quality, CARD, *names, indexes[2], settings | {"keep_empty": False})
         report = write_bytes(self.data / "report.html", b"<!DOCTYPE html>")

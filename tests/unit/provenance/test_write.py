@@ -49,7 +49,7 @@ def test_an_embedding_is_traced_to_the_raw_files_and_the_weights(described_once:
 def test_two_runs_are_equal_apart_from_what_is_kept_apart(made: Path, described_once: Path, tmp_path: Path) -> None:
     small = SmallDataset(shutil.copytree(made, tmp_path / "elsewhere"))
     small.publish(link="copy")
-    small.describe()
+    small.write_documents()
     first, second = provenance_of(described_once / "data/ACDC"), provenance_of(small.data)
     assert list(first.pop("written")) == list(second.pop("written")) == ["time", "sha256"]
     assert first == second
@@ -59,7 +59,7 @@ def test_two_runs_are_equal_apart_from_what_is_kept_apart(made: Path, described_
 @pytest.mark.parametrize("link", ["symlink", "copy"])
 def test_a_dataset_without_embeddings(small: SmallDataset, link: str) -> None:
     small.publish(embeddings=False, link=link)
-    small.describe(embeddings=False)
+    small.write_documents(embeddings=False)
     assert not [name for name in provenance_of(small.data)["origins"] if name.startswith("weights/")]
     copied = shutil.copytree(small.data, small.output / "copied")
     assert check_copy(copied, threads=2)[1] == []

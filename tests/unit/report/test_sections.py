@@ -10,10 +10,10 @@ from acdc_medsam.formats.files import Written
 from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.measures.outlines import CLOSE_UP, close_up
 from acdc_medsam.measures.records import REGIONS, Floats
-from acdc_medsam.report.balance import balance_section, count_groups, count_slices, describe_geometry
+from acdc_medsam.report.balance import balance_section, count_groups, count_structures, describe_geometry
 from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.cost import list_files, list_stages, read_jobs
-from acdc_medsam.report.elements import figures, seconds_of, size_of
+from acdc_medsam.report.elements import format_bytes, format_number, format_seconds
 from acdc_medsam.report.embeddings import drift_between, embeddings_section
 from acdc_medsam.report.extremes import find_extremes, resize_stretch
 from acdc_medsam.report.glance import count_by_split, warn_of_shared
@@ -28,7 +28,7 @@ from acdc_medsam.report.near_duplicates import (
     identical_pictures,
     threshold_of,
 )
-from acdc_medsam.report.pictures import Axes, embedding_colours, from_base_to_apex, outline_paths, principal_axes
+from acdc_medsam.report.pictures import Axes, color_embedding, from_base_to_apex, principal_axes, trace_outlines
 from report_contents import SLICES, make_contents
 
 RANDOM = np.random.default_rng(0)
@@ -225,7 +225,7 @@ def test_a_dataset_without_val_has_no_drift_and_empty_tables() -> None:
     for row in contents.rows:
         row.update(split="train", rv_pixels="0")
     assert embeddings_section(contents).drift is None
-    assert count_slices(contents).rows[1] == ["split val", "0", *["0", ""] * 3]
+    assert count_structures(contents).rows[1] == ["split val", "0", *["0", ""] * 3]
     assert len(balance_section(contents).charts) == 7
 
 
@@ -245,7 +245,7 @@ def test_colours_of_an_embedding_show_its_place_along_the_axes() -> None:
     axes = Axes(np.zeros(256), np.eye(3, 256), np.ones(3), 1.0)
     embedding = np.zeros((256, 64, 64), np.float32)
     embedding[0, 10, 20], embedding[1, 10, 20] = 2.5, -9
-    colours = embedding_colours(embedding, axes)
+    colours = color_embedding(embedding, axes)
     assert colours.shape == (64, 64, 3)
     assert colours[10, 20].tolist() == [255, 0, 128] and colours[0, 0].tolist() == [128, 128, 128]
 
@@ -263,7 +263,7 @@ def test_slices_run_from_base_to_apex_either_way(turned: bool) -> None:
 def test_outlines_run_around_the_structures() -> None:
     mask = np.zeros((1024, 1024), np.uint8)
     mask[400:600, 200:300] = 3
-    paths = outline_paths(mask)
+    paths = trace_outlines(mask)
     assert list(paths) == ["LV"]
     points = np.array([point.split() for point in paths["LV"].strip("MZ").split("L")], float)
     np.testing.assert_allclose(points.min(0), (50, 100), atol=1)
@@ -285,7 +285,7 @@ def test_tables_count_what_there_is() -> None:
     splits = {row[0]: row[1:] for row in count_by_split(contents).rows}
     assert splits == {"train": ["4", "8", "48", "8"], "val": ["1", "2", "12", "2"], "all": ["5", "10", "60", "10"]}
     contents.rows[0]["rv_pixels"] = "0"
-    slices = {row[0]: row[1:] for row in count_slices(contents).rows}
+    slices = {row[0]: row[1:] for row in count_structures(contents).rows}
     assert slices["phase ED"][:2] == ["30", "29"] and slices["split val"][0] == slices["group DCM"][0] == "12"
     pixels = sum(int(row["lv_pixels"]) for row in contents.rows)
     assert slices["all"][-1] == f"{100 * pixels / 60 / 8000:.1f} %"
@@ -340,14 +340,14 @@ def test_bytes_are_counted_by_kind_of_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        (figures(0.012345), "0.0123"),
-        (figures(1234.5), "1,230"),
-        (figures(0), "0"),
-        (figures(7, 4), "7"),
-        (seconds_of(0.444), "0.44 s"),
-        (seconds_of(3725), "1 h 2 min"),
-        (size_of(7.7e9), "7.7 GB"),
-        (size_of(0), "0 bytes"),
+        (format_number(0.012345), "0.0123"),
+        (format_number(1234.5), "1,230"),
+        (format_number(0), "0"),
+        (format_number(7, 4), "7"),
+        (format_seconds(0.444), "0.44 s"),
+        (format_seconds(3725), "1 h 2 min"),
+        (format_bytes(7.7e9), "7.7 GB"),
+        (format_bytes(0), "0 bytes"),
     ],
 )
 def test_numbers_are_written_for_people(written: str, expected: str) -> None:

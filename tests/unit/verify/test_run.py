@@ -20,7 +20,7 @@ from acdc_medsam.verify.checks import has_passed
 from acdc_medsam.verify.files import read_tensor
 from acdc_medsam.verify.run import accept_dataset, run_checks, verify_dataset
 from indexes import files_of, is_whole
-from small_dataset import SIZE, SmallDataset
+from small_dataset import IMAGE_SIZE, SmallDataset
 
 REMEMBERED = "sound_items.json"
 
@@ -103,10 +103,10 @@ def finite_but(value: float) -> torch.Tensor:
 DEFECTS: dict[str, tuple[Defect, str]] = {
     "image of another size": (
         lambda s, r: write_png(png(s, r, "images"), np.zeros((32, 32), np.uint8)),
-        names.size_check(SIZE),
+        names.size_check(IMAGE_SIZE),
     ),
     "colour image": (
-        lambda s, r: write_png(png(s, r, "images"), np.zeros((SIZE, SIZE, 3), np.uint8)),
+        lambda s, r: write_png(png(s, r, "images"), np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)),
         names.UINT8,
     ),
     "mask of another shape": (
@@ -114,7 +114,10 @@ DEFECTS: dict[str, tuple[Defect, str]] = {
         names.SAME_SHAPE,
     ),
     "label 4": (lambda s, r: change_label(s, r, 4, where=3), names.MASK_VALUES),
-    "empty mask": (lambda s, r: write_png(png(s, r, "masks"), np.zeros((SIZE, SIZE), np.uint8)), names.NOT_EMPTY),
+    "empty mask": (
+        lambda s, r: write_png(png(s, r, "masks"), np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)),
+        names.NOT_EMPTY,
+    ),
     "truncated PNG": (
         lambda s, r: write_png_bytes(png(s, r, "masks"), png(s, r, "masks").read_bytes()[:60]),
         names.READABLE,

@@ -12,7 +12,7 @@ import jinja2
 
 from acdc_medsam.acdc import citation
 from acdc_medsam.acdc.labels import GROUPS
-from acdc_medsam.card.croissant import describe
+from acdc_medsam.card.croissant import describe_dataset
 from acdc_medsam.formats.files import Row, read_table, sha256_file, write_bytes
 from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.layout import SPLITS
@@ -28,7 +28,7 @@ DESCRIPTION = (
 )
 
 
-def count_slices(rows: Sequence[Row]) -> list[dict[str, object]]:
+def summarize_splits(rows: Sequence[Row]) -> list[dict[str, object]]:
     """Count patients, frames and slices per split and group; splits without a slice are left out."""
     table = []
     for split in SPLITS:
@@ -67,7 +67,7 @@ def write_card(
         settings: keys of the configuration that the card names.
     """
     rows, checks = read_table(manifest), json.loads(quality.read_text(encoding="utf-8"))
-    splits, embeddings = count_slices(rows), settings["encoder"] != "none"
+    splits, embeddings = summarize_splits(rows), settings["encoder"] != "none"
     description = DESCRIPTION.format(embeddings=", and image embeddings of MedSAM's kind" if embeddings else "")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701 no HTML
     page = environment.from_string(template.read_text(encoding="utf-8")).render(
@@ -81,7 +81,7 @@ def write_card(
         splits=splits,
     )
     files = [write_bytes(card, page.encode())]
-    content = describe(
+    content = describe_dataset(
         columns=list(rows[0]) if rows else [],
         splits=[str(row["split"]) for row in splits],
         manifest_sha256=sha256_file(manifest),

@@ -45,7 +45,7 @@ FILES = {
 """Folder of a split -> ending of its files, media type, description."""
 
 
-def describe(
+def describe_dataset(
     columns: Sequence[str], splits: Sequence[str], manifest_sha256: str, embeddings: bool, description: str
 ) -> Json:
     """Describe the dataset.

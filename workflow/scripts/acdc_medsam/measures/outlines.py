@@ -8,7 +8,7 @@ from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.formats.png import Gray
 from acdc_medsam.measures.records import Floats
 
-SIZE = 256
+OUTLINE_SIZE = 256
 """Side in pixels that a mask is resized to before its outlines are found."""
 
 CLOSE_UP = 0.5
@@ -17,7 +17,7 @@ CLOSE_UP = 0.5
 
 def find_outlines(mask: Gray) -> dict[str, list[Floats]]:
     """Outlines of each structure that a mask (H, W) shows: points (x, y) in shares of width and height."""
-    small = np.asarray(Image.fromarray(mask).resize((SIZE, SIZE), Image.Resampling.NEAREST))
+    small = np.asarray(Image.fromarray(mask).resize((OUTLINE_SIZE, OUTLINE_SIZE), Image.Resampling.NEAREST))
     outlines = {}
     for structure, value in LABELS.items():
         left, top, right, bottom = Image.fromarray(small == value).getbbox() or (0, 0, 0, 0)
@@ -26,7 +26,7 @@ def find_outlines(mask: Gray) -> dict[str, list[Floats]]:
             # Off the padding, and from the centres of pixels to the picture's own corner.
             corner = np.array([left, top]) - 0.5
             contours = [approximate_polygon(one, 0.6)[:, ::-1] for one in find_contours(inside, 0.5)]
-            outlines[structure] = [(points + corner) / SIZE for points in contours]
+            outlines[structure] = [(points + corner) / OUTLINE_SIZE for points in contours]
     return outlines
 
 

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Patient:
+class PatientFiles:
     """What a patient is measured from: index of H5 files, table of slices, slice -> embedding, volume -> raw image.
 
     ``embeddings`` is empty for a dataset without embeddings.
@@ -101,7 +101,7 @@ def _compute_alone() -> None:
 
 def find_patients(
     h5: Sequence[Path], slices: Sequence[Path], embeddings: Sequence[Path], raw: Sequence[Path]
-) -> dict[str, Patient]:
+) -> dict[str, PatientFiles]:
     """Name -> patient, those with slices; the arguments are those of :func:`measure_dataset`."""
     stored = {row["slice"]: written for table in embeddings for written, row in read_records(table)}
     images = {path.name.split(".")[0]: path for path in raw}
@@ -110,11 +110,11 @@ def find_patients(
         names = [row["slice"] for row in read_sealed(of_slices)]
         if names:
             of_patient = {name: stored[name] for name in names} if embeddings else {}
-            patients[of_h5.parent.name] = Patient(of_h5, of_slices, of_patient, images)
+            patients[of_h5.parent.name] = PatientFiles(of_h5, of_slices, of_patient, images)
     return patients
 
 
-def measure_patient(patient: Patient) -> Measures:
+def measure_patient(patient: PatientFiles) -> Measures:
     """Measure one patient, each file read once."""
     rows = read_sealed(patient.slices)
     images = patient.slices.parent / "images"

@@ -13,8 +13,8 @@ from acdc_medsam.formats.files import Row
 from acdc_medsam.layout import PIXEL_COLUMNS
 from acdc_medsam.measures.records import Floats
 from acdc_medsam.report.contents import Contents
-from acdc_medsam.report.drawing import LINE, SERIES, STRUCTURES, TEXT, draw_chart, whole_numbers
-from acdc_medsam.report.elements import Chart, Table, figures, percent, whole
+from acdc_medsam.report.drawing import LINE, SERIES, STRUCTURES, TEXT, count_in_whole_numbers, draw_chart
+from acdc_medsam.report.elements import Chart, Table, format_count, format_number, format_percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,10 +31,10 @@ class Balance:
 def balance_section(contents: Contents) -> Balance:
     """Put together the section."""
     charts = [draw_groups(contents), *(draw_areas(contents, key) for key in LABELS), *draw_geometry(contents)]
-    return Balance([count_slices(contents), count_groups(contents), describe_geometry(contents)], charts)
+    return Balance([count_structures(contents), count_groups(contents), describe_geometry(contents)], charts)
 
 
-def count_slices(contents: Contents) -> Table:
+def count_structures(contents: Contents) -> Table:
     """Per split, group and phase: slices, slices with each structure, and its share of all pixels."""
     kinds = {"split": contents.splits, "group": contents.groups, "phase": PHASES}
     rows = []
@@ -54,10 +54,13 @@ def count_slices(contents: Contents) -> Table:
 
 def _structures(rows: Sequence[Row]) -> list[str]:
     pixels = sum(int(row["height"]) * int(row["width"]) for row in rows)
-    cells = [whole(len(rows))]
+    cells = [format_count(len(rows))]
     for column in PIXEL_COLUMNS.values():
         counts = [int(row[column]) for row in rows]
-        cells += [whole(sum(count > 0 for count in counts)), percent(sum(counts) / pixels) if rows else ""]
+        cells += [
+            format_count(sum(count > 0 for count in counts)),
+            format_percent(sum(counts) / pixels) if rows else "",
+        ]
     return cells
 
 
@@ -87,7 +90,11 @@ def describe_geometry(contents: Contents) -> Table:
         "slices in a volume": depths,
     }
     rows = [
-        [name, *(figures(statistic(values), 4) for statistic in (np.min, np.median, np.max)), whole(len(set(values)))]
+        [
+            name,
+            *(format_number(statistic(values), 4) for statistic in (np.min, np.median, np.max)),
+            format_count(len(set(values))),
+        ]
         for name, values in quantities.items()
     ]
     return Table(
@@ -150,7 +157,7 @@ def draw_areas(contents: Contents, structure: str) -> Chart:
         axes.set_ylim(bottom=0)
 
     medians = [
-        f"{label.replace(chr(10), ' ')} {figures(np.median(box), 2)}"
+        f"{label.replace(chr(10), ' ')} {format_number(np.median(box), 2)}"
         for label, box in zip(labels, boxes, strict=True)
         if box.size
     ]
@@ -171,7 +178,7 @@ def draw_geometry(contents: Contents) -> list[Chart]:
     def draw_spacing(axes: "Axes") -> None:
         axes.hist(spacing[:, 2], bins=20, color=SERIES[0])
         axes.set(xlabel="pixel spacing, x (mm)", ylabel="volumes")
-        whole_numbers(axes)
+        count_in_whole_numbers(axes)
 
     def draw_size(axes: "Axes") -> None:
         places = Counter(map(tuple, size[:, ::-1].tolist()))
@@ -184,10 +191,10 @@ def draw_geometry(contents: Contents) -> list[Chart]:
     def draw_depths(axes: "Axes") -> None:
         axes.hist(depths, bins=np.arange(min(depths) - 0.5, max(depths) + 1.5).tolist(), color=SERIES[0], rwidth=0.9)
         axes.set(xlabel="slices in a volume", ylabel="volumes")
-        whole_numbers(axes)
+        count_in_whole_numbers(axes)
 
     def between(values: Sequence[float]) -> str:
-        low, middle, high = (figures(value, 4) for value in np.quantile(values, (0, 0.5, 1)))
+        low, middle, high = (format_number(value, 4) for value in np.quantile(values, (0, 0.5, 1)))
         return f"between {low} and {high}, median {middle}"
 
     different = len({tuple(one) for one in size.tolist()})
@@ -197,8 +204,8 @@ def draw_geometry(contents: Contents) -> list[Chart]:
         draw_chart(
             "size",
             "Size of a slice before resizing",
-            f"{different} different sizes; {percent(float(square))} of the volumes are square, on the diagonal line. "
-            "A larger dot stands for more volumes.",
+            f"{different} different sizes; {format_percent(float(square))} of the volumes are square, on the diagonal "
+            "line. A larger dot stands for more volumes.",
             draw_size,
         ),
         draw_chart("depth", "Depth", f"Histogram: {between(depths)} slices in a volume.", draw_depths),

@@ -14,14 +14,14 @@ from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row, read_table
 from acdc_medsam.formats.index import read_records
 from acdc_medsam.report.drawing import SERIES, draw_chart
-from acdc_medsam.report.elements import Chart, Table, seconds_of, size_of, whole
+from acdc_medsam.report.elements import Chart, Table, format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 logger = logging.getLogger(__name__)
 
-STAGES = ("normalize", "render", "embed", "positional_encoding", "split", "publish", "verify", "measure")
+TIMED_STAGES = ("normalize", "render", "embed", "positional_encoding", "split", "publish", "verify", "measure")
 """Stages in the order in which the table lists them; all are done when the report is written."""
 
 KINDS = {
@@ -57,7 +57,7 @@ class Cost:
 def read_jobs(benchmarks: Path, items: Sequence[str]) -> list[Job]:
     """Read the benchmark files of the stages, of jobs for ``items`` (patients and batches) or for all at once."""
     jobs = []
-    for stage in STAGES:
+    for stage in TIMED_STAGES:
         paths = [benchmarks / stage / f"{item}.tsv" for item in items]
         for path in filter(Path.is_file, [*paths, benchmarks / f"{stage}.tsv"]):
             for row in _rows(path):
@@ -103,15 +103,15 @@ def cost_section(jobs: Sequence[Job], slices: Mapping[str, int], published: Path
 def list_stages(jobs: Sequence[Job], patients: int) -> Table:
     """Jobs, seconds and memory of each stage."""
     rows = []
-    for stage in STAGES:
+    for stage in TIMED_STAGES:
         of_stage = [job for job in jobs if job.stage == stage]
         if of_stage:
             longest = max(of_stage, key=lambda job: job.seconds)
             rows.append(
                 [
                     *_times(stage, of_stage, patients),
-                    f"{seconds_of(longest.seconds)} ({longest.item})" if len(of_stage) > 1 else "",
-                    size_of(max(job.bytes for job in of_stage)),
+                    f"{format_seconds(longest.seconds)} ({longest.item})" if len(of_stage) > 1 else "",
+                    format_bytes(max(job.bytes for job in of_stage)),
                 ]
             )
     rows.append([*_times("all", jobs, patients), "", ""])
@@ -126,7 +126,7 @@ def list_stages(jobs: Sequence[Job], patients: int) -> Table:
 def _times(name: str, jobs: Sequence[Job], patients: int) -> list[str]:
     seconds = sum(job.seconds for job in jobs)
     cpu_seconds = sum(job.cpu_seconds for job in jobs)
-    return [name, whole(len(jobs)), *map(seconds_of, (seconds, seconds / patients, cpu_seconds))]
+    return [name, format_count(len(jobs)), *map(format_seconds, (seconds, seconds / patients, cpu_seconds))]
 
 
 def seconds_per_patient(jobs: Sequence[Job]) -> dict[str, dict[str, float]]:
@@ -140,9 +140,9 @@ def seconds_per_patient(jobs: Sequence[Job]) -> dict[str, dict[str, float]]:
 
 def list_patients(patients: Mapping[str, Mapping[str, float]], slices: Mapping[str, int]) -> Table:
     """Seconds of every patient."""
-    stages = [stage for stage in STAGES if any(stage in seconds for seconds in patients.values())]
+    stages = [stage for stage in TIMED_STAGES if any(stage in seconds for seconds in patients.values())]
     rows = [
-        [name, whole(slices.get(name, 0)), *(seconds_of(seconds.get(stage, 0)) for stage in stages)]
+        [name, format_count(slices.get(name, 0)), *(format_seconds(seconds.get(stage, 0)) for stage in stages)]
         for name, seconds in sorted(patients.items())
     ]
     return Table("Seconds of each patient's jobs.", ("Patient", "slices kept", *stages), rows)
@@ -150,7 +150,7 @@ def list_patients(patients: Mapping[str, Mapping[str, float]], slices: Mapping[s
 
 def draw_patients(patients: Mapping[str, Mapping[str, float]]) -> Chart:
     """Draw the seconds of each patient's jobs."""
-    stages = [stage for stage in STAGES if any(stage in seconds for seconds in patients.values())]
+    stages = [stage for stage in TIMED_STAGES if any(stage in seconds for seconds in patients.values())]
 
     def draw(axes: "Axes") -> None:
         for number, stage in enumerate(stages):
@@ -172,7 +172,9 @@ def draw_patients(patients: Mapping[str, Mapping[str, float]]) -> Chart:
     words = []
     for stage in stages:
         seconds = [of[stage] for of in patients.values() if stage in of]
-        words.append(f"{stage}: median {seconds_of(float(np.median(seconds)))}, longest {seconds_of(max(seconds))}")
+        words.append(
+            f"{stage}: median {format_seconds(float(np.median(seconds)))}, longest {format_seconds(max(seconds))}"
+        )
     return draw_chart("seconds", "Seconds of each patient's jobs", "; ".join(words) + ".", draw)
 
 
@@ -186,10 +188,10 @@ def list_files(published: Path) -> Table:
         numbers[kind] += 1
         sizes[kind] += written.bytes
     rows = [
-        [kind, whole(number), size_of(sizes[kind]), size_of(sizes[kind] / number)]
+        [kind, format_count(number), format_bytes(sizes[kind]), format_bytes(sizes[kind] / number)]
         for kind, number in sorted(numbers.items(), key=lambda item: -sizes[item[0]])
     ]
-    rows.append(["all", whole(numbers.total()), size_of(sizes.total()), ""])
+    rows.append(["all", format_count(numbers.total()), format_bytes(sizes.total()), ""])
     return Table(
         "Published files. Those that are hard links into work/ take no further space.",
         ("Kind", "files", "size", "mean size of a file"),

@@ -95,6 +95,6 @@ def _embedded(svg: str, name: str) -> str:
     return svg.replace("\n", " ")
 
 
-def whole_numbers(axes: "Axes") -> None:
+def count_in_whole_numbers(axes: "Axes") -> None:
     """Let the vertical axis, which counts, have whole numbers alone."""
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))

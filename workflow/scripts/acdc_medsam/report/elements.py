@@ -26,12 +26,12 @@ class Chart:
     svg: Markup
 
 
-def whole(number: float) -> str:
+def format_count(number: float) -> str:
     """Write a count: ``1,841``."""
     return f"{number:,.0f}"
 
 
-def figures(number: float, digits: int = 3) -> str:
+def format_number(number: float, digits: int = 3) -> str:
     """Write a measurement to some significant figures, without an exponent or zeros behind: ``0.0123``, ``1,230``."""
     if number == 0 or not math.isfinite(number):
         return f"{number:g}"
@@ -40,29 +40,29 @@ def figures(number: float, digits: int = 3) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def percent(share: float) -> str:
+def format_percent(share: float) -> str:
     """Write a share: ``12.3 %``."""
     return f"{100 * share:.1f} %"
 
 
-def size_of(bytes_: float) -> str:
+def format_bytes(bytes_: float) -> str:
     """Write a number of bytes: ``7.7 GB``."""
     for unit in ("bytes", "kB", "MB"):
         if bytes_ < 1000:
-            return f"{figures(bytes_)} {unit}"
+            return f"{format_number(bytes_)} {unit}"
         bytes_ /= 1000
-    return f"{figures(bytes_)} GB"
+    return f"{format_number(bytes_)} GB"
 
 
-def seconds_of(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """Write a time: ``0.44 s``, ``12 min 3 s``, ``2 h 5 min``."""
     if seconds < 60:
-        return f"{figures(seconds, 2)} s"
+        return f"{format_number(seconds, 2)} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def enumeration(words: Sequence[str], shown: int = 10) -> str:
+def list_first(words: Sequence[str], shown: int = 10) -> str:
     """Write words in a row, the first few and how many more."""
     rest = len(words) - shown
     return ", ".join(words[:shown]) + (f" and {rest} more" if rest > 0 else "")

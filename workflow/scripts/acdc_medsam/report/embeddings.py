@@ -9,7 +9,7 @@ import numpy as np
 from acdc_medsam.measures.records import Floats
 from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.drawing import LINE, SERIES, TEXT, draw_chart
-from acdc_medsam.report.elements import Chart, Table, figures, whole
+from acdc_medsam.report.elements import Chart, Table, format_count, format_number
 from acdc_medsam.report.near_duplicates import (
     LEAST_ALIKE,
     Comparison,
@@ -107,8 +107,8 @@ def embeddings_section(contents: Contents) -> Embeddings:
     drift = describe_drift(contents, pooled)
     compared = (
         "Embeddings are compared by the cosine of their means in 4 x 4 regions, less the mean of the dataset. "
-        f"Nearly the same means {figures(threshold)} or more: as alike as nine in ten slices at end-diastole are to "
-        f"the same slice at end-systole, and {LEAST_ALIKE} at least."
+        f"Nearly the same means {format_number(threshold)} or more: as alike as nine in ten slices at end-diastole are "
+        f"to the same slice at end-systole, and {LEAST_ALIKE} at least."
     )
     charts = [*draw_map(contents, pooled), draw_norms(contents), draw_similarities(comparison, threshold)]
     outside = sum(row["split"] != "train" for row in contents.rows)
@@ -129,7 +129,7 @@ def figures_by_split(contents: Contents) -> Table:
             rows.append(
                 [
                     name,
-                    whole(inside.sum()),
+                    format_count(inside.sum()),
                     f"{mean.mean():.4f}",
                     f"{std.mean():.4f}",
                     *(f"{statistic(norm):.1f}" for statistic in (np.min, np.median, np.max)),
@@ -148,12 +148,12 @@ def describe_drift(contents: Contents, pooled: Floats) -> str | None:
         return None
     unit = "slice" if contents.shared else "patient"
     drift = drift_between(pooled[training], validation.tolist(), contents.column(unit)[training].tolist())
-    low, high = map(figures, drift.random)
+    low, high = map(format_number, drift.random)
     unusual = "more than" if drift.share < 0.05 else "no more than"
     return (
-        f"The means of train and val lie {figures(drift.distance)} standard deviations apart (root mean square over "
-        f"the channels). Of {DRAWS} random splits of the same {unit}s, {100 * drift.share:.0f} % are at least as far "
-        f"apart, and the middle 90 % between {low} and {high}: val differs from train {unusual} chance explains."
+        f"The means of train and val lie {format_number(drift.distance)} standard deviations apart (root mean square "
+        f"over the channels). Of {DRAWS} random splits of the same {unit}s, {100 * drift.share:.0f} % are at least as "
+        f"far apart, and the middle 90 % between {low} and {high}: val differs from train {unusual} chance explains."
     )
 
 
@@ -251,8 +251,8 @@ def draw_similarities(comparison: Comparison, threshold: float) -> Chart:
         axes.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
 
     words = "; ".join(
-        f"{name}: median {figures(distribution.quantile(0.5), 2)}, "
-        f"99th percentile {figures(distribution.quantile(0.99), 2)}"
+        f"{name}: median {format_number(distribution.quantile(0.5), 2)}, "
+        f"99th percentile {format_number(distribution.quantile(0.99), 2)}"
         for name, distribution in kinds.items()
     )
     return draw_chart("similarity", "How alike two slices are", f"Histograms; threshold dashed. {words}.", draw)

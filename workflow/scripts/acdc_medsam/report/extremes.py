@@ -9,7 +9,7 @@ from acdc_medsam.acdc.labels import LABELS, STRUCTURE_NAMES
 from acdc_medsam.formats.files import Row
 from acdc_medsam.measures.records import Floats
 from acdc_medsam.report.contents import Contents
-from acdc_medsam.report.elements import figures, percent, whole
+from acdc_medsam.report.elements import format_count, format_number, format_percent
 
 SHOWN = 4
 """Slices of each extreme."""
@@ -43,9 +43,9 @@ def find_extremes(contents: Contents) -> list[Extreme]:
     ratio = "How many times more the image was enlarged along one side than along the other, from which size."
     return [
         *extremes,
-        _extreme(contents, "Darkest", mean, brightness, lambda place: percent(brightness[place])),
-        _extreme(contents, "Brightest", mean, -brightness, lambda place: percent(brightness[place])),
-        _extreme(contents, "Blurriest", effect, -blur, lambda place: figures(blur[place])),
+        _extreme(contents, "Darkest", mean, brightness, lambda place: format_percent(brightness[place])),
+        _extreme(contents, "Brightest", mean, -brightness, lambda place: format_percent(brightness[place])),
+        _extreme(contents, "Blurriest", effect, -blur, lambda place: format_number(blur[place])),
         _extreme(contents, "Most unequal resize", ratio, -stretch, lambda place: _stretch(contents.rows[place])),
     ]
 
@@ -61,12 +61,12 @@ def _sides(row: Row) -> tuple[int, int]:
 
 def _stretch(row: Row) -> str:
     height, width = _sides(row)
-    return f"{figures(max(height, width) / min(height, width))} times: {width} x {height}"
+    return f"{format_number(max(height, width) / min(height, width))} times: {width} x {height}"
 
 
 def _square_millimetres(contents: Contents, structure: str) -> Callable[[int], str]:
     def describe(place: int) -> str:
-        return f"{whole(contents.areas[structure][place])} mm²"
+        return f"{format_count(contents.areas[structure][place])} mm²"
 
     return describe
 

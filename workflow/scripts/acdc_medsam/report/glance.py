@@ -12,7 +12,7 @@ import psutil
 
 from acdc_medsam.formats.index import read_index_comments
 from acdc_medsam.report.contents import Contents
-from acdc_medsam.report.elements import Table, enumeration, size_of, whole
+from acdc_medsam.report.elements import Table, format_bytes, format_count, list_first
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ def count_all(contents: Contents) -> dict[str, str]:
     """Patients, frames, slices and checks."""
     checks = [check for check in contents.quality["checks"].values() if not check["skipped"]]
     return {
-        "patients": whole(len(contents.by_patient())),
-        "frames": whole(len(contents.volumes)),
-        "slices kept": whole(len(contents.rows)),
-        "slices left out": whole(_left_out(contents, "all")),
+        "patients": format_count(len(contents.by_patient())),
+        "frames": format_count(len(contents.volumes)),
+        "slices kept": format_count(len(contents.rows)),
+        "slices left out": format_count(_left_out(contents, "all")),
         "checks passed": f"{sum(not check['failed'] for check in checks)} of {len(checks)}",
     }
 
@@ -81,7 +81,7 @@ def warn_of_shared(contents: Contents) -> str | None:
     verb = "is" if len(shared) == 1 else "are"
     return (
         f"{len(shared)} of {len(patients)} patients {verb} in more than one split, so that a score on val measures "
-        f"memory as well as skill: {enumeration(shared)}."
+        f"memory as well as skill: {list_first(shared)}."
     )
 
 
@@ -98,10 +98,10 @@ def count_by_split(contents: Contents) -> Table:
         rows.append(
             [
                 name,
-                whole(len({row["patient"] for row in of_split})),
-                whole(len(frames)),
-                whole(len(of_split)),
-                whole(_left_out(contents, name)) if apart else "in no split",
+                format_count(len({row["patient"] for row in of_split})),
+                format_count(len(frames)),
+                format_count(len(of_split)),
+                format_count(_left_out(contents, name)) if apart else "in no split",
             ]
         )
     return Table(
@@ -144,7 +144,7 @@ def describe_machine() -> str:
             line for line in information.read_text(encoding="utf-8").splitlines() if line.startswith("model name")
         ]
         processor = models[0].split(":")[1].strip() if models else processor
-    memory = size_of(psutil.virtual_memory().total)
+    memory = format_bytes(psutil.virtual_memory().total)
     return (
         f"{processor}, {os.cpu_count()} cores, {memory} of memory; {platform.system()}, "
         f"Python {platform.python_version()} (where this report was written)"

@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from acdc_medsam.measures.records import BINS, Counts, Floats
 from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.drawing import LINE, SERIES, TEXT, draw_chart
-from acdc_medsam.report.elements import Chart, Table, figures, percent
+from acdc_medsam.report.elements import Chart, Table, format_number, format_percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,8 +73,9 @@ def intensities_section(contents: Contents) -> Intensities:
     }
     outliers = find_outliers(volumes, quantities)
     words = [
-        f"{volumes[place]}: {name} is {figures(float(quantities[name][place]))}, {figures(abs(score), 2)} robust "
-        f"deviations {'above' if score > 0 else 'below'} the median of {figures(float(np.median(quantities[name])))}"
+        f"{volumes[place]}: {name} is {format_number(float(quantities[name][place]))}, "
+        f"{format_number(abs(score), 2)} robust deviations {'above' if score > 0 else 'below'} "
+        f"the median of {format_number(float(np.median(quantities[name])))}"
         for name, places in outliers.items()
         for place, score in places.items()
     ]
@@ -90,7 +91,14 @@ def list_volumes(contents: Contents, quantities: dict[str, Floats]) -> Table:
     ratio, mean = list(quantities.values())[1:]
     for place, volume in enumerate(measures.volumes.tolist()):
         raw = (measures.raw_minima[place], measures.clip_levels[place], measures.raw_maxima[place])
-        rows.append([volume, *(figures(value, 4) for value in raw), figures(ratio[place]), percent(mean[place])])
+        rows.append(
+            [
+                volume,
+                *(format_number(value, 4) for value in raw),
+                format_number(ratio[place]),
+                format_percent(mean[place]),
+            ]
+        )
     heads = ("Volume", "raw minimum", "clip level", "raw maximum", "maximum / clip level", "mean after clipping")
     return Table("Each volume's raw intensities, and its mean after clipping and scaling.", heads, rows)
 
@@ -102,9 +110,10 @@ def describe_quantization(contents: Contents) -> str:
     worst = measures.slices[measures.quantization_max.argmax()]
     whole_steps = int(np.count_nonzero(measures.clip_levels - measures.raw_minima <= 255))
     return (
-        f"Rounding to 256 gray values moved a pixel by {figures(255 * mean)} gray values on average and by "
-        f"{figures(255 * largest)} at most ({worst}): {figures(100 * mean)} % and {figures(100 * largest)} % of the "
-        f"range. Half a gray value is the bound. In {whole_steps} of {len(measures.volumes)} volumes the clip level is "
+        f"Rounding to 256 gray values moved a pixel by {format_number(255 * mean)} gray values on average and by "
+        f"{format_number(255 * largest)} at most ({worst}): {format_number(100 * mean)} % and "
+        f"{format_number(100 * largest)} % of the range. Half a gray value is the bound. "
+        f"In {whole_steps} of {len(measures.volumes)} volumes the clip level is "
         "at most 255 above the minimum, so that raw whole numbers keep a gray value each; in the others neighbours "
         "share one."
     )
@@ -152,7 +161,9 @@ def draw_histograms(contents: Contents, marked: Sequence[int]) -> list[Chart]:
         )
         if name == "before":
             beyond = shares(counts)[:, BINS:].sum(1)
-            description += f" {percent(float(np.median(beyond)))} of the voxels lie above the clip level, dashed."
+            description += (
+                f" {format_percent(float(np.median(beyond)))} of the voxels lie above the clip level, dashed."
+            )
         charts.append(draw_chart(f"histogram-{name}", title, description, draw))
     return charts
 
@@ -182,7 +193,8 @@ def draw_clip_levels(contents: Contents, clip: Floats, outliers: Sequence[int]) 
     return draw_chart(
         "clip-levels",
         "Clip level of each volume",
-        f"From {figures(clip.min())} to {figures(clip.max())}, median {figures(float(np.median(clip)))}; "
+        f"From {format_number(clip.min())} to {format_number(clip.max())}, "
+        f"median {format_number(float(np.median(clip)))}; "
         f"{len(outliers) or 'no'} outliers.",
         draw,
     )

@@ -18,7 +18,7 @@ from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.report.balance import balance_section
 from acdc_medsam.report.contents import Contents, read_contents
 from acdc_medsam.report.cost import cost_section, read_jobs
-from acdc_medsam.report.elements import enumeration
+from acdc_medsam.report.elements import list_first
 from acdc_medsam.report.embeddings import Embeddings, embeddings_section
 from acdc_medsam.report.extremes import Extreme, find_extremes
 from acdc_medsam.report.glance import at_a_glance
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Sources:
+class ReportInputs:
     """What a report is written from.
 
     Attributes:
@@ -80,31 +80,31 @@ def draw_extremes(contents: Contents, pool: ThreadPoolExecutor) -> list[tuple[Ex
     return drawn
 
 
-def write_report(sources: Sources, report: Path, index: Path, settings: Mapping[str, object], threads: int) -> None:
-    """Write the page; the same sources give the same bytes.
+def write_report(inputs: ReportInputs, report: Path, index: Path, settings: Mapping[str, object], threads: int) -> None:
+    """Write the page; the same inputs give the same bytes.
 
     Args:
-        sources: what it is written from.
+        inputs: what it is written from.
         report: Declared output.
         index: Declared output, the index of ``report``.
         settings: keys of the configuration that the page shows, see :func:`acdc_medsam.report.glance.at_a_glance`.
         threads: number of threads that read and draw pictures.
     """
-    contents = read_contents(sources.manifest, sources.quality, sources.measures)
+    contents = read_contents(inputs.manifest, inputs.quality, inputs.measures)
     patients = contents.by_patient()
-    jobs = read_jobs(sources.benchmarks, [*patients, *(table.stem for table in sources.embeddings)])
-    axes = principal_axes(contents.measures) if sources.embeddings else None
+    jobs = read_jobs(inputs.benchmarks, [*patients, *(table.stem for table in inputs.embeddings)])
+    axes = principal_axes(contents.measures) if inputs.embeddings else None
     with ThreadPoolExecutor(threads) as pool:
         series, extremes = draw_series(contents, axes, pool), draw_extremes(contents, pool)
     intensities, identical = intensities_section(contents), identical_pictures(contents)
-    embeddings = embeddings_section(contents) if sources.embeddings else None
+    embeddings = embeddings_section(contents) if inputs.embeddings else None
     hints = find_hints(
         [extreme for extreme, _ in extremes if extreme.title in HINTED], intensities, embeddings, len(identical)
     )
-    template = _environment(sources.template.parent).get_template(sources.template.name)
+    template = _environment(inputs.template.parent).get_template(inputs.template.name)
     page = template.render(
         quality=contents.quality,
-        glance=at_a_glance(contents, settings, sources.manifest, sources.embeddings, hints),
+        glance=at_a_glance(contents, settings, inputs.manifest, inputs.embeddings, hints),
         series=series,
         axes=axes,
         extremes=extremes,
@@ -112,8 +112,8 @@ def write_report(sources: Sources, report: Path, index: Path, settings: Mapping[
         balance=balance_section(contents),
         embeddings=embeddings,
         identical=identical,
-        results=results_section(sources.metrics, sources.manifest),
-        cost=cost_section(jobs, {name: len(rows) for name, rows in patients.items()}, sources.published),
+        results=results_section(inputs.metrics, inputs.manifest),
+        cost=cost_section(jobs, {name: len(rows) for name, rows in patients.items()}, inputs.published),
         colours=COLOURS,
         structure_names=STRUCTURE_NAMES,
         group_names=GROUP_NAMES,
@@ -135,7 +135,7 @@ def find_hints(
         count = embeddings.near_duplicates.count
         hints.append(("embeddings", f"{count} pairs of slices in different splits are nearly the same"))
     if intensities.outliers:
-        hints.append(("intensities", f"Intensities far from the others': {enumeration(intensities.outlying, 3)}"))
+        hints.append(("intensities", f"Intensities far from the others': {list_first(intensities.outlying, 3)}"))
     for extreme in extremes:
         for row, value in extreme.slices[:1]:
             hints.append(("extremes", f"{extreme.title}: {row['slice']}, {value}"))

@@ -22,7 +22,7 @@ from acdc_medsam.measures.outlines import close_up, find_outlines
 from acdc_medsam.measures.records import Floats, Measures
 from acdc_medsam.report.contents import Contents
 
-SIZE = 256
+PICTURE_SIZE = 256
 """Pixels of a picture, and units of its outlines, along each side."""
 
 
@@ -39,7 +39,7 @@ class Picture:
         description: what it is and which structures it shows, in words.
         image: ``data:`` address of the image, or of the part of it that is shown.
         window: the part, as the ``viewBox`` of the outlines: left, top, width and height.
-        outlines: structure -> SVG path in units of a SIZE x SIZE picture of the whole image.
+        outlines: structure -> SVG path in units of a PICTURE_SIZE x PICTURE_SIZE picture of the whole image.
         whole: ``data:`` address of the whole image, where ``image`` is a part; or None.
         embedding: ``data:`` address of the embedding's picture, or None.
         problem: why it cannot be shown, or None.
@@ -91,7 +91,7 @@ def principal_axes(measures: Measures) -> Axes:
     return Axes(mean, axes, np.sqrt(shown), float(shown.sum() / max(variances.sum(), np.finfo(float).tiny)))
 
 
-def embedding_colours(embedding: npt.NDArray[np.float32], axes: Axes) -> Gray:
+def color_embedding(embedding: npt.NDArray[np.float32], axes: Axes) -> Gray:
     """Turn an embedding (256, 64, 64) into a picture (64, 64, 3): one axis per colour channel."""
     vectors = embedding.reshape(EMBEDDING_SHAPE[0], -1)
     along = (axes.axes @ (vectors - axes.mean[:, np.newaxis])) / axes.deviations[:, np.newaxis]
@@ -99,11 +99,11 @@ def embedding_colours(embedding: npt.NDArray[np.float32], axes: Axes) -> Gray:
     return np.rint(255 * shown.T).astype(np.uint8).reshape(*EMBEDDING_SHAPE[1:], 3)
 
 
-def outline_paths(mask: Gray) -> dict[str, str]:
-    """Outlines of each structure in a mask (H, W), as an SVG path in units of a SIZE x SIZE picture."""
+def trace_outlines(mask: Gray) -> dict[str, str]:
+    """Outlines of each structure in a mask (H, W), as an SVG path in units of a PICTURE_SIZE x PICTURE_SIZE picture."""
     return {
         structure: "".join(
-            "M" + "L".join(f"{x:.4g} {y:.4g}" for x, y in SIZE * points[:-1]) + "Z" for points in outlines
+            "M" + "L".join(f"{x:.4g} {y:.4g}" for x, y in PICTURE_SIZE * points[:-1]) + "Z" for points in outlines
         )
         for structure, outlines in find_outlines(mask).items()
     }
@@ -128,7 +128,7 @@ def draw_picture(
         with_whole: whether to show the whole image besides.
         axes: of the embedding's colours; None leaves the embedding out.
     """
-    description, name = describe(row), f"{row['slice']}.png"
+    description, name = describe_slice(row), f"{row['slice']}.png"
     try:
         image = Image.fromarray(read_gray(root / row["split"] / "images" / name))
         mask = read_gray(root / row["split"] / "masks" / name)
@@ -137,21 +137,21 @@ def draw_picture(
         return Picture(row, description, problem=str(error))
     left, top, side = close_up(mask) if near else (0.0, 0.0, 1.0)
     box = (left * image.width, top * image.height, (left + side) * image.width, (top + side) * image.height)
-    shown = image.resize((SIZE, SIZE), Image.Resampling.LANCZOS, box)
+    shown = image.resize((PICTURE_SIZE, PICTURE_SIZE), Image.Resampling.LANCZOS, box)
     whole = None
     if with_whole:
-        whole = webp_address(image.resize((SIZE, SIZE), Image.Resampling.LANCZOS, reducing_gap=2.0), 70)
-    window = " ".join(f"{SIZE * share:.4g}" for share in (left, top, side, side))
-    return Picture(row, description, webp_address(shown, 75), window, outline_paths(mask), whole, embedding)
+        whole = webp_address(image.resize((PICTURE_SIZE, PICTURE_SIZE), Image.Resampling.LANCZOS, reducing_gap=2.0), 70)
+    window = " ".join(f"{PICTURE_SIZE * share:.4g}" for share in (left, top, side, side))
+    return Picture(row, description, webp_address(shown, 75), window, trace_outlines(mask), whole, embedding)
 
 
 def _draw_embedding(path: Path, axes: Axes) -> str:
     from acdc_medsam.formats.tensors import open_embedding  # imports torch, which takes 2 s
 
-    return webp_address(Image.fromarray(embedding_colours(open_embedding(path, EMBEDDING_SHAPE).numpy(), axes)), 90)
+    return webp_address(Image.fromarray(color_embedding(open_embedding(path, EMBEDDING_SHAPE).numpy(), axes)), 90)
 
 
-def describe(row: Row) -> str:
+def describe_slice(row: Row) -> str:
     """Say in words what a slice is and which structures it shows."""
     shown = [STRUCTURE_NAMES[key] for key, column in PIXEL_COLUMNS.items() if int(row[column])]
     structures = ", ".join(shown) if shown else "no structure"

@@ -12,7 +12,7 @@ from acdc_medsam.acdc.labels import LABELS, PHASE_NAMES, PHASES, STRUCTURE_NAMES
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import sha256_file
 from acdc_medsam.layout import WAYS
-from acdc_medsam.report.elements import Table, figures
+from acdc_medsam.report.elements import Table, format_number
 from acdc_medsam.report.pictures import webp_address
 
 
@@ -106,11 +106,11 @@ def _ejection(content: Mapping[str, Any]) -> Table:
 
 
 def _number(value: float | None) -> str:
-    return "none" if value is None else figures(value)
+    return "none" if value is None else format_number(value)
 
 
 def _case(folder: Path, name: str, facts: Mapping[str, Any]) -> tuple[str, str, str]:
-    title = f"{name.capitalize()}: {facts['volume']}, mean Dice {figures(facts['dice'])}"
+    title = f"{name.capitalize()}: {facts['volume']}, mean Dice {format_number(facts['dice'])}"
     with Image.open(folder / f"{name}.png", formats=("PNG",)) as picture:
         address = webp_address(picture.convert("RGB"), 80)
     description = f"Slices of {facts['volume']}: above the true outlines, below those of the fine-tuned model."
