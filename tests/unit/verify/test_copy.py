@@ -95,7 +95,7 @@ def forge_weights(copy: Path, name: str) -> None:
     rewrite(copy, lambda c: c["origins"]["weights/weights.pth"].__setitem__("sha256", "1" * 64), forge=True)
 
 
-OUTSIDE = "is no path below the dataset's folder; provenance.json is not to be trusted"
+OUTSIDE = "is not a path below the dataset's folder; do not trust this provenance.json"
 LEADS_OUT = "is, or lies behind, a symbolic link that leads out of the dataset"
 EDITED = "provenance.json: contradicts itself: it was changed after it was written"
 DAMAGED = "provenance.json: cannot be read: it is damaged, or was not written by this workflow"
@@ -134,7 +134,7 @@ DEFECTS: dict[str, tuple[Defect, str]] = {
     "provenance.json truncated": (lambda c, n: truncate(c / "provenance.json", 999), DAMAGED),
     "provenance.json is no object": (lambda c, n: replace(c / "provenance.json", b"[" * 99_999), DAMAGED),
     "provenance.json has no sizes": (lambda c, n: rewrite(c, lambda d: d["files"][n].clear()), DAMAGED),
-    "another format": (lambda c, n: rewrite(c, lambda d: d.update(format=1)), "provenance.json: is of another form"),
+    "another format": (lambda c, n: rewrite(c, lambda d: d.update(format=1)), "provenance.json: has another format"),
 }
 
 
