@@ -11,7 +11,7 @@ Values = npt.NDArray[np.floating]
 
 
 def histogram(values: Values, units: int) -> Counts:
-    """Count values (of any shape, 0 or more) in ``units * BINS`` bins from 0 to ``units``. The last bin is open-ended."""
+    """Count values of any shape, 0 or more, in ``units * BINS`` bins from 0 to ``units``, the last bin open-ended."""
     bins = units * BINS
     return np.bincount(np.minimum((values * BINS).astype(np.intp), bins - 1).ravel(), minlength=bins)
 
