@@ -98,7 +98,7 @@ def test_what_eight_bits_cost_is_said_in_gray_values() -> None:
 
 
 def compared(contents: Contents, threshold: float = 0.9, block: int = 1024) -> Comparison:
-    return compare_slices(contents, Similarities(contents.measures.pooled, contents.places, block), threshold)
+    return compare_slices(contents, Similarities(contents.measures.pooled, contents.indices, block), threshold)
 
 
 def test_a_slice_in_two_splits_is_found_by_bytes_and_embedding() -> None:
@@ -129,7 +129,7 @@ def test_similarity_is_the_cosine_less_the_mean() -> None:
 
 def direct_similarities(contents: Contents) -> Floats:
     """All similarities at once, (n, n)."""
-    vectors = contents.measures.pooled[contents.places].reshape(len(contents.rows), -1).astype(np.float64)
+    vectors = contents.measures.pooled[contents.indices].reshape(len(contents.rows), -1).astype(np.float64)
     centred = vectors - vectors.mean(0)
     directions = centred / np.linalg.norm(centred, axis=1, keepdims=True)
     matrix: Floats = directions @ directions.T
@@ -197,7 +197,7 @@ def test_the_threshold_is_how_alike_a_slice_is_in_both_phases() -> None:
     contents = make_contents()
     pooled = contents.measures.pooled
     pooled[SLICES : 2 * SLICES] = pooled[:SLICES]  # the two frames of the first patient
-    phases = between_phases(contents, Similarities(pooled, contents.places, block=4))
+    phases = between_phases(contents, Similarities(pooled, contents.indices, block=4))
     assert len(phases) == len(contents.rows) / 2 and np.count_nonzero(phases > 0.999) == SLICES
     direct = direct_similarities(contents)
     assert phases[-1] == pytest.approx(direct[-1 - SLICES, -1])

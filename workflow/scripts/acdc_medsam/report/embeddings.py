@@ -101,7 +101,7 @@ def embeddings_section(contents: Contents) -> Embeddings:
     """Put together the section, for a dataset with embeddings."""
     regions = contents.measures.pooled
     pooled = contents.of_slices(regions.mean((2, 3), dtype=np.float64))
-    similarities = Similarities(regions, contents.places)
+    similarities = Similarities(regions, contents.indices)
     threshold = threshold_of(between_phases(contents, similarities))
     comparison = compare_slices(contents, similarities, threshold)
     drift = describe_drift(contents, pooled)
