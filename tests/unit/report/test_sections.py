@@ -14,7 +14,7 @@ from acdc_medsam.report.balance import balance_section, count_groups, count_stru
 from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.cost import list_files, list_stages, read_jobs
 from acdc_medsam.report.elements import format_bytes, format_number, format_seconds
-from acdc_medsam.report.embeddings import drift_between, embeddings_section
+from acdc_medsam.report.embeddings import embeddings_section, measure_drift
 from acdc_medsam.report.extremes import find_extremes, resize_stretch
 from acdc_medsam.report.glance import count_by_split, warn_of_shared
 from acdc_medsam.report.intensities import describe_quantization, intensities_section, modified_z_scores
@@ -24,9 +24,9 @@ from acdc_medsam.report.near_duplicates import (
     Distribution,
     Similarities,
     between_phases,
+    choose_threshold,
     compare_slices,
     identical_pictures,
-    threshold_of,
 )
 from acdc_medsam.report.pictures import Axes, color_embedding, from_base_to_apex, principal_axes, trace_outlines
 from report_contents import SLICES, make_contents
@@ -201,8 +201,8 @@ def test_the_threshold_is_how_alike_a_slice_is_in_both_phases() -> None:
     assert len(phases) == len(contents.rows) / 2 and np.count_nonzero(phases > 0.999) == SLICES
     direct = direct_similarities(contents)
     assert phases[-1] == pytest.approx(direct[-1 - SLICES, -1])
-    assert threshold_of(np.array([0.8, *[0.95] * 20])) == 0.95
-    assert threshold_of(np.array([0.1, 0.2, 0.3])) == threshold_of(np.zeros(0)) == 0.9
+    assert choose_threshold(np.array([0.8, *[0.95] * 20])) == 0.95
+    assert choose_threshold(np.array([0.1, 0.2, 0.3])) == choose_threshold(np.zeros(0)) == 0.9
 
 
 def test_drift_is_unusual_only_where_the_means_of_splits_differ() -> None:
@@ -212,11 +212,11 @@ def test_drift_is_unusual_only_where_the_means_of_splits_differ() -> None:
     scaled = (vectors - vectors.mean(0)) / vectors.std(0)
     inside = np.array(validation)
     plain = np.sqrt(np.mean((scaled[inside].mean(0) - scaled[~inside].mean(0)) ** 2))
-    alike = drift_between(vectors, validation, units)
+    alike = measure_drift(vectors, validation, units)
     assert alike.distance == pytest.approx(plain)
     assert alike.random[0] < alike.distance < alike.random[1] and alike.share > 0.05
     vectors[inside] += 0.5
-    apart = drift_between(vectors, validation, units)
+    apart = measure_drift(vectors, validation, units)
     assert apart.distance > apart.random[1] and apart.share == 0
 
 
