@@ -49,7 +49,7 @@ def test_the_card(small: SmallDataset, monkeypatch: pytest.MonkeyPatch, embeddin
         assert isinstance(found["embedding"], torch.Tensor) and found["embedding"].shape == (256, 64, 64)
 
 
-def test_the_card_warns_of_slices_that_were_shuffled(small: SmallDataset) -> None:
+def test_the_card_warns_of_a_split_by_slice(small: SmallDataset) -> None:
     small.publish(unit="slice")
     small.write_documents(unit="slice")
     assert "validation measures memory as well as skill" in (small.data / "README.md").read_text()
@@ -78,16 +78,17 @@ def test_mlcroissant_validates_it_and_loads_its_records(
         found = {text(record[f"{kind}/slice"]): record for record in dataset.records(kind)}
         assert set(found) == set(rows)
         assert all(text(record[f"{kind}/split"]) == rows[key]["split"] for key, record in found.items())
-        loaded = found[name][f"{kind}/image"].convert("L")  # mlcroissant makes every picture RGB
+        loaded = found[name][f"{kind}/image"].convert("L")  # mlcroissant converts every picture to RGB
         published = Image.open(small.data / row["split"] / kind / f"{name}.png")
         np.testing.assert_array_equal(np.asarray(loaded), np.asarray(published))
 
 
 def text(value: bytes | str) -> str:
+    """Decode a value of mlcroissant, which returns some texts as bytes."""
     return value.decode() if isinstance(value, bytes) else value
 
 
-def test_croissant_names_licence_citation_and_the_manifest(small: SmallDataset) -> None:
+def test_croissant_names_license_citation_and_manifest(small: SmallDataset) -> None:
     small.write_documents()
     content = json.loads((small.data / "croissant.json").read_text())
     assert content["license"] == "https://creativecommons.org/licenses/by-nc-sa/4.0/"

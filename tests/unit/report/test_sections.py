@@ -1,4 +1,4 @@
-"""The figures of the report against plain computations, and planted oddities that it has to name."""
+"""The numbers of the report compared with plain computations, and planted anomalies that it must name."""
 
 import tracemalloc
 from pathlib import Path
@@ -35,7 +35,7 @@ RANDOM = np.random.default_rng(0)
 
 
 def named(title: str, contents=None) -> list[tuple[str, str]]:  # type: ignore[no-untyped-def]
-    """Slices of an extreme, and their values."""
+    """Names of the slices of an extreme, with their values in words."""
     extreme = next(one for one in find_extremes(contents or make_contents()) if one.title == title)
     return [(row["slice"], value) for row, value in extreme.slices]
 
@@ -61,7 +61,7 @@ def test_a_tiny_structure_is_named_and_an_absent_one_is_not() -> None:
     assert named("Largest left ventricle", contents)[0] == (contents.rows[33]["slice"], "15,000 mm²")
 
 
-def test_a_patient_stands_once_in_an_extreme() -> None:
+def test_a_patient_is_in_an_extreme_only_once() -> None:
     contents = make_contents()
     contents.measures.brightness[:12] = 0.01
     patients = [name.split("_")[0] for name, _ in named("Darkest", contents)]
@@ -89,7 +89,7 @@ def test_modified_z_scores() -> None:
     assert not modified_z_scores(np.array([2.0, 2.0, 2.0, 9.0])).any()
 
 
-def test_what_eight_bits_cost_is_said_in_gray_values() -> None:
+def test_the_error_of_eight_bits_is_given_in_gray_values() -> None:
     contents = make_contents()
     contents.measures.clip_levels[:4] = 300
     said = describe_quantization(contents)
@@ -97,30 +97,31 @@ def test_what_eight_bits_cost_is_said_in_gray_values() -> None:
     assert "In 6 of 10 volumes" in said
 
 
-def compared(contents: Contents, threshold: float = 0.9, block: int = 1024) -> Comparison:
+def compare(contents: Contents, threshold: float = 0.9, block: int = 1024) -> Comparison:
+    """Compare all pairs of slices of the contents."""
     return compare_slices(contents, Similarities(contents.measures.pooled, contents.indices, block), threshold)
 
 
 def test_a_slice_in_two_splits_is_found_by_bytes_and_embedding() -> None:
     contents = make_contents()
     assert identical_pictures(contents) == []
-    assert compared(contents).near_duplicates.pairs == []
+    assert compare(contents).near_duplicates.pairs == []
     contents.rows[-1]["image_sha256"] = contents.rows[2]["image_sha256"]
     contents.measures.pooled[-1] = 1.01 * contents.measures.pooled[2]
-    contents.measures.pooled[1] = contents.measures.pooled[0]  # twice in train is no leak
+    contents.measures.pooled[1] = contents.measures.pooled[0]  # a pair within train is no leak
     one, other = f"train/{contents.rows[2]['slice']}", f"val/{contents.rows[-1]['slice']}"
     assert identical_pictures(contents) == [(one, other)]
-    found = compared(contents).near_duplicates
+    found = compare(contents).near_duplicates
     [pair] = found.pairs
     assert (found.count, found.doubled) == (1, 1)
     assert (pair.one, pair.other, pair.same_patient) == (one, other, False)
     assert pair.similarity > 0.99
 
 
-def test_similarity_is_the_cosine_less_the_mean() -> None:
+def test_similarity_is_the_cosine_without_the_mean() -> None:
     pooled = RANDOM.normal(size=(5, 256, REGIONS, REGIONS)).astype(np.float32) + 100
-    centred = (pooled - pooled.mean(0)).reshape(5, -1)
-    plain = centred[1] @ centred[3] / np.linalg.norm(centred[1]) / np.linalg.norm(centred[3])
+    centered = (pooled - pooled.mean(0)).reshape(5, -1)
+    plain = centered[1] @ centered[3] / np.linalg.norm(centered[1]) / np.linalg.norm(centered[3])
     similarities = Similarities(pooled, np.arange(5))
     assert similarities.of_pairs(np.array([1]), np.array([3])) == pytest.approx(plain, abs=1e-4)
     [(_, _, block)] = similarities.blocks()
@@ -128,10 +129,10 @@ def test_similarity_is_the_cosine_less_the_mean() -> None:
 
 
 def direct_similarities(contents: Contents) -> Floats:
-    """All similarities at once, (n, n)."""
+    """Compute all similarities at once: (n, n)."""
     vectors = contents.measures.pooled[contents.indices].reshape(len(contents.rows), -1).astype(np.float64)
-    centred = vectors - vectors.mean(0)
-    directions = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    centered = vectors - vectors.mean(0)
+    directions = centered / np.linalg.norm(centered, axis=1, keepdims=True)
     matrix: Floats = directions @ directions.T
     return matrix
 
@@ -142,16 +143,17 @@ def test_blocks_of_pairs_give_what_all_pairs_at_once_give(block: int) -> None:
     contents.rows[::5] = [{**row, "split": "test"} for row in contents.rows[::5]]  # type: ignore[index]
     contents.measures.pooled[:] = RANDOM.permutation(contents.measures.pooled + contents.measures.pooled[:, :1])
     contents.measures.slices[:] = contents.measures.slices[::-1].copy()
-    direct, threshold = direct_similarities(contents), 0.1
-    found = compared(contents, threshold, block)
+    threshold = 0.1
+    direct = direct_similarities(contents)
+    found = compare(contents, threshold, block)
 
-    place = {name: number for number, name in enumerate(("train", "val", "test"))}
+    order = {name: index for index, name in enumerate(("train", "val", "test"))}
     rows = list(contents.rows)
     expected = [
         (direct[i, j], f"{one['split']}/{one['slice']}", f"{other['split']}/{other['slice']}")
         for i, one in enumerate(rows)
         for j, other in enumerate(rows)
-        if place[one["split"]] < place[other["split"]] and direct[i, j] >= threshold
+        if order[one["split"]] < order[other["split"]] and direct[i, j] >= threshold
     ]
     assert found.near_duplicates.count == len(expected) > SHOWN_PAIRS
     assert found.near_duplicates.doubled == len({other for _, _, other in expected})
@@ -159,7 +161,8 @@ def test_blocks_of_pairs_give_what_all_pairs_at_once_give(block: int) -> None:
     assert shown == [(one, other) for _, one, other in sorted(expected, reverse=True)[:SHOWN_PAIRS]]
 
     patient = contents.column("patient")
-    upper, same = np.triu(np.ones_like(direct, bool), 1), patient[:, np.newaxis] == patient
+    upper = np.triu(np.ones_like(direct, bool), 1)
+    same = patient[:, np.newaxis] == patient
     for distribution, values in (
         (found.same_patient, direct[upper & same]),
         (found.different_patients, direct[upper & ~same]),
@@ -177,8 +180,9 @@ def test_quantiles_of_few_similarities_lie_between_them() -> None:
 
 
 def test_comparing_many_slices_takes_little_memory() -> None:
-    # All similarities of 10,000 slices would take 800 MB, and here all pairs are near-duplicates besides.
-    contents, count = make_contents(), 10_000
+    # All similarities of 10,000 slices would take 800 MB. Moreover, all pairs are near-duplicates here.
+    contents = make_contents()
+    count = 10_000
     rows = [{**contents.rows[0], "patient": f"{n // 20}", "split": ("train", "val")[n % 2]} for n in range(count)]
     many = Contents(contents.root, rows, contents.measures, contents.quality)
     pooled = RANDOM.normal(size=(count, 4, 1, 1)).astype(np.float32)
@@ -193,7 +197,7 @@ def test_comparing_many_slices_takes_little_memory() -> None:
     assert peak < 150e6, peak
 
 
-def test_the_threshold_is_how_alike_a_slice_is_in_both_phases() -> None:
+def test_the_threshold_is_the_similarity_of_both_phases() -> None:
     contents = make_contents()
     pooled = contents.measures.pooled
     pooled[SLICES : 2 * SLICES] = pooled[:SLICES]  # the two frames of the first patient
@@ -205,7 +209,7 @@ def test_the_threshold_is_how_alike_a_slice_is_in_both_phases() -> None:
     assert choose_threshold(np.array([0.1, 0.2, 0.3])) == choose_threshold(np.zeros(0)) == 0.9
 
 
-def test_drift_is_unusual_only_where_the_means_of_splits_differ() -> None:
+def test_drift_is_unusual_only_if_the_means_of_the_splits_differ() -> None:
     units = [f"patient{number // 5:03d}" for number in range(200)]
     validation = [unit < "patient008" for unit in units]
     vectors = RANDOM.normal(size=(200, 256))
@@ -241,13 +245,13 @@ def test_principal_axes_are_those_of_all_vectors() -> None:
     assert axes.explained == pytest.approx((values[:3] ** 2).sum() / (values**2).sum())
 
 
-def test_colours_of_an_embedding_show_its_place_along_the_axes() -> None:
+def test_colors_of_an_embedding_show_its_position_along_the_axes() -> None:
     axes = Axes(np.zeros(256), np.eye(3, 256), np.ones(3), 1.0)
     embedding = np.zeros((256, 64, 64), np.float32)
     embedding[0, 10, 20], embedding[1, 10, 20] = 2.5, -9
-    colours = color_embedding(embedding, axes)
-    assert colours.shape == (64, 64, 3)
-    assert colours[10, 20].tolist() == [255, 0, 128] and colours[0, 0].tolist() == [128, 128, 128]
+    colors = color_embedding(embedding, axes)
+    assert colors.shape == (64, 64, 3)
+    assert colors[10, 20].tolist() == [255, 0, 128] and colors[0, 0].tolist() == [128, 128, 128]
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -280,7 +284,7 @@ def test_a_close_up_holds_the_structures_and_stays_inside() -> None:
     assert close_up(mask) == pytest.approx((0.5, 0, CLOSE_UP))
 
 
-def test_tables_count_what_there_is() -> None:
+def test_tables_count_patients_frames_slices_and_pixels() -> None:
     contents = make_contents()
     splits = {row[0]: row[1:] for row in count_by_split(contents).rows}
     assert splits == {"train": ["4", "8", "48", "8"], "val": ["1", "2", "12", "2"], "all": ["5", "10", "60", "10"]}
@@ -305,7 +309,7 @@ def test_shared_patients_are_named_in_a_warning() -> None:
     assert count_by_split(contents).rows[0][-1] == "in no split"
 
 
-def test_cost_is_what_the_benchmark_files_say(tmp_path: Path) -> None:
+def test_cost_is_read_from_the_benchmark_files(tmp_path: Path) -> None:
     head = "s\th:m:s\tmax_rss\tcpu_time\n"
     files = {
         "render/patient001": "1.5\t0:00:01\t100.00\t1.2\n",
