@@ -141,8 +141,8 @@ def list_stages(jobs: Sequence[Job], patients: int) -> Table:
 
     rows.append([*_sum_times("all", jobs, patients), "", ""])
     return Table(
-        "Time of each stage's jobs, the last run of each; jobs ran side by side, so that the whole took less. "
-        "Snakemake looks at CPU time and memory now and then, and sees little of a short job.",
+        "Time of the jobs of each stage, from the last run of each job. Jobs ran in parallel, so the whole run took "
+        "less time. Snakemake samples CPU time and memory at intervals and misses most of a short job.",
         ("Stage", "jobs", "seconds", "per patient", "CPU time", "longest job", "most memory"),
         rows,
     )
@@ -234,7 +234,7 @@ def list_files(published: Path) -> Table:
     ]
     rows.append(["all", format_count(counts.total()), format_bytes(sizes.total()), ""])
     return Table(
-        "Published files. Those that are hard links into work/ take no further space.",
+        "Published files. Hard links into work/ take no additional space.",
         ("Kind", "files", "size", "mean size of a file"),
         rows,
     )

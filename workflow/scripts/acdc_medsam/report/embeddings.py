@@ -119,9 +119,9 @@ def embeddings_section(contents: Contents) -> Embeddings:
     comparison = compare_slices(contents, similarities, threshold)
 
     compared = (
-        "Embeddings are compared by the cosine of their means in 4 x 4 regions, less the mean of the dataset. "
-        f"Nearly the same means {format_number(threshold)} or more: as alike as nine in ten slices at end-diastole are "
-        f"to the same slice at end-systole, and {LEAST_ALIKE} at least."
+        "Embeddings are compared by the cosine of their means in 4 x 4 regions, minus the mean of the dataset. "
+        f"Two slices are nearly the same if it is {format_number(threshold)} or more: nine in ten slices at "
+        f"end-diastole are that similar to the same slice at end-systole. The threshold is never below {LEAST_ALIKE}."
     )
     return Embeddings(
         figures=summarize_by_split(contents),
@@ -261,7 +261,7 @@ def draw_similarities(comparison: Comparison, threshold: float) -> Chart:
                 )
         axes.axvline(threshold, color=TEXT, linewidth=0.8, linestyle="--")
         axes.axhline(0, color=LINE, linewidth=0.6)
-        axes.set(xlabel="cosine similarity, centred", ylabel="density", xlim=(-1, 1.02))
+        axes.set(xlabel="cosine similarity, centered", ylabel="density", xlim=(-1, 1.02))
         axes.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
 
     words = "; ".join(
@@ -269,4 +269,4 @@ def draw_similarities(comparison: Comparison, threshold: float) -> Chart:
         f"99th percentile {format_number(distribution.quantile(0.99), 2)}"
         for name, distribution in kinds.items()
     )
-    return draw_chart("similarity", "How alike two slices are", f"Histograms; threshold dashed. {words}.", draw)
+    return draw_chart("similarity", "Similarity of two slices", f"Histograms; threshold dashed. {words}.", draw)

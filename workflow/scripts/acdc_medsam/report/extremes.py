@@ -47,7 +47,7 @@ def find_extremes(contents: Contents) -> list[Extreme]:
 
     mean = "Mean gray value of the PNG image; white is 100 %."
     effect = "Blur effect of the slice before resizing: 0 is sharp, 1 has no detail at all."
-    ratio = "How many times more the image was enlarged along one side than along the other, from which size."
+    ratio = "How many times more the image was enlarged along one side than along the other, and its original size."
     return [
         *extremes,
         _find_extreme(contents, "Darkest", mean, brightness, lambda i: format_percent(brightness[i])),

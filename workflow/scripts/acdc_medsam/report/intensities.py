@@ -149,10 +149,10 @@ def describe_quantization(contents: Contents) -> str:
     return (
         f"Rounding to 256 gray values moved a pixel by {format_number(255 * mean)} gray values on average and by "
         f"{format_number(255 * largest)} at most ({worst}): {format_number(100 * mean)} % and "
-        f"{format_number(100 * largest)} % of the range. Half a gray value is the bound. "
+        f"{format_number(100 * largest)} % of the range. Half a gray value is the upper bound. "
         f"In {whole_steps} of {len(measures.volumes)} volumes the clip level is "
-        "at most 255 above the minimum, so that raw whole numbers keep a gray value each; in the others neighbours "
-        "share one."
+        "at most 255 above the minimum, so that each raw integer has a gray value of its own; in the others, "
+        "neighboring integers share one."
     )
 
 

@@ -80,9 +80,9 @@ def _tabulate_agreement(content: Mapping[str, Any]) -> Table:
                 rows.append([*names, *values, str(measured["missed"]), found])
 
     caption = (
-        "Masks of whole volumes at the original resolution against the truth: means over patients of Dice, of the 95th "
-        "percentile of the Hausdorff distance, of the average symmetric surface distance, and of volumes; volumes in "
-        "which the structure was missed, and in how many of the slices without it it was found."
+        "Masks of whole volumes at the original resolution compared with the truth: means over patients of Dice, of the "
+        "95th percentile of the Hausdorff distance, of the average symmetric surface distance, and of volumes; volumes in "
+        "which the structure was missed; and in how many of the slices that do not show it, it was found."
     )
     heads = [
         "masks by",
