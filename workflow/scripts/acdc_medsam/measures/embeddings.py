@@ -52,6 +52,7 @@ def measure_embedding(embedding: torch.Tensor) -> EmbeddingMeasures:
     # The regions are equally large, so that the mean of their means is the mean of all values.
     mean = float(pooled.mean(dtype=np.float64))
     squares = float(np.trace(products))
+    # The difference can be slightly negative by rounding error.
     variance = max(squares / embedding.numel() - mean**2, 0.0)
     return EmbeddingMeasures(mean, float(np.sqrt(variance)), float(np.sqrt(squares)), pooled, products)
 

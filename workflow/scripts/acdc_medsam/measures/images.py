@@ -30,6 +30,7 @@ def mean_and_deviation(counts: Counts) -> tuple[float, float]:
 
 def quantization_error(image: Values) -> tuple[float, float]:
     """Compute the largest and the mean absolute error of rounding an image in [0, 1] to 256 gray values."""
+    # Computed in float32, like the image that the PNG is made from.
     error = np.abs(np.rint(image * np.float32(255)) / np.float32(255) - image)
     return float(error.max()), float(error.mean())
 

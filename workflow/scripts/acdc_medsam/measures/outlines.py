@@ -25,6 +25,7 @@ def find_outlines(mask: Gray) -> dict[str, list[Floats]]:
         Structure -> outlines, each (points, 2): x and y as shares of the width and the height of the mask. Structures
         that the mask does not show are left out.
     """
+    # Charts and pictures do not show more detail, and small masks are traced faster.
     small = np.asarray(Image.fromarray(mask).resize((OUTLINE_SIZE, OUTLINE_SIZE), Image.Resampling.NEAREST))
     outlines = {}
     for structure, value in LABELS.items():

@@ -81,6 +81,7 @@ def measure_dataset(
     """
     patients = find_patients(h5, slices, embeddings, raw)
     files = {index.parent / f"{name}-{patient.digest(code)[:16]}.npz": patient for name, patient in patients.items()}
+    # A file that exists under its name is up to date, because the name contains the digest.
     kept = {path: find_kept(path) for path in files}
     missing = {path: patient for path, patient in files.items() if kept[path] is None}
 
@@ -91,6 +92,7 @@ def measure_dataset(
             progress.advance()
     progress.close()
 
+    # What is left are measures of earlier states, and of patients who are no longer in the dataset.
     remove_others([index.parent], keep=[*files, *map(record_path, files)])
     write_index(index, [index_row(one.written, index) for one in kept.values() if one is not None])
     logger.info("measured %d patients, kept %d", len(missing), len(files) - len(missing))
@@ -175,6 +177,7 @@ def measure_volume(
 
     unclipped = (nifti.voxels.astype(np.float32) - lowest) / (clip_level - lowest)
     grays = [gray_histogram(gray.read()) for gray in slices.values()]
+    # The shape is given for volumes without a kept slice, whose lists are empty.
     light = np.array([mean_and_deviation(counts) for counts in grays]).reshape(-1, 2)
     errors = np.array([quantization_error(image[index]) for index in slices]).reshape(-1, 2)
     # Summed over the slices, and from 256 gray values to the bins of the other histograms.

@@ -61,6 +61,7 @@ def trace_files(indexes: Indexes, output: Path, dataset: Path) -> tuple[dict[str
     """
     weights = _read_sources(indexes.embeddings, "weights")
     raw = _read_sources(indexes.h5, "raw")
+    # The names of image and label without suffixes are those of the volume, and of the volume with _gt.
     raw_names = {PurePosixPath(name).name.split(".")[0]: name for name in raw if not name.endswith("/Info.cfg")}
     maker_of_slice = {row["slice"]: row["maker"] for table in indexes.embeddings for row in read_sealed(table)}
     published = _read_published(indexes.published, output)
@@ -112,10 +113,12 @@ def git_commit(project: Path) -> dict[str, Any]:
     """
 
     def ask(*arguments: str) -> str:
+        # Without the option, `git status` may write to the index of the repository.
         command = ["git", "--no-optional-locks", "-C", str(project), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 own words
 
     try:
+        # A folder in the checkout of another project would yield the commit of that project.
         if Path(ask("rev-parse", "--show-toplevel")).resolve() == project.resolve():
             return {"commit": ask("rev-parse", "HEAD"), "modified": bool(ask("status", "--porcelain", "-uno"))}
     except (OSError, subprocess.CalledProcessError) as error:

@@ -78,6 +78,7 @@ def count_groups(contents: Contents) -> Table:
     rows = []
     for split in contents.splits:
         own = [row for row in contents.rows if row["split"] == split]
+        # Each patient counts once, however many slices it has.
         patients = Counter(group for _, group in {(row["patient"], row["group"]) for row in own})
         slices = Counter(row["group"] for row in own)
         rows.append([split, *(f"{patients[group]} ({slices[group]})" for group in contents.groups)])

@@ -56,6 +56,7 @@ class Contents:
     @cached_property
     def volumes(self) -> dict[str, Row]:
         """Volume -> row of one of its slices."""
+        # The columns that describe a volume are the same in the rows of all its slices.
         return {volume_name(row["patient"], int(row["frame"])): row for row in self.rows}
 
     @cached_property

@@ -85,6 +85,7 @@ def read_jobs(benchmarks: Path, items: Sequence[str]) -> list[Job]:
         for path in filter(Path.is_file, [*paths, benchmarks / f"{stage}.tsv"]):
             for row in _read_benchmark(path):
                 seconds, cpu_seconds, megabytes = (_parse(row.get(column)) for column in ("s", "cpu_time", "max_rss"))
+                # Snakemake gives memory in MiB.
                 jobs.append(Job(stage, path.stem, seconds, cpu_seconds, 2**20 * megabytes))
     return jobs
 
@@ -159,6 +160,7 @@ def sum_by_patient(jobs: Sequence[Job]) -> dict[str, dict[str, float]]:
     """Return patient -> stage -> seconds, for the stages that have one job per patient."""
     patients: dict[str, dict[str, float]] = defaultdict(dict)
     for job in jobs:
+        # Batches and jobs that work on everything cannot be attributed to a patient.
         if job.item.startswith("patient"):
             patients[job.item][job.stage] = job.seconds
     return dict(patients)

@@ -49,6 +49,7 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 9,
     "legend.handlelength": 1.2,
+    # Text stays text and takes the font of the page, and ids are the same in every run.
     "svg.fonttype": "none",
     "svg.hashsalt": "acdc-medsam",
     "text.color": TEXT,
@@ -88,6 +89,7 @@ def draw_chart(
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure.add_subplot())
         buffer = io.StringIO()
+        # Without the date and the version of Matplotlib, equal inputs give equal bytes.
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return Chart(caption, description, Markup(_embed(buffer.getvalue(), name)))  # noqa: S704 - made here
 

@@ -48,6 +48,7 @@ def format_number(number: float, digits: int = 3) -> str:
     """Format a number to some significant digits, with neither exponent nor trailing zeros: ``0.0123``, ``1,230``."""
     if number == 0 or not math.isfinite(number):
         return f"{number:g}"
+    # A negative number of decimals rounds to tens, hundreds and so on.
     decimals = digits - 1 - math.floor(math.log10(abs(number)))
     text = f"{round(number, decimals):,.{max(decimals, 0)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -86,6 +86,7 @@ def measure_drift(vectors: Floats, validation: Sequence[bool], units: Sequence[s
     Returns:
         The distance and that of random splits.
     """
+    # A constant channel is divided by a tiny number instead of 0, and stays 0.
     scaled = (vectors - vectors.mean(0)) / np.maximum(vectors.std(0), np.finfo(float).tiny)
     names, unit = np.unique(np.asarray(units), return_inverse=True)
     sums = np.zeros((len(names), vectors.shape[1]))
@@ -160,6 +161,7 @@ def describe_drift(contents: Contents, pooled: Floats) -> str | None:
     if not validation.any() or validation.all():
         return None
 
+    # Patients are in more than one split only if the dataset was split by slice.
     unit = "slice" if contents.shared else "patient"
     drift = measure_drift(pooled[training], validation.tolist(), contents.column(unit)[training].tolist())
     low, high = map(format_number, drift.random)
@@ -220,6 +222,7 @@ def draw_norms(contents: Contents) -> Chart:
     """Draw the distribution of the norms of the embeddings of each split."""
     norms = contents.of_slices(contents.measures.embedding_norms)
     split = contents.column("split")
+    # The bins must have a width even if all norms are equal.
     bins = np.linspace(norms.min(), max(norms.max(), norms.min() + 1e-6), 6 + int(len(norms) ** 0.5) // 2).tolist()
 
     def draw(axes: "Axes") -> None:

@@ -97,6 +97,7 @@ def _find_extreme(
         The extreme.
     """
     chosen = dict[str, int]()
+    # The sort is stable, so that equal values give the same slices in every run.
     for index in np.argsort(values, kind="stable").tolist():
         if values[index] != 0 and len(chosen) < SHOWN:
             chosen.setdefault(contents.rows[index]["patient"], index)

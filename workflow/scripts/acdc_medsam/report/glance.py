@@ -136,6 +136,7 @@ def describe_maker(facts: Mapping[str, Any]) -> str:
 
 def describe_machine() -> str:
     """Describe the machine that writes the report: its processor, cores, memory, operating system and Python."""
+    # On most Linux systems this is empty or just the architecture, so /proc/cpuinfo is read as well.
     processor = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.is_file():

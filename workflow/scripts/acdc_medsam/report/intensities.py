@@ -86,6 +86,7 @@ def intensities_section(contents: Contents) -> Intensities:
     """Compute the contents of the section."""
     measures = contents.measures
     clip = measures.clip_levels - measures.raw_minima
+    # Mean of each histogram, in which every voxel is at the center of its bin.
     mean = measures.clipped_histograms @ (np.arange(BINS) + 0.5) / BINS / measures.clipped_histograms.sum(1)
     quantities = {
         "clip level": clip,
@@ -197,6 +198,7 @@ def _draw_histogram(axes: "Axes", shares: Floats, label: str, marked: Sequence[i
     """Draw the median and the spread of the histograms (v, bins) of volumes, and the marked volumes as lines."""
     bins = shares.shape[1]
     x = (np.arange(bins) + 0.5) / BINS
+    # A logarithmic axis cannot show empty bins, so they are drawn at its lower end.
     low, middle, high = np.maximum(np.quantile(shares, (0.05, 0.5, 0.95), axis=0), LEAST)
 
     axes.set_yscale("log")
@@ -207,6 +209,7 @@ def _draw_histogram(axes: "Axes", shares: Floats, label: str, marked: Sequence[i
 
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
+    # Only the histogram before clipping extends beyond the clip level.
     if bins > BINS:
         axes.axvline(1, color=TEXT, linewidth=0.8, linestyle="--")
     axes.set(ylim=(LEAST, 1), xlim=(0, bins / BINS), xlabel=label, ylabel="share of voxels")

@@ -174,6 +174,7 @@ def between_phases(contents: Contents, similarities: Similarities) -> Floats:
     positions: dict[tuple[str, str], list[int]] = defaultdict(list)
     for position, row in enumerate(contents.rows):
         positions[row["patient"], row["slice_index"]].append(position)
+    # A slice that was kept in only one phase has no counterpart.
     pairs = np.array([pair for pair in positions.values() if len(pair) == 2], np.intp).reshape(-1, 2)
     return similarities.of_pairs(pairs[:, 0], pairs[:, 1])
 
@@ -249,6 +250,7 @@ class _Found:
         """Add k pairs of slices with the positions ``one`` (k,) and ``other`` (k,) and their similarities (k,)."""
         self.count += len(one)
         self.doubled[other] = True
+        # Pairs that cannot be among the most similar ones are not sorted, and ties are broken by position.
         least = self._kept[2].min() if len(self._kept[2]) == SHOWN_PAIRS else -np.inf
         candidates = [part[similarity >= least] for part in (one, other, similarity)]
         first, second, value = (np.concatenate(parts) for parts in zip(self._kept, candidates, strict=True))

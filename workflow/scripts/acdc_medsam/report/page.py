@@ -161,6 +161,7 @@ def find_hints(
 def _environment(folder: Path) -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
+        # Names of files and messages from damaged data must not become markup.
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -115,7 +115,9 @@ def trace_outlines(mask: Gray) -> dict[str, str]:
     """Trace each structure in a mask (H, W): structure -> SVG path in a coordinate system of side PICTURE_SIZE."""
     return {
         structure: "".join(
-            "M" + "L".join(f"{x:.4g} {y:.4g}" for x, y in PICTURE_SIZE * points[:-1]) + "Z" for points in outlines
+            # The last point of an outline repeats the first one, and Z closes the path.
+            "M" + "L".join(f"{x:.4g} {y:.4g}" for x, y in PICTURE_SIZE * points[:-1]) + "Z"
+            for points in outlines
         )
         for structure, outlines in find_outlines(mask).items()
     }
@@ -190,6 +192,7 @@ def from_base_to_apex(rows: Sequence[Row]) -> list[Row]:
     ordered = sorted(rows, key=lambda row: int(row["slice_index"]))
     areas = [sum(int(row[column]) for column in PIXEL_COLUMNS.values()) for row in ordered]
     middle = len(areas) // 2
+    # With an odd number of slices, the one in the middle belongs to neither half.
     base_first = sum(areas[:middle]) >= sum(areas[len(areas) - middle :])
     return ordered if base_first else ordered[::-1]
 

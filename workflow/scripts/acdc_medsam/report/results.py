@@ -53,6 +53,7 @@ def results_section(metrics: Path | None, manifest: Path) -> list[Results] | Non
     model = metrics.with_name("model.pth")
     try:
         content = json.loads(metrics.read_text(encoding="utf-8"))
+        # Metrics of an earlier dataset or model would be misleading beside the present ones.
         known = content["manifest_sha256"], content["model_sha256"]
         if not model.is_file() or known != (sha256_file(manifest), sha256_file(model)):
             return None
@@ -80,9 +81,9 @@ def _tabulate_agreement(content: Mapping[str, Any]) -> Table:
                 rows.append([*names, *values, str(measured["missed"]), found])
 
     caption = (
-        "Masks of whole volumes at the original resolution compared with the truth: means over patients of Dice, of the "
-        "95th percentile of the Hausdorff distance, of the average symmetric surface distance, and of volumes; volumes in "
-        "which the structure was missed; and in how many of the slices that do not show it, it was found."
+        "Masks of whole volumes at the original resolution compared with the truth: means over patients of Dice, of "
+        "the 95th percentile of the Hausdorff distance, of the average symmetric surface distance, and of volumes; "
+        "volumes in which the structure was missed; and in how many of the slices that do not show it, it was found."
     )
     heads = [
         "masks by",

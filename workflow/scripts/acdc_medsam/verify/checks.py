@@ -106,6 +106,7 @@ class Checks(dict[str, Check]):
 def has_passed(quality: Path) -> bool:
     """Tell whether ``quality.json`` says that every check passed. A missing or damaged file says no such thing."""
     try:
+        # Compared by identity, because any other value, such as a text, would count as true.
         return json.loads(quality.read_text(encoding="utf-8"))["passed"] is True
     except (OSError, ValueError, LookupError, TypeError):
         return False

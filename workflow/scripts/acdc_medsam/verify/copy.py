@@ -81,6 +81,7 @@ def check_copy(root: Path, threads: int, digest: Callable[[Path], str] = sha256_
 
     files: dict[str, dict[str, Any]] = content["files"]
     listed = files | find_h5_beside(root, content["origins"])
+    # A file that has the content of another one was swapped, which says more than that it differs.
     owners = {entry["sha256"]: name for name, entry in listed.items()}
     differences = list[Difference]()
     if not unchanged:
@@ -88,6 +89,7 @@ def check_copy(root: Path, threads: int, digest: Callable[[Path], str] = sha256_
     differences += [(name, "does not belong here") for name in list_files(root) - {*files, PROVENANCE}]
 
     def check(name: str) -> str | None:
+        # H5 files are named relative to the output folder, all others relative to the dataset.
         return check_file(root if name in files else root / OUTPUT, name, listed, owners, digest)
 
     progress = Progress(len(listed), "file")
@@ -100,6 +102,7 @@ def check_copy(root: Path, threads: int, digest: Callable[[Path], str] = sha256_
 
     if MANIFEST not in files:
         differences.append((PROVENANCE, f"does not list {MANIFEST}"))
+    # A manifest that differs has been reported already, and proves nothing about other files.
     elif not any(name == MANIFEST for name, _ in differences):
         differences += check_manifest(root / MANIFEST, content)
     return len(listed), sorted(differences)
@@ -182,6 +185,7 @@ def check_file(
 
     try:
         path = plain_file(root, name)
+        # The size is compared first, because a truncated file need not be read.
         size = path.stat().st_size
         expected = files[name]["bytes"]
         if size != expected:
@@ -247,6 +251,7 @@ def find_fingerprints(content: Mapping[str, Any]) -> dict[str, str]:
     Returns:
         Name of the maker -> its fingerprint, as in the manifest.
     """
+    # A maker that is unknown here is left out, so that the manifest contradicts its embeddings.
     weights = [entry["sha256"] for name, entry in content["origins"].items() if name.startswith("weights/")]
     return {
         name: fingerprint(maker["encoder"], maker["weights"], maker["precision"], maker["device"])

@@ -99,6 +99,7 @@ def check_slice(root: Path, row: Row, expected: Expectations, records: Records) 
 
     values = set(np.unique(mask).tolist())
     unknown = values - {0, *LABELS.values()}
+    # An image that cannot be read has failed its own check already.
     same = image is None or mask.shape == image.shape
     findings += [
         (READABLE, f"masks/{name}.png", None),
@@ -140,6 +141,7 @@ def read_tensor(path: Path) -> tuple["torch.Tensor", str]:
 
     try:
         size = path.stat().st_size
+        # Checked before reading, because a file that was put in place of the embedding can have any size.
         if size > MAX_TENSOR_BYTES:
             raise DatasetError(f"{size} bytes, more than a tensor of the dataset takes")
         if claims_more(path):
@@ -155,6 +157,7 @@ def read_tensor(path: Path) -> tuple["torch.Tensor", str]:
 
     if not isinstance(tensor, torch.Tensor):
         raise DatasetError(f"holds a {type(tensor).__name__}, not a tensor")
+    # A sparse or expanded tensor can claim a shape that is far larger than its file.
     if tensor.layout != torch.strided or tensor.numel() * tensor.element_size() > MAX_TENSOR_BYTES:
         raise DatasetError(f"holds a tensor {list(tensor.shape)} that is larger than its file")
     return tensor, hashlib.sha256(data).hexdigest()
@@ -224,6 +227,7 @@ def check_volume(
     """
     name = volume.stem
     files = volume_files(output, volume, rows)
+    # The masks among the files are compared with their records by check_slice.
     findings = [check_record(path, records) for path in files if path.suffix == ".h5"]
 
     reasons: list[str | None]
@@ -231,6 +235,7 @@ def check_volume(
         reasons = list(_compare_volume(output, volume, rows, expected))
     except DatasetError as error:
         reasons = [f"cannot be compared: {error}"]
+    # A volume without contradictions counts as one item that passed.
     return findings + [(H5_AGREES, name, reason) for reason in reasons or [None]]
 
 
@@ -241,6 +246,7 @@ def _compare_volume(output: Path, volume: Path, rows: Mapping[str, Row], expecte
     found = {path.stem for path in folder.glob(f"{volume.stem}_slice_*.h5")}
     names = [f"{volume.stem}_slice_{index}" for index in range(len(whole.label))]
     if found != set(names):
+        # Comparing the slices one by one would only repeat this finding.
         yield f"{len(found)} H5 slices for {len(names)} planes"
         return
 

@@ -44,6 +44,7 @@ def check_split(rows: Sequence[Row], expected: Expectations, checks: Checks) -> 
         expected: What the configuration asks for.
         checks: The checks that the items are added to.
     """
+    # Testing patients are not divided: all of them are in test.
     training = [row for row in rows if row["split"] != "test"]
     unit = "patient" if expected.unit == "patient" else "slice"
     split_of_unit = {row[unit]: row["split"] for row in training}

@@ -62,6 +62,7 @@ def run_checks(output: Path, published: Path, expected: Expectations, threads: i
     for name, item, reason in _check_files(output, rows, volumes, expected, records, threads, sound):
         checks[name].add(item, reason)
 
+    # Only volumes that exist were checked above.
     frames = {volume_name(row["patient"], int(row["frame"])) for row in rows}
     for frame in sorted(frames - {path.stem for path in volumes}):
         checks[H5_AGREES].add(frame, "its H5 volume is missing")
