@@ -108,7 +108,7 @@ def _parse(text: str | None) -> float:
 
 
 def cost_section(jobs: Sequence[Job], slices: Mapping[str, int], published: Path) -> Cost:
-    """Put together the section.
+    """Compute the contents of the section.
 
     Args:
         jobs: The jobs, see :func:`read_jobs`.

@@ -61,7 +61,7 @@ class SoundItems:
         return findings
 
     def save(self) -> None:
-        """Write the file anew, with the items that passed in this run and no others."""
+        """Rewrite the file with the items that passed in this run and no others."""
         write_bytes(self._path, json.dumps(self._after).encode())
 
     def _signature(self, files: Iterable[Path], facts: object) -> str:
