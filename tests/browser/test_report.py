@@ -1,4 +1,4 @@
-"""The report as a reader meets it: in a browser, wide and narrow, light and dark, on paper, by keyboard."""
+"""The report in a browser: wide and narrow, light and dark, printed, and operated by keyboard."""
 
 import shutil
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-p
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["sync_api.Browser"]:
-    """Debian's Chromium, without a window; the sandbox needs rights that containers do not have."""
+    """Chromium of Debian without a window, and without its sandbox, which needs rights that containers do not have."""
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
@@ -27,7 +27,7 @@ def browser() -> Iterator["sync_api.Browser"]:
 
 @pytest.fixture(scope="module")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Report on phantoms of all groups, split by slice, so that it has warnings and near-duplicates to show."""
+    """A report on phantoms of all groups, split by slice, so that it shows warnings and near-duplicates."""
     folder = tmp_path_factory.mktemp("browser")
     write_cohort(folder / "raw", patients=5, testing=1, in_plane=(64, 56), depth=5)
     dataset = SmallDataset(folder)
@@ -38,7 +38,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=["phantoms", "real"])
 def report(request: pytest.FixtureRequest) -> Path:
-    """Where the report lies."""
+    """Path of the report."""
     made = request.getfixturevalue(request.param)
     return made if isinstance(made, Path) else made[0].data / "report.html"
 
@@ -46,12 +46,13 @@ def report(request: pytest.FixtureRequest) -> Path:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1440])
 def test_the_page_works(browser: "sync_api.Browser", report: Path, width: int, scheme: str) -> None:
-    said, asked = list[str](), list[str]()
+    messages = list[str]()
+    requests = list[str]()
     with browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme) as context:
         page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
         page.goto(report.as_uri())
         page.evaluate("Promise.all([...document.images].map(image => image.decode()))")
         assert page.evaluate("[...document.images].filter(image => !image.naturalWidth).length") == 0
@@ -60,11 +61,11 @@ def test_the_page_works(browser: "sync_api.Browser", report: Path, width: int, s
         page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         results = axe.Axe().run(page)
         assert results.violations_count == 0, results.generate_report()
-    assert said == []
-    assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()]
+    assert messages == []
+    assert [url for url in requests if not url.startswith("data:")] == [report.as_uri()]
 
 
-def test_the_first_key_leads_past_the_links(browser: "sync_api.Browser", phantoms: Path) -> None:
+def test_the_first_key_skips_the_links(browser: "sync_api.Browser", phantoms: Path) -> None:
     with browser.new_context() as context:
         page = context.new_page()
         page.goto(phantoms.as_uri())

@@ -1,4 +1,4 @@
-"""A small published dataset, made by the stages' own functions without Snakemake and without an encoder's weights."""
+"""A small published dataset, made by the functions of the stages, without Snakemake and without encoder weights."""
 
 import json
 from pathlib import Path
@@ -24,8 +24,12 @@ from acdc_medsam.stages.split import split_dataset
 from acdc_medsam.verify.checks import Expectations
 from acdc_medsam.verify.run import verify_dataset
 
-SIZE = 64
+IMAGE_SIZE = 64
+"""Side of the images in pixels."""
+
 WEIGHTS = "0" * 64
+"""Sha256 of the weights that the embeddings claim to be made with."""
+
 MAKER = Maker("lite_medsam", WEIGHTS, "float32", "cpu", code="0" * 64)
 ENCODER = MAKER.fingerprint
 CARD = Path(__file__).parents[2] / "workflow/report/card.md.j2"
@@ -33,7 +37,7 @@ TEMPLATE = Path(__file__).parents[2] / "workflow/report/page/page.html.j2"
 
 
 class SmallDataset:
-    """Work folder and published dataset of the tiny phantoms, with random embeddings."""
+    """The work folder and the published dataset of the tiny phantoms, with random embeddings."""
 
     def __init__(self, folder: Path) -> None:
         self.output = folder
@@ -44,37 +48,39 @@ class SmallDataset:
         self.encoding = self.embeddings.with_name("positional_encoding.tsv")
 
     def make(self, raw: Path) -> None:
-        """Run normalize and render on every patient, and write random embeddings."""
+        """Run the stages normalize and render on every patient, and write random embeddings."""
         for patient in find_cohort(raw).patients:
-            h5, png = (self.work / kind / patient.name for kind in ("h5", "png"))
+            h5 = self.work / "h5" / patient.name
+            png = self.work / "png" / patient.name
             normalize_patient(patient.folder, h5 / "index.tsv", 99, on_invalid="stop")
-            render_patient(h5 / "index.tsv", png / "index.tsv", png / "slices.tsv", SIZE, keep_empty=False)
+            render_patient(h5 / "index.tsv", png / "index.tsv", png / "slices.tsv", IMAGE_SIZE, keep_empty=False)
         self.embed()
         written = save_tensor(torch.zeros(1, *EMBEDDING_SHAPE), self.embeddings.with_name("pe.pt"))
         write_index(self.encoding, [index_row(written, self.encoding)])
 
     def embed(self) -> None:
-        """Write random embeddings, equal for equal images, and their table."""
-        lines = []
+        """Write random embeddings and their table. Equal images have equal embeddings."""
         facts = MAKER.facts()
         maker = maker_name(facts)
+        lines = []
         for row in (row for table in self.tables for row in read_sealed(table)):
             digest = embedding_digest(ENCODER, row["pixels_sha256"])
             path = store_path(self.work / "embeddings" / "store", digest)
             random = torch.Generator().manual_seed(int(digest[:8], 16))
             kept = keep(path, tensor_bytes(torch.randn(EMBEDDING_SHAPE, generator=random)), facts)
-            of_slice = {"slice": row["slice"], "digest": digest, "encoder": ENCODER, "maker": maker}
-            lines.append(index_row(kept.written, self.embeddings, **of_slice))
+            columns = {"slice": row["slice"], "digest": digest, "encoder": ENCODER, "maker": maker}
+            lines.append(index_row(kept.written, self.embeddings, **columns))
+
         sources = {"weights.pth": WEIGHTS}
         write_index(self.embeddings, lines, EMBEDDING_COLUMNS, sources=sources, makers={maker: facts})
 
     @property
     def tables(self) -> list[Path]:
-        """The patients' tables of slices."""
+        """The tables of slices of all patients."""
         return sorted(self.work.glob("png/*/slices.tsv"))
 
     def publish(self, unit: str = "patient", seed: int = 2026, link: str = "auto", embeddings: bool = True) -> None:
-        """Run split and publish."""
+        """Run the stages split and publish."""
         split_dataset(self.tables, self.work / "split.tsv", unit, 0.2, seed, stratify=True)
         sources = Sources(
             h5=sorted(self.work.glob("h5/*/index.tsv")),
@@ -88,7 +94,7 @@ class SmallDataset:
         publish_dataset(sources, subsets, [], self.output, self.data / "manifest.tsv", self.index, link)
 
     def measure(self, raw: Path, embeddings: bool = True, code: str = "code") -> Path:
-        """Run measure; returns the index."""
+        """Run the stage measure and return its index."""
         index = self.work / "measures" / "index.tsv"
         measure_dataset(
             h5=[self.work / "h5" / path.parent.name / "index.tsv" for path in self.tables],
@@ -109,15 +115,15 @@ class SmallDataset:
         publish: bool = True,
         metrics: Path | None = None,
     ) -> str:
-        """Run publish unless told not to, verify, measure and report; returns the page."""
-        from acdc_medsam.report import page  # imports matplotlib, which other tests need not wait for
+        """Run the stages publish (if asked for), verify, measure and report, and return the page."""
+        from acdc_medsam.report import page  # imports matplotlib, which most tests do not need
 
         if publish:
             self.publish(unit=unit, embeddings=embeddings)
         quality = self.data / "quality.json"
         expected = self.expectations(unit=unit, embeddings=embeddings)
         verify_dataset(self.output, self.index, quality, self.work / "verified.tsv", expected, threads=1)
-        sources = page.Sources(
+        inputs = page.ReportInputs(
             manifest=self.data / "manifest.tsv",
             quality=quality,
             measures=self.measure(raw, embeddings),
@@ -129,38 +135,43 @@ class SmallDataset:
         )
         encoder = "lite_medsam" if embeddings else "none"
         settings = {"encoder": encoder, "precision": "float32", "unit": unit, "validation": 0.2, "seed": 2026}
-        page.write_report(sources, self.data / "report.html", self.work / "report.tsv", settings, threads=2)
+        page.write_report(inputs, self.data / "report.html", self.work / "report.tsv", settings, threads=2)
         return (self.data / "report.html").read_text(encoding="utf-8")
 
     def replace_image(self, row: Row, pixels: Gray) -> None:
-        """Give a slice, a row of the manifest, another image with an embedding of its own."""
+        """Give a slice another image and an embedding of its own; ``row`` is its row of the manifest."""
         folder = self.work / "png" / row["patient"]
         written = write_png(folder / "images" / f"{row['slice']}.png", pixels)
+
         lines = read_sealed(folder / "slices.tsv")
         own = next(line for line in lines if line["slice"] == row["slice"])
         own.update(image_sha256=written.sha256, pixels_sha256=pixels_sha256(pixels))
         table = write_table(folder / "slices.tsv", SLICE_COLUMNS, lines, sealed=True)
+
         new = {file.path: file for file in (written, table)}
         files = [new.get(file.path, file) for file, _ in read_records(folder / "index.tsv")]
         write_index(folder / "index.tsv", [index_row(file, folder / "index.tsv") for file in files])
         self.embed()
 
     def expectations(self, **changes: object) -> Expectations:
-        """What the dataset was made to be."""
-        asked = {"size": SIZE, "keep_empty": False, "unit": "patient", "validation": 0.2}
+        """Return what the dataset was made to be, with some changes."""
+        asked = {"size": IMAGE_SIZE, "keep_empty": False, "unit": "patient", "validation": 0.2}
         return Expectations(**{**asked, "stratify": True, "embeddings": True, **changes})  # type: ignore[arg-type]
 
-    def describe(self, embeddings: bool = True, unit: str = "patient") -> None:
-        """Run verify, card and provenance; a placeholder stands for the report."""
+    def write_documents(self, embeddings: bool = True, unit: str = "patient") -> None:
+        """Run the stages verify, card and provenance, with a placeholder for the report."""
         expected = self.expectations(embeddings=embeddings, unit=unit)
-        quality, manifest = self.data / "quality.json", self.data / "manifest.tsv"
+        quality = self.data / "quality.json"
+        manifest = self.data / "manifest.tsv"
         verify_dataset(self.output, self.index, quality, self.work / "verified.tsv", expected, threads=1)
-        names = [self.data / name for name in ("README.md", "croissant.json")]
+
+        documents = [self.data / name for name in ("README.md", "croissant.json")]
         encoder = {"name": "lite_medsam" if embeddings else "none", "precision": "float32"}
         split = {"unit": unit, "validation": 0.2, "seed": 2026, "stratify": True}
-        settings = {"encoder": encoder["name"], "precision": "float32", "percentile": 99, "size": SIZE, **split}
+        settings = {"encoder": encoder["name"], "precision": "float32", "percentile": 99, "size": IMAGE_SIZE, **split}
         indexes = [self.work / f"{name}.tsv" for name in ("verified", "report", "card")]
-        write_card(manifest, quality, CARD, *names, indexes[2], settings | {"keep_empty": False})
+        write_card(manifest, quality, CARD, *documents, indexes[2], settings | {"keep_empty": False})
+
         report = write_bytes(self.data / "report.html", b"<!DOCTYPE html>")
         write_index(indexes[1], [index_row(report, indexes[1])])
         write_provenance(
@@ -180,6 +191,6 @@ class SmallDataset:
 
 
 def provenance_of(data: Path) -> dict[str, Any]:
-    """Content of the provenance.json of a dataset."""
+    """Read the provenance.json of a dataset."""
     content: dict[str, Any] = json.loads((data / "provenance.json").read_text())
     return content

@@ -32,7 +32,7 @@ def described_once(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     shutil.copytree(made, folder)
     small = SmallDataset(folder)
     small.publish()
-    small.describe()
+    small.write_documents()
     return folder
 
 

@@ -16,16 +16,17 @@ FAMILY = {name for name, kind in vars(errors).items() if isinstance(kind, type)}
 DOCUMENT = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
 HEADINGS = re.findall(r"^### (.*)$", DOCUMENT, re.MULTILINE)
 GAP = "\u2026"
-"""Stands for what is inserted into a message."""
+"""Stands for whatever is inserted into a message."""
 
-PROGRAMMING = {
+NOT_FOR_USERS = {
     *("ValueError", "KeyError", "AttributeError", "ModuleNotFoundError", "URLError", "OSError"),
     *("CompressedError", "Interrupted", "KeyboardInterrupt"),
 }
-"""What is raised for mistakes of those who call, is caught again, or is the system's own, put into words later."""
+"""Errors for mistakes of the caller, errors that are caught again, and errors of the operating system."""
 
 
 def text_of(node: ast.expr) -> str:
+    """Text that an expression builds, with GAP for everything that is not written in the source."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
@@ -36,20 +37,25 @@ def text_of(node: ast.expr) -> str:
 
 
 def name_of(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+    """Name of a variable or attribute: ``c`` for ``c`` and for ``a.b.c``; nothing for any other expression."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 @cache
 def nodes(source: Path) -> list[ast.AST]:
+    """All nodes of the syntax tree of a module."""
     return list(ast.walk(ast.parse(source.read_text(encoding="utf-8"))))
 
 
-def calls(source: Path) -> Iterator[ast.Call]:
-    yield from (node for node in nodes(source) if isinstance(node, ast.Call))
+def calls(source: Path) -> list[ast.Call]:
+    """All calls in a module."""
+    return [node for node in nodes(source) if isinstance(node, ast.Call)]
 
 
 def package_messages() -> Iterator[str]:
-    """What the package raises, and the problems that it lists."""
+    """Messages that the package raises, and those of the problems that it lists."""
     for source in PACKAGE.rglob("*.py"):
         for call in calls(source):
             listed = name_of(call.func) == "append" and "problems" in ast.unparse(call.func)
@@ -84,11 +90,12 @@ def templates() -> set[str]:
 
 
 def start_of(text: str) -> str:
-    """A message without the names of patient and file that it begins with."""
+    """The message without the names of patient and file at its beginning."""
     return re.sub(rf"^[{GAP}:. ]+", "", text)
 
 
 def headings_of(template: str) -> list[str]:
+    """Headings of the document that a message falls under."""
     return [heading for heading in HEADINGS if start_of(template).startswith(start_of(heading))]
 
 
@@ -116,45 +123,49 @@ def test_no_message_is_written_twice() -> None:
     assert sorted(long) == sorted(set(long))
 
 
-def test_what_is_raised_is_of_the_family_or_the_caller_s_mistake() -> None:
+def test_only_errors_of_the_family_are_raised_to_users() -> None:
     for source in PACKAGE.rglob("*.py"):
         for node in nodes(source):
             if isinstance(node, ast.Raise) and node.exc is not None:
                 kind = name_of(node.exc.func) if isinstance(node.exc, ast.Call) else name_of(node.exc)
-                assert kind in FAMILY | PROGRAMMING, f"{source.name}:{node.lineno}"
+                assert kind in FAMILY | NOT_FOR_USERS, f"{source.name}:{node.lineno}"
     assert all(issubclass(getattr(errors, name), errors.AcdcError) for name in FAMILY)
 
 
 def keyword(call: ast.Call, name: str) -> object:
+    """Value of a keyword argument that is a constant, otherwise None."""
     values = [word.value for word in call.keywords if word.arg == name]
     return values[0].value if values and isinstance(values[0], ast.Constant) else None
 
 
 def test_nothing_that_is_read_can_run_code() -> None:
-    """No unpickling, no eval, no shell: neither in the package nor in scripts and helpers beside it."""
+    """Neither the package nor the scripts unpickle data, evaluate text or use a shell."""
     loads = 0
     for source in [*(ROOT / "workflow/scripts").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]:
         for call in calls(source):
-            said, place = ast.unparse(call.func), f"{source.name}:{call.lineno}"
-            if said == "torch.load":
+            function = ast.unparse(call.func)
+            location = f"{source.name}:{call.lineno}"
+            if function == "torch.load":
                 loads += 1
-                assert keyword(call, "weights_only") is True, place
-            if said in ("np.load", "numpy.load"):
-                assert keyword(call, "allow_pickle") is False, place
-            assert said not in ("eval", "exec", "yaml.load", "yaml.unsafe_load", "os.system", "os.popen"), place
-            assert not said.startswith(("pickle.", "marshal.", "shelve.", "dill.", "joblib.")), place
-            assert not keyword(call, "shell"), place
+                assert keyword(call, "weights_only") is True, location
+            if function in ("np.load", "numpy.load"):
+                assert keyword(call, "allow_pickle") is False, location
+            assert function not in ("eval", "exec", "yaml.load", "yaml.unsafe_load", "os.system", "os.popen"), location
+            assert not function.startswith(("pickle.", "marshal.", "shelve.", "dill.", "joblib.")), location
+            assert not keyword(call, "shell"), location
     assert loads >= 3
     for rules in [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]:
         text = rules.read_text(encoding="utf-8")
         assert not re.search(r"^\s*(shell|run|wrapper|notebook):|\bshell\(|os\.system|shell=True|eval\(", text, re.M)
 
 
-def test_the_command_for_many_cases_tries_as_many_as_is_said() -> None:
+def test_the_command_for_many_cases_tries_as_many_as_stated() -> None:
     command = re.search(r"^python -m pytest (\S+) --hypothesis-profile=(\w+)$", DOCUMENT, re.MULTILINE)
     assert command is not None and "more than 50,000 cases" in DOCUMENT
-    every = [node for node in nodes(ROOT / command[1]) if isinstance(node, ast.FunctionDef)]
-    drawn = [[name_of(call.func) for call in node.decorator_list if isinstance(call, ast.Call)] for node in every]
-    few = sum("FEW" in map(name_of, node.decorator_list) for node in every)
-    tried = sum("given" in names for names in drawn) - few
+    functions = [node for node in nodes(ROOT / command[1]) if isinstance(node, ast.FunctionDef)]
+    decorators = [
+        [name_of(call.func) for call in node.decorator_list if isinstance(call, ast.Call)] for node in functions
+    ]
+    few = sum("FEW" in map(name_of, node.decorator_list) for node in functions)
+    tried = sum("given" in names for names in decorators) - few
     assert tried * settings.get_profile(command[2]).max_examples > 50_000

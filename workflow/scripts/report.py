@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from acdc_medsam.report.page import Sources, write_report
+from acdc_medsam.report.page import ReportInputs, write_report
 from acdc_medsam.runtime.jobs import job_log
 
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
-        sources = Sources(
+        inputs = ReportInputs(
             **{name: Path(snakemake.input[name]) for name in ("manifest", "quality", "measures", "published")},
             embeddings=[Path(path) for path in snakemake.input.embeddings],
             benchmarks=Path(snakemake.params.benchmarks),
@@ -15,7 +15,7 @@ if __name__ == "__main__" and "snakemake" in globals():
             metrics=Path(snakemake.params.metrics),
         )
         write_report(
-            sources=sources,
+            inputs=inputs,
             report=Path(snakemake.output.report),
             index=Path(snakemake.output.index),
             settings=snakemake.params.settings,

@@ -10,9 +10,9 @@ import torch
 import yaml
 from PIL import Image
 
-from acdc_medsam.card.card import count_slices, size_category
+from acdc_medsam.card.card import size_category, summarize_splits
 from acdc_medsam.formats.files import read_table, sha256_file
-from small_dataset import SIZE, SmallDataset
+from small_dataset import IMAGE_SIZE, SmallDataset
 
 
 @pytest.mark.parametrize(("slices", "category"), [(1, "n<1K"), (999, "n<1K"), (1841, "1K<n<10K"), (10**6, "100K<n<1M")])
@@ -23,7 +23,7 @@ def test_size_category(slices: int, category: str) -> None:
 @pytest.mark.parametrize("embeddings", [True, False])
 def test_the_card(small: SmallDataset, monkeypatch: pytest.MonkeyPatch, embeddings: bool) -> None:
     small.publish(embeddings=embeddings)
-    small.describe(embeddings=embeddings)
+    small.write_documents(embeddings=embeddings)
     card = (small.data / "README.md").read_text()
     _, front, body = card.split("---\n", 2)
     facts = yaml.safe_load(front)
@@ -34,7 +34,7 @@ def test_the_card(small: SmallDataset, monkeypatch: pytest.MonkeyPatch, embeddin
         for part in config["data_files"]:
             assert list(small.data.glob(part["path"])), part
     assert (small.data / facts["configs"][2]["data_files"]).is_file() and facts["configs"][2]["sep"] == "\t"
-    for row in count_slices(read_table(small.data / "manifest.tsv")):
+    for row in summarize_splits(read_table(small.data / "manifest.tsv")):
         assert f"| {row['split']} | {row['patients']} | {row['frames']} | {row['slices']} |" in body
     assert "10.1109/TMI.2018.2837502" in body and "10.1038/s41467-024-44824-z" in body and "CC BY-NC-SA 4.0" in body
     assert "All slices of a patient are in one split." in body
@@ -44,14 +44,14 @@ def test_the_card(small: SmallDataset, monkeypatch: pytest.MonkeyPatch, embeddin
     found: dict[str, object] = {}
     monkeypatch.chdir(small.output)
     exec(code[1], found)
-    assert np.shape(found["image"]) == np.shape(found["mask"]) == (SIZE, SIZE)
+    assert np.shape(found["image"]) == np.shape(found["mask"]) == (IMAGE_SIZE, IMAGE_SIZE)
     if embeddings:
         assert isinstance(found["embedding"], torch.Tensor) and found["embedding"].shape == (256, 64, 64)
 
 
-def test_the_card_warns_of_slices_that_were_shuffled(small: SmallDataset) -> None:
+def test_the_card_warns_of_a_split_by_slice(small: SmallDataset) -> None:
     small.publish(unit="slice")
-    small.describe(unit="slice")
+    small.write_documents(unit="slice")
     assert "validation measures memory as well as skill" in (small.data / "README.md").read_text()
 
 
@@ -60,7 +60,7 @@ def test_mlcroissant_validates_it_and_loads_its_records(
     small: SmallDataset, caplog: pytest.LogCaptureFixture, embeddings: bool
 ) -> None:
     small.publish(embeddings=embeddings)
-    small.describe(embeddings=embeddings)
+    small.write_documents(embeddings=embeddings)
     with caplog.at_level(logging.WARNING):
         dataset = mlc.Dataset(str(small.data / "croissant.json"))
     issues = dataset.metadata.ctx.issues
@@ -78,17 +78,18 @@ def test_mlcroissant_validates_it_and_loads_its_records(
         found = {text(record[f"{kind}/slice"]): record for record in dataset.records(kind)}
         assert set(found) == set(rows)
         assert all(text(record[f"{kind}/split"]) == rows[key]["split"] for key, record in found.items())
-        loaded = found[name][f"{kind}/image"].convert("L")  # mlcroissant makes every picture RGB
+        loaded = found[name][f"{kind}/image"].convert("L")  # mlcroissant converts every picture to RGB
         published = Image.open(small.data / row["split"] / kind / f"{name}.png")
         np.testing.assert_array_equal(np.asarray(loaded), np.asarray(published))
 
 
 def text(value: bytes | str) -> str:
+    """Decode a value of mlcroissant, which returns some texts as bytes."""
     return value.decode() if isinstance(value, bytes) else value
 
 
-def test_croissant_names_licence_citation_and_the_manifest(small: SmallDataset) -> None:
-    small.describe()
+def test_croissant_names_license_citation_and_manifest(small: SmallDataset) -> None:
+    small.write_documents()
     content = json.loads((small.data / "croissant.json").read_text())
     assert content["license"] == "https://creativecommons.org/licenses/by-nc-sa/4.0/"
     assert "bernard2018acdc" in content["citeAs"] and "ma2024medsam" in content["citeAs"]
@@ -99,7 +100,7 @@ def test_the_same_dataset_gives_the_same_bytes(small: SmallDataset) -> None:
     names = ("README.md", "croissant.json")
     contents = []
     for _ in range(2):
-        small.describe()
+        small.write_documents()
         contents.append([(small.data / name).read_bytes() for name in names])
         for name in names:
             Path(small.data / name).unlink()

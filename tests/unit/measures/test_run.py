@@ -22,14 +22,14 @@ from small_dataset import SmallDataset
 RANDOM = np.random.default_rng(0)
 
 
-def test_a_histogram_counts_as_numpy_does_with_the_rest_at_last() -> None:
+def test_a_histogram_counts_like_numpy_with_an_open_last_bin() -> None:
     values = RANDOM.uniform(0, 3, (4, 5, 6)).astype(np.float32)
     plain, _ = np.histogram(np.minimum(values, 1.999), bins=2 * BINS, range=(0, 2))
     np.testing.assert_array_equal(histogram(values, 2), plain)
     assert histogram(np.array([1.0]), 1)[-1] == 1
 
 
-def test_brightness_and_contrast_of_a_histogram_are_the_image_s() -> None:
+def test_brightness_and_contrast_are_those_of_the_image() -> None:
     pixels = RANDOM.integers(0, 256, (30, 20), dtype=np.uint8)
     counts = gray_histogram(pixels)
     np.testing.assert_array_equal(counts, np.bincount(pixels.ravel(), minlength=256))
@@ -52,7 +52,7 @@ def test_a_blurred_image_is_blurrier_whatever_its_contrast() -> None:
     assert blur(image) == pytest.approx(blur(image / 4), rel=1e-5)
 
 
-def test_an_embedding_is_measured_as_by_a_plain_computation(tmp_path: Path) -> None:
+def test_measures_of_an_embedding_equal_a_plain_computation(tmp_path: Path) -> None:
     embedding = torch.randn(EMBEDDING_SHAPE, generator=torch.Generator().manual_seed(1)) + 0.1
     torch.save(embedding, tmp_path / "embedding.pt")
     measured = measure_embedding(open_embedding(tmp_path / "embedding.pt", EMBEDDING_SHAPE))
@@ -82,22 +82,27 @@ def measured(small: SmallDataset, raw: Path) -> tuple[SmallDataset, Measures]:
     return small, merge_measures([read_measures(written) for written, _ in read_records(small.measure(raw))])
 
 
-def test_a_dataset_is_measured_as_by_a_plain_computation(measured: tuple[SmallDataset, Measures], raw: Path) -> None:
+def test_measures_of_a_dataset_equal_a_plain_computation(measured: tuple[SmallDataset, Measures], raw: Path) -> None:
     small, measures = measured
     rows = [row for table in small.tables for row in read_sealed(table)]
     assert measures.slices.tolist() == [row["slice"] for row in rows]
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         image = read_gray(small.work / "png" / row["patient"] / "images" / f"{row['slice']}.png")
-        assert measures.brightness[place] == pytest.approx(image.mean() / 255)
+        assert measures.brightness[index] == pytest.approx(image.mean() / 255)
+
     volume = str(measures.volumes[1])
     with h5py.File(next(small.work.rglob(f"volumes/{volume}.h5"))) as file:
-        clipped, clip, least = file["image"][:], float(file.attrs["clip_level"]), float(file.attrs["raw_min"])
+        clipped = file["image"][:]
+        clip = float(file.attrs["clip_level"])
+        lowest = float(file.attrs["raw_min"])
     assert measures.depths[1] == len(clipped)
     assert measures.clipped_histograms[1].sum() == clipped.size
+
     voxels = nib.load(next(raw.rglob(f"{volume}.nii.gz"))).get_fdata()
-    counts, _ = np.histogram((voxels - least) / (clip - least), bins=RAW_UNITS, range=(0, RAW_UNITS))
+    counts, _ = np.histogram((voxels - lowest) / (clip - lowest), bins=RAW_UNITS, range=(0, RAW_UNITS))
     assert np.abs(measures.raw_histograms[1].reshape(RAW_UNITS, BINS).sum(1) - counts)[0] <= voxels.size / 1000
     assert measures.raw_histograms[1].sum() == voxels.size
+
     kept = sum(row["slice"].startswith(volume) for row in rows)
     assert measures.png_histograms[1].sum() == kept * 64 * 64
     assert measures.tokens == len(rows) * 64 * 64
@@ -108,10 +113,12 @@ def test_only_what_changed_is_measured_again(small: SmallDataset, raw: Path) -> 
     index = small.measure(raw)
     first = {path.name: path.stat().st_mtime_ns for path in files_of(index)}
     assert is_whole(index) and len(first) == len(small.tables)
+
     small.measure(raw)
     assert {path.name: path.stat().st_mtime_ns for path in files_of(index)} == first
+
     table = small.tables[0]
-    table.write_text(table.read_text() + "")
+    table.write_text(table.read_text())  # the same content at another time
     content = unseal(small.tables[1].read_bytes())
     assert content is not None
     small.tables[1].write_bytes(seal(b"# changed\n" + content))
@@ -119,7 +126,8 @@ def test_only_what_changed_is_measured_again(small: SmallDataset, raw: Path) -> 
     again = {path.name for path in files_of(index)}
     changed = small.tables[1].parent.name
     assert {name.split("-")[0] for name in again - set(first)} == {changed}
-    assert {path.name for path in index.parent.glob("*.npz")} == again, "what is not in use is removed"
+    assert {path.name for path in index.parent.glob("*.npz")} == again, "files that are no longer in use are removed"
+
     small.measure(raw, code="other code")
     assert not {path.name for path in files_of(index)} & again
 

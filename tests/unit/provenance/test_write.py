@@ -11,7 +11,7 @@ from acdc_medsam.verify.copy import check_copy
 from small_dataset import WEIGHTS, SmallDataset, provenance_of
 
 
-def test_every_published_file_is_in_it_and_no_other(described_once: Path) -> None:
+def test_every_published_file_is_listed_and_no_other(described_once: Path) -> None:
     data = described_once / "data/ACDC"
     content = provenance_of(data)
     there = {str(path.relative_to(data)): path for path in data.rglob("*") if path.is_file()}
@@ -46,10 +46,10 @@ def test_an_embedding_is_traced_to_the_raw_files_and_the_weights(described_once:
     assert every["weights/weights.pth"]["sha256"] == WEIGHTS
 
 
-def test_two_runs_are_equal_apart_from_what_is_kept_apart(made: Path, described_once: Path, tmp_path: Path) -> None:
+def test_two_runs_differ_only_in_the_key_written(made: Path, described_once: Path, tmp_path: Path) -> None:
     small = SmallDataset(shutil.copytree(made, tmp_path / "elsewhere"))
     small.publish(link="copy")
-    small.describe()
+    small.write_documents()
     first, second = provenance_of(described_once / "data/ACDC"), provenance_of(small.data)
     assert list(first.pop("written")) == list(second.pop("written")) == ["time", "sha256"]
     assert first == second
@@ -59,15 +59,15 @@ def test_two_runs_are_equal_apart_from_what_is_kept_apart(made: Path, described_
 @pytest.mark.parametrize("link", ["symlink", "copy"])
 def test_a_dataset_without_embeddings(small: SmallDataset, link: str) -> None:
     small.publish(embeddings=False, link=link)
-    small.describe(embeddings=False)
+    small.write_documents(embeddings=False)
     assert not [name for name in provenance_of(small.data)["origins"] if name.startswith("weights/")]
     copied = shutil.copytree(small.data, small.output / "copied")
     assert check_copy(copied, threads=2)[1] == []
 
 
 def test_the_commit_is_named_only_in_a_checkout_of_the_project(tmp_path: Path) -> None:
-    nowhere = {"commit": None, "modified": None}
-    assert git_commit(tmp_path) == nowhere
+    unknown = {"commit": None, "modified": None}
+    assert git_commit(tmp_path) == unknown
 
     def git(*arguments: str) -> None:
         settings = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
@@ -78,7 +78,7 @@ def test_the_commit_is_named_only_in_a_checkout_of_the_project(tmp_path: Path) -
     git("add", "file")
     git("commit", "-m", "first")
     (tmp_path / "work").mkdir()
-    assert git_commit(tmp_path / "work") == nowhere, "a folder inside somebody else's checkout"
+    assert git_commit(tmp_path / "work") == unknown, "a folder inside the checkout of another project"
     found = git_commit(tmp_path)
     assert len(found["commit"]) == 40 and found["modified"] is False
     (tmp_path / "file").write_text("changed")

@@ -14,14 +14,17 @@ from acdc_medsam.formats.png import read_gray
 from small_dataset import SmallDataset
 
 VOID = {"meta", "img", "input", "br"}
+"""Elements without an end tag."""
 
 
 class Page(HTMLParser):
-    """Tags in order, tags left open, and text."""
+    """A parsed page: its tags in order, the tags that are still open, and its text."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.tags, self.open, self.text = list[tuple[str, dict[str, str | None]]](), list[str](), ""
+        self.tags = list[tuple[str, dict[str, str | None]]]()
+        self.open = list[str]()
+        self.text = ""
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -39,12 +42,13 @@ class Page(HTMLParser):
         self.text += data
 
     def of(self, tag: str) -> list[dict[str, str | None]]:
+        """Attributes of all elements with a tag."""
         return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.fixture(scope="module")
 def whole(made: Path, raw: Path, tmp_path_factory: pytest.TempPathFactory) -> SmallDataset:
-    """A dataset with its report; never written to."""
+    """A dataset with its report, which tests must not change."""
     folder = tmp_path_factory.mktemp("report") / "set"
     shutil.copytree(made, folder)
     dataset = SmallDataset(folder)
@@ -54,7 +58,7 @@ def whole(made: Path, raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Sm
 
 @pytest.fixture(scope="module")
 def text(whole: SmallDataset) -> str:
-    """Its page."""
+    """The page of the dataset ``whole``."""
     return (whole.data / "report.html").read_text(encoding="utf-8")
 
 
@@ -64,7 +68,7 @@ def test_patients_that_are_shared_are_a_warning(small: SmallDataset, raw: Path, 
     assert "in more than one split, so that a score" in page and 'class="warning"' in page
 
 
-def test_the_page_is_whole_and_asks_nothing_of_the_network(text: str) -> None:
+def test_the_page_is_well_formed_and_loads_nothing(text: str) -> None:
     assert Page(text).open == [] and 'id="results"' not in text
     assert not re.findall(r'(?:src|href)="(?!data:|#)', text)
     assert "url(" not in text.replace("url(#", "")
@@ -73,7 +77,7 @@ def test_the_page_is_whole_and_asks_nothing_of_the_network(text: str) -> None:
     assert set(re.findall(r'(?:href="|url\()#([^")]+)', text)) <= set(identifiers)
 
 
-def test_the_page_has_names_for_those_who_do_not_see_it(text: str) -> None:
+def test_the_page_is_accessible_without_seeing_it(text: str) -> None:
     page = Page(text)
     assert all(image["alt"] and image["src"] for image in page.of("img"))
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
@@ -120,7 +124,7 @@ def test_problems_are_listed_and_names_from_files_are_escaped(small: SmallDatase
     assert missing and "not a readable PNG" in page.text
 
 
-def test_planted_oddities_are_named(small: SmallDataset, raw: Path) -> None:
+def test_planted_anomalies_are_named(small: SmallDataset, raw: Path) -> None:
     small.publish()
     rows = read_table(small.data / "manifest.tsv")
     train, val = (next(row for row in rows if row["split"] == split) for split in ("train", "val"))

@@ -1,4 +1,4 @@
-"""The figures of the report against plain computations, and planted oddities that it has to name."""
+"""The numbers of the report compared with plain computations, and planted anomalies that it must name."""
 
 import tracemalloc
 from pathlib import Path
@@ -10,11 +10,11 @@ from acdc_medsam.formats.files import Written
 from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.measures.outlines import CLOSE_UP, close_up
 from acdc_medsam.measures.records import REGIONS, Floats
-from acdc_medsam.report.balance import balance_section, count_groups, count_slices, describe_geometry
+from acdc_medsam.report.balance import balance_section, count_groups, count_structures, describe_geometry
 from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.cost import list_files, list_stages, read_jobs
-from acdc_medsam.report.elements import figures, seconds_of, size_of
-from acdc_medsam.report.embeddings import drift_between, embeddings_section
+from acdc_medsam.report.elements import format_bytes, format_number, format_seconds
+from acdc_medsam.report.embeddings import embeddings_section, measure_drift
 from acdc_medsam.report.extremes import find_extremes, resize_stretch
 from acdc_medsam.report.glance import count_by_split, warn_of_shared
 from acdc_medsam.report.intensities import describe_quantization, intensities_section, modified_z_scores
@@ -24,18 +24,18 @@ from acdc_medsam.report.near_duplicates import (
     Distribution,
     Similarities,
     between_phases,
+    choose_threshold,
     compare_slices,
     identical_pictures,
-    threshold_of,
 )
-from acdc_medsam.report.pictures import Axes, embedding_colours, from_base_to_apex, outline_paths, principal_axes
+from acdc_medsam.report.pictures import Axes, color_embedding, from_base_to_apex, principal_axes, trace_outlines
 from report_contents import SLICES, make_contents
 
 RANDOM = np.random.default_rng(0)
 
 
 def named(title: str, contents=None) -> list[tuple[str, str]]:  # type: ignore[no-untyped-def]
-    """Slices of an extreme, and their values."""
+    """Names of the slices of an extreme, with their values in words."""
     extreme = next(one for one in find_extremes(contents or make_contents()) if one.title == title)
     return [(row["slice"], value) for row, value in extreme.slices]
 
@@ -61,7 +61,7 @@ def test_a_tiny_structure_is_named_and_an_absent_one_is_not() -> None:
     assert named("Largest left ventricle", contents)[0] == (contents.rows[33]["slice"], "15,000 mm²")
 
 
-def test_a_patient_stands_once_in_an_extreme() -> None:
+def test_a_patient_is_in_an_extreme_only_once() -> None:
     contents = make_contents()
     contents.measures.brightness[:12] = 0.01
     patients = [name.split("_")[0] for name, _ in named("Darkest", contents)]
@@ -89,7 +89,7 @@ def test_modified_z_scores() -> None:
     assert not modified_z_scores(np.array([2.0, 2.0, 2.0, 9.0])).any()
 
 
-def test_what_eight_bits_cost_is_said_in_gray_values() -> None:
+def test_the_error_of_eight_bits_is_given_in_gray_values() -> None:
     contents = make_contents()
     contents.measures.clip_levels[:4] = 300
     said = describe_quantization(contents)
@@ -97,30 +97,31 @@ def test_what_eight_bits_cost_is_said_in_gray_values() -> None:
     assert "In 6 of 10 volumes" in said
 
 
-def compared(contents: Contents, threshold: float = 0.9, block: int = 1024) -> Comparison:
-    return compare_slices(contents, Similarities(contents.measures.pooled, contents.places, block), threshold)
+def compare(contents: Contents, threshold: float = 0.9, block: int = 1024) -> Comparison:
+    """Compare all pairs of slices of the contents."""
+    return compare_slices(contents, Similarities(contents.measures.pooled, contents.indices, block), threshold)
 
 
 def test_a_slice_in_two_splits_is_found_by_bytes_and_embedding() -> None:
     contents = make_contents()
     assert identical_pictures(contents) == []
-    assert compared(contents).near_duplicates.pairs == []
+    assert compare(contents).near_duplicates.pairs == []
     contents.rows[-1]["image_sha256"] = contents.rows[2]["image_sha256"]
     contents.measures.pooled[-1] = 1.01 * contents.measures.pooled[2]
-    contents.measures.pooled[1] = contents.measures.pooled[0]  # twice in train is no leak
+    contents.measures.pooled[1] = contents.measures.pooled[0]  # a pair within train is no leak
     one, other = f"train/{contents.rows[2]['slice']}", f"val/{contents.rows[-1]['slice']}"
     assert identical_pictures(contents) == [(one, other)]
-    found = compared(contents).near_duplicates
+    found = compare(contents).near_duplicates
     [pair] = found.pairs
     assert (found.count, found.doubled) == (1, 1)
     assert (pair.one, pair.other, pair.same_patient) == (one, other, False)
     assert pair.similarity > 0.99
 
 
-def test_similarity_is_the_cosine_less_the_mean() -> None:
+def test_similarity_is_the_cosine_without_the_mean() -> None:
     pooled = RANDOM.normal(size=(5, 256, REGIONS, REGIONS)).astype(np.float32) + 100
-    centred = (pooled - pooled.mean(0)).reshape(5, -1)
-    plain = centred[1] @ centred[3] / np.linalg.norm(centred[1]) / np.linalg.norm(centred[3])
+    centered = (pooled - pooled.mean(0)).reshape(5, -1)
+    plain = centered[1] @ centered[3] / np.linalg.norm(centered[1]) / np.linalg.norm(centered[3])
     similarities = Similarities(pooled, np.arange(5))
     assert similarities.of_pairs(np.array([1]), np.array([3])) == pytest.approx(plain, abs=1e-4)
     [(_, _, block)] = similarities.blocks()
@@ -128,10 +129,10 @@ def test_similarity_is_the_cosine_less_the_mean() -> None:
 
 
 def direct_similarities(contents: Contents) -> Floats:
-    """All similarities at once, (n, n)."""
-    vectors = contents.measures.pooled[contents.places].reshape(len(contents.rows), -1).astype(np.float64)
-    centred = vectors - vectors.mean(0)
-    directions = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    """Compute all similarities at once: (n, n)."""
+    vectors = contents.measures.pooled[contents.indices].reshape(len(contents.rows), -1).astype(np.float64)
+    centered = vectors - vectors.mean(0)
+    directions = centered / np.linalg.norm(centered, axis=1, keepdims=True)
     matrix: Floats = directions @ directions.T
     return matrix
 
@@ -142,16 +143,17 @@ def test_blocks_of_pairs_give_what_all_pairs_at_once_give(block: int) -> None:
     contents.rows[::5] = [{**row, "split": "test"} for row in contents.rows[::5]]  # type: ignore[index]
     contents.measures.pooled[:] = RANDOM.permutation(contents.measures.pooled + contents.measures.pooled[:, :1])
     contents.measures.slices[:] = contents.measures.slices[::-1].copy()
-    direct, threshold = direct_similarities(contents), 0.1
-    found = compared(contents, threshold, block)
+    threshold = 0.1
+    direct = direct_similarities(contents)
+    found = compare(contents, threshold, block)
 
-    place = {name: number for number, name in enumerate(("train", "val", "test"))}
+    order = {name: index for index, name in enumerate(("train", "val", "test"))}
     rows = list(contents.rows)
     expected = [
         (direct[i, j], f"{one['split']}/{one['slice']}", f"{other['split']}/{other['slice']}")
         for i, one in enumerate(rows)
         for j, other in enumerate(rows)
-        if place[one["split"]] < place[other["split"]] and direct[i, j] >= threshold
+        if order[one["split"]] < order[other["split"]] and direct[i, j] >= threshold
     ]
     assert found.near_duplicates.count == len(expected) > SHOWN_PAIRS
     assert found.near_duplicates.doubled == len({other for _, _, other in expected})
@@ -159,7 +161,8 @@ def test_blocks_of_pairs_give_what_all_pairs_at_once_give(block: int) -> None:
     assert shown == [(one, other) for _, one, other in sorted(expected, reverse=True)[:SHOWN_PAIRS]]
 
     patient = contents.column("patient")
-    upper, same = np.triu(np.ones_like(direct, bool), 1), patient[:, np.newaxis] == patient
+    upper = np.triu(np.ones_like(direct, bool), 1)
+    same = patient[:, np.newaxis] == patient
     for distribution, values in (
         (found.same_patient, direct[upper & same]),
         (found.different_patients, direct[upper & ~same]),
@@ -177,8 +180,9 @@ def test_quantiles_of_few_similarities_lie_between_them() -> None:
 
 
 def test_comparing_many_slices_takes_little_memory() -> None:
-    # All similarities of 10,000 slices would take 800 MB, and here all pairs are near-duplicates besides.
-    contents, count = make_contents(), 10_000
+    # All similarities of 10,000 slices would take 800 MB. Moreover, all pairs are near-duplicates here.
+    contents = make_contents()
+    count = 10_000
     rows = [{**contents.rows[0], "patient": f"{n // 20}", "split": ("train", "val")[n % 2]} for n in range(count)]
     many = Contents(contents.root, rows, contents.measures, contents.quality)
     pooled = RANDOM.normal(size=(count, 4, 1, 1)).astype(np.float32)
@@ -193,30 +197,30 @@ def test_comparing_many_slices_takes_little_memory() -> None:
     assert peak < 150e6, peak
 
 
-def test_the_threshold_is_how_alike_a_slice_is_in_both_phases() -> None:
+def test_the_threshold_is_the_similarity_of_both_phases() -> None:
     contents = make_contents()
     pooled = contents.measures.pooled
     pooled[SLICES : 2 * SLICES] = pooled[:SLICES]  # the two frames of the first patient
-    phases = between_phases(contents, Similarities(pooled, contents.places, block=4))
+    phases = between_phases(contents, Similarities(pooled, contents.indices, block=4))
     assert len(phases) == len(contents.rows) / 2 and np.count_nonzero(phases > 0.999) == SLICES
     direct = direct_similarities(contents)
     assert phases[-1] == pytest.approx(direct[-1 - SLICES, -1])
-    assert threshold_of(np.array([0.8, *[0.95] * 20])) == 0.95
-    assert threshold_of(np.array([0.1, 0.2, 0.3])) == threshold_of(np.zeros(0)) == 0.9
+    assert choose_threshold(np.array([0.8, *[0.95] * 20])) == 0.95
+    assert choose_threshold(np.array([0.1, 0.2, 0.3])) == choose_threshold(np.zeros(0)) == 0.9
 
 
-def test_drift_is_unusual_only_where_the_means_of_splits_differ() -> None:
+def test_drift_is_unusual_only_if_the_means_of_the_splits_differ() -> None:
     units = [f"patient{number // 5:03d}" for number in range(200)]
     validation = [unit < "patient008" for unit in units]
     vectors = RANDOM.normal(size=(200, 256))
     scaled = (vectors - vectors.mean(0)) / vectors.std(0)
     inside = np.array(validation)
     plain = np.sqrt(np.mean((scaled[inside].mean(0) - scaled[~inside].mean(0)) ** 2))
-    alike = drift_between(vectors, validation, units)
+    alike = measure_drift(vectors, validation, units)
     assert alike.distance == pytest.approx(plain)
     assert alike.random[0] < alike.distance < alike.random[1] and alike.share > 0.05
     vectors[inside] += 0.5
-    apart = drift_between(vectors, validation, units)
+    apart = measure_drift(vectors, validation, units)
     assert apart.distance > apart.random[1] and apart.share == 0
 
 
@@ -225,7 +229,7 @@ def test_a_dataset_without_val_has_no_drift_and_empty_tables() -> None:
     for row in contents.rows:
         row.update(split="train", rv_pixels="0")
     assert embeddings_section(contents).drift is None
-    assert count_slices(contents).rows[1] == ["split val", "0", *["0", ""] * 3]
+    assert count_structures(contents).rows[1] == ["split val", "0", *["0", ""] * 3]
     assert len(balance_section(contents).charts) == 7
 
 
@@ -241,13 +245,13 @@ def test_principal_axes_are_those_of_all_vectors() -> None:
     assert axes.explained == pytest.approx((values[:3] ** 2).sum() / (values**2).sum())
 
 
-def test_colours_of_an_embedding_show_its_place_along_the_axes() -> None:
+def test_colors_of_an_embedding_show_its_position_along_the_axes() -> None:
     axes = Axes(np.zeros(256), np.eye(3, 256), np.ones(3), 1.0)
     embedding = np.zeros((256, 64, 64), np.float32)
     embedding[0, 10, 20], embedding[1, 10, 20] = 2.5, -9
-    colours = embedding_colours(embedding, axes)
-    assert colours.shape == (64, 64, 3)
-    assert colours[10, 20].tolist() == [255, 0, 128] and colours[0, 0].tolist() == [128, 128, 128]
+    colors = color_embedding(embedding, axes)
+    assert colors.shape == (64, 64, 3)
+    assert colors[10, 20].tolist() == [255, 0, 128] and colors[0, 0].tolist() == [128, 128, 128]
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -263,7 +267,7 @@ def test_slices_run_from_base_to_apex_either_way(turned: bool) -> None:
 def test_outlines_run_around_the_structures() -> None:
     mask = np.zeros((1024, 1024), np.uint8)
     mask[400:600, 200:300] = 3
-    paths = outline_paths(mask)
+    paths = trace_outlines(mask)
     assert list(paths) == ["LV"]
     points = np.array([point.split() for point in paths["LV"].strip("MZ").split("L")], float)
     np.testing.assert_allclose(points.min(0), (50, 100), atol=1)
@@ -280,12 +284,12 @@ def test_a_close_up_holds_the_structures_and_stays_inside() -> None:
     assert close_up(mask) == pytest.approx((0.5, 0, CLOSE_UP))
 
 
-def test_tables_count_what_there_is() -> None:
+def test_tables_count_patients_frames_slices_and_pixels() -> None:
     contents = make_contents()
     splits = {row[0]: row[1:] for row in count_by_split(contents).rows}
     assert splits == {"train": ["4", "8", "48", "8"], "val": ["1", "2", "12", "2"], "all": ["5", "10", "60", "10"]}
     contents.rows[0]["rv_pixels"] = "0"
-    slices = {row[0]: row[1:] for row in count_slices(contents).rows}
+    slices = {row[0]: row[1:] for row in count_structures(contents).rows}
     assert slices["phase ED"][:2] == ["30", "29"] and slices["split val"][0] == slices["group DCM"][0] == "12"
     pixels = sum(int(row["lv_pixels"]) for row in contents.rows)
     assert slices["all"][-1] == f"{100 * pixels / 60 / 8000:.1f} %"
@@ -305,7 +309,7 @@ def test_shared_patients_are_named_in_a_warning() -> None:
     assert count_by_split(contents).rows[0][-1] == "in no split"
 
 
-def test_cost_is_what_the_benchmark_files_say(tmp_path: Path) -> None:
+def test_cost_is_read_from_the_benchmark_files(tmp_path: Path) -> None:
     head = "s\th:m:s\tmax_rss\tcpu_time\n"
     files = {
         "render/patient001": "1.5\t0:00:01\t100.00\t1.2\n",
@@ -340,14 +344,14 @@ def test_bytes_are_counted_by_kind_of_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        (figures(0.012345), "0.0123"),
-        (figures(1234.5), "1,230"),
-        (figures(0), "0"),
-        (figures(7, 4), "7"),
-        (seconds_of(0.444), "0.44 s"),
-        (seconds_of(3725), "1 h 2 min"),
-        (size_of(7.7e9), "7.7 GB"),
-        (size_of(0), "0 bytes"),
+        (format_number(0.012345), "0.0123"),
+        (format_number(1234.5), "1,230"),
+        (format_number(0), "0"),
+        (format_number(7, 4), "7"),
+        (format_seconds(0.444), "0.44 s"),
+        (format_seconds(3725), "1 h 2 min"),
+        (format_bytes(7.7e9), "7.7 GB"),
+        (format_bytes(0), "0 bytes"),
     ],
 )
 def test_numbers_are_written_for_people(written: str, expected: str) -> None:

@@ -1,6 +1,7 @@
 """Stage card: describe the dataset for people (README.md, a dataset card) and for programs (croissant.json).
 
-In: manifest and checks. Out: both files. The card's front matter is that of the Hugging Face hub.
+In: the manifest and the outcome of the checks. Out: both files. The front matter of the card follows the Hugging Face
+hub.
 """
 
 import json
@@ -12,7 +13,7 @@ import jinja2
 
 from acdc_medsam.acdc import citation
 from acdc_medsam.acdc.labels import GROUPS
-from acdc_medsam.card.croissant import describe
+from acdc_medsam.card.croissant import describe_dataset
 from acdc_medsam.formats.files import Row, read_table, sha256_file, write_bytes
 from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.layout import SPLITS
@@ -20,7 +21,7 @@ from acdc_medsam.layout import SPLITS
 logger = logging.getLogger(__name__)
 
 SIZES = {"n<1K": 1_000, "1K<n<10K": 10_000, "10K<n<100K": 100_000}
-"""The hub's size categories and the number that each ends before."""
+"""Size categories of the hub -> number of slices that is the first one too large for the category."""
 
 DESCRIPTION = (
     "Short-axis cardiac MRI slices of ACDC at end-diastole and end-systole, with masks of the right ventricle, the "
@@ -28,21 +29,24 @@ DESCRIPTION = (
 )
 
 
-def count_slices(rows: Sequence[Row]) -> list[dict[str, object]]:
-    """Count patients, frames and slices per split and group; splits without a slice are left out."""
+def summarize_splits(rows: Sequence[Row]) -> list[dict[str, object]]:
+    """Count the patients, frames, slices and patients per group of each split. Splits without slices are left out."""
     table = []
     for split in SPLITS:
         of_split = [row for row in rows if row["split"] == split]
+        if not of_split:
+            continue
+
         patients = {row["patient"]: row["group"] for row in of_split}
         groups = {group: list(patients.values()).count(group) for group in GROUPS}
         frames = {(row["patient"], row["frame"]) for row in of_split}
         counts = {"patients": len(patients), "frames": len(frames), "slices": len(of_split), "groups": groups}
-        table += [{"split": split, **counts}] if of_split else []
+        table.append({"split": split, **counts})
     return table
 
 
 def size_category(slices: int) -> str:
-    """Name of the hub's category of dataset size."""
+    """Return the size category of the hub for a number of slices."""
     return next((name for name, end in SIZES.items() if slices < end), "100K<n<1M")
 
 
@@ -58,36 +62,42 @@ def write_card(
     """Write the dataset card and the Croissant description.
 
     Args:
-        manifest: ``manifest.tsv``.
-        quality: ``quality.json``.
-        template: the Jinja2 template of the card.
-        card: declared output, ``README.md``.
-        croissant: declared output, ``croissant.json``.
-        index: Declared output, the index of both.
-        settings: keys of the configuration that the card names.
+        manifest: The file ``manifest.tsv``.
+        quality: The file ``quality.json``.
+        template: The Jinja2 template of the card.
+        card: Declared output, ``README.md``.
+        croissant: Declared output, ``croissant.json``.
+        index: Declared output, the index of both files.
+        settings: The configuration keys that the card names.
     """
-    rows, checks = read_table(manifest), json.loads(quality.read_text(encoding="utf-8"))
-    splits, embeddings = count_slices(rows), settings["encoder"] != "none"
+    rows = read_table(manifest)
+    splits = summarize_splits(rows)
+    embeddings = settings["encoder"] != "none"
     description = DESCRIPTION.format(embeddings=", and image embeddings of MedSAM's kind" if embeddings else "")
+
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701 no HTML
     page = environment.from_string(template.read_text(encoding="utf-8")).render(
         citation=citation,
         description=description,
         embeddings=embeddings,
         groups=GROUPS,
-        quality=checks,
+        quality=json.loads(quality.read_text(encoding="utf-8")),
         settings=settings,
         size_category=size_category(len(rows)),
         splits=splits,
     )
-    files = [write_bytes(card, page.encode())]
-    content = describe(
+
+    content = describe_dataset(
         columns=list(rows[0]) if rows else [],
         splits=[str(row["split"]) for row in splits],
         manifest_sha256=sha256_file(manifest),
         embeddings=embeddings,
         description=description,
     )
-    files.append(write_bytes(croissant, (json.dumps(content, indent=2) + "\n").encode()))
+
+    files = [
+        write_bytes(card, page.encode()),
+        write_bytes(croissant, (json.dumps(content, indent=2) + "\n").encode()),
+    ]
     write_index(index, [index_row(file, index) for file in files])
     logger.info("%d slices in %d splits", len(rows), len(splits))

@@ -1,4 +1,4 @@
-"""The dataset described in MLCommons' Croissant 1.0, which dataset search engines and loaders read.
+"""The description of the dataset in Croissant 1.0 of MLCommons, which dataset search engines and loaders read.
 
 Source: https://docs.mlcommons.org/croissant/docs/croissant-spec.html, version 1.0.
 """
@@ -10,6 +10,7 @@ from acdc_medsam import __version__
 from acdc_medsam.acdc.citation import ACDC_BIBTEX, ACDC_DATE, ACDC_URL, LICENCE_URL, MEDSAM_BIBTEX
 
 Json = dict[str, Any]
+"""A JSON object."""
 
 CROISSANT = "http://mlcommons.org/croissant/"
 TERMS = (
@@ -30,36 +31,37 @@ CONTEXT: Json = {
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
 }
-"""The context that the specification's appendix gives, and two later terms that mlcroissant asks for."""
+"""The context of the appendix of the specification, and two later terms that mlcroissant requires."""
 
 NUMBERS = ("frame", "slice_index", "height", "width", "rv_pixels", "myo_pixels", "lv_pixels", "fold")
-"""Columns of the manifest that hold whole numbers; ``fold`` is empty for testing patients."""
+"""Columns of the manifest with whole numbers. ``fold`` is empty for testing patients."""
 
 IN_SPLITS: Json = {"references": {"field": {"@id": "splits/name"}}}
+"""Says of a field that its values are names of splits."""
 
 FILES = {
     "images": ("png", "image/png", "images, 8-bit gray"),
     "masks": ("png", "image/png", "masks: 0 background, 1 right ventricle, 2 myocardium, 3 left ventricle"),
     "image_embeddings": ("pt", "application/octet-stream", "one PyTorch tensor each, float32 [256, 64, 64]"),
 }
-"""Folder of a split -> ending of its files, media type, description."""
+"""Folder of a split -> suffix, media type and description of the files in it."""
 
 
-def describe(
+def describe_dataset(
     columns: Sequence[str], splits: Sequence[str], manifest_sha256: str, embeddings: bool, description: str
 ) -> Json:
     """Describe the dataset.
 
     Args:
-        columns: of the manifest.
-        splits: that have slices.
-        manifest_sha256: hex sha256 of ``manifest.tsv``.
-        embeddings: whether there are image embeddings.
-        description: of the dataset, in a sentence or two.
+        columns: Names of the columns of the manifest.
+        splits: Names of the splits that have slices.
+        manifest_sha256: Hex sha256 of ``manifest.tsv``.
+        embeddings: Whether there are image embeddings.
+        description: Description of the dataset in a sentence or two.
 
     Returns:
-        JSON-LD: a FileObject for the manifest, a FileSet per kind of file, and a RecordSet for each but the embeddings,
-        which no type of Croissant's fits (the slices' records have their paths), and for the splits.
+        JSON-LD with a FileObject for the manifest, a FileSet for each kind of file, and RecordSets for splits, slices,
+        images and masks. Croissant has no data type for embeddings; the records of slices contain their paths.
     """
     kinds = [kind for kind in FILES if embeddings or kind != "image_embeddings"]
     return {
@@ -70,7 +72,7 @@ def describe(
         "description": description,
         "version": __version__,
         "url": ACDC_URL,
-        # Of ACDC itself, as its creator and address are; the day of a run would make equal runs differ.
+        # The date of ACDC itself, like its creator and URL. The date of a run would make equal runs differ.
         "datePublished": ACDC_DATE,
         "license": LICENCE_URL,
         "citeAs": f"{ACDC_BIBTEX}\n{MEDSAM_BIBTEX}",
@@ -95,14 +97,14 @@ def _manifest(sha256: str) -> Json:
 
 
 def _file_set(kind: str, splits: Sequence[str]) -> Json:
-    ending, media_type, description = FILES[kind]
+    suffix, media_type, description = FILES[kind]
     return {
         "@type": "cr:FileSet",
         "@id": f"{kind}-files",
         "name": kind,
         "description": description,
         "encodingFormat": media_type,
-        "includes": [f"{split}/{kind}/*.{ending}" for split in splits],
+        "includes": [f"{split}/{kind}/*.{suffix}" for split in splits],
     }
 
 
@@ -142,7 +144,7 @@ def _slices(columns: Sequence[str]) -> Json:
 
 
 def _records(kind: str) -> Json:
-    """Record set of images or masks: slice and split from the file's path, and the picture."""
+    """Describe the images or the masks: slice and split, which are read off the path of the file, and the picture."""
 
     def source(file_property: str, **transform: Json) -> Json:
         return {"fileSet": {"@id": f"{kind}-files"}, "extract": {"fileProperty": file_property}, **transform}

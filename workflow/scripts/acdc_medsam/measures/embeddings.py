@@ -1,4 +1,4 @@
-"""Figures of embeddings, from one reading of their files."""
+"""Measures of embeddings. Each file is read once."""
 
 import io
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ from acdc_medsam.measures.records import REGIONS, Floats
 
 @dataclass(frozen=True)
 class EmbeddingMeasures:
-    """Figures of one embedding.
+    """Measures of one embedding, which has one vector of 256 channels at each of 64 x 64 positions.
 
     Attributes:
-        mean: of all values.
-        std: their standard deviation.
-        norm: their Euclidean norm.
+        mean: Mean of all values.
+        std: Standard deviation of all values.
+        norm: Euclidean norm of all values.
         pooled: (256, REGIONS, REGIONS) mean of each channel in each region.
-        products: (256, 256) sum over all places of the outer product of their vectors.
+        products: (256, 256) sum of the outer products of the vectors at all positions with themselves.
     """
 
     mean: float
@@ -37,21 +37,37 @@ class EmbeddingMeasures:
 def measure_embedding(embedding: torch.Tensor) -> EmbeddingMeasures:
     """Measure an embedding (256, 64, 64) float32.
 
-    The sum of outer products is the pass over the values that costs: its trace is the sum of their squares.
+    Computing the outer products takes most of the time, so the sum of squares is read off them: it is their trace.
+
+    Args:
+        embedding: The embedding.
+
+    Returns:
+        Its measures.
     """
     vectors = embedding.flatten(1)
     products = (vectors @ vectors.T).numpy().astype(np.float64)
     pooled = torch.nn.functional.adaptive_avg_pool2d(embedding, REGIONS).numpy()
-    squares, mean = float(np.trace(products)), float(pooled.mean(dtype=np.float64))
+
+    # The regions are equally large, so that the mean of their means is the mean of all values.
+    mean = float(pooled.mean(dtype=np.float64))
+    squares = float(np.trace(products))
+    # The difference can be slightly negative by rounding error.
     variance = max(squares / embedding.numel() - mean**2, 0.0)
     return EmbeddingMeasures(mean, float(np.sqrt(variance)), float(np.sqrt(squares)), pooled, products)
 
 
 def measure_embeddings(embeddings: Sequence[Written]) -> dict[str, npt.NDArray[Any]]:
-    """Measure some embeddings, one at least; the keys are attributes of :class:`acdc_medsam.measures.records.Measures`.
+    """Measure the embeddings of one volume.
+
+    Args:
+        embeddings: Records of the files of embeddings, at least one.
+
+    Returns:
+        Values of the attributes of :class:`acdc_medsam.measures.records.Measures` that are about embeddings.
 
     Raises:
-        DatasetError: A file is no longer what was made.
+        DatasetError: A file is missing or has changed since it was made.
     """
     each = list[EmbeddingMeasures]()
     products = np.zeros((EMBEDDING_SHAPE[0],) * 2)
@@ -60,6 +76,7 @@ def measure_embeddings(embeddings: Sequence[Written]) -> dict[str, npt.NDArray[A
         measured = measure_embedding(read_embedding(io.BytesIO(data), written.path, EMBEDDING_SHAPE))
         products += measured.products
         each.append(measured)
+
     return {
         "embedding_means": np.array([one.mean for one in each]),
         "embedding_stds": np.array([one.std for one in each]),

@@ -1,4 +1,4 @@
-"""Where the structures are in a mask: their outlines, and the part of the image that shows them all."""
+"""The outlines of the structures in a mask, and the part of an image that shows all of them."""
 
 import numpy as np
 from PIL import Image
@@ -8,38 +8,58 @@ from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.formats.png import Gray
 from acdc_medsam.measures.records import Floats
 
-SIZE = 256
-"""Side in pixels that a mask is resized to before its outlines are found."""
+OUTLINE_SIZE = 256
+"""Side in pixels of the square that a mask is resized to before its outlines are traced."""
 
 CLOSE_UP = 0.5
-"""Side of a close-up, as share of the image's; the same for all, so that what looks larger is larger."""
+"""Side of a close-up as a share of the image side. All close-ups have the same scale, so sizes can be compared."""
 
 
 def find_outlines(mask: Gray) -> dict[str, list[Floats]]:
-    """Outlines of each structure that a mask (H, W) shows: points (x, y) in shares of width and height."""
-    small = np.asarray(Image.fromarray(mask).resize((SIZE, SIZE), Image.Resampling.NEAREST))
+    """Find the outlines of each structure in a mask.
+
+    Args:
+        mask: Label map (H, W).
+
+    Returns:
+        Structure -> outlines, each (points, 2): x and y as shares of the width and the height of the mask. Structures
+        that the mask does not show are left out.
+    """
+    # Charts and pictures do not show more detail, and small masks are traced faster.
+    small = np.asarray(Image.fromarray(mask).resize((OUTLINE_SIZE, OUTLINE_SIZE), Image.Resampling.NEAREST))
     outlines = {}
     for structure, value in LABELS.items():
         left, top, right, bottom = Image.fromarray(small == value).getbbox() or (0, 0, 0, 0)
         if right > left:
+            # The padding closes outlines that run along the edge of the box.
             inside = np.pad(small[top:bottom, left:right] == value, 1).astype(np.float32)
-            # Off the padding, and from the centres of pixels to the picture's own corner.
+            contours = [approximate_polygon(contour, 0.6)[:, ::-1] for contour in find_contours(inside, 0.5)]
+
+            # Contours count from the center of the first pixel of the padding, outlines from the corner of the image.
             corner = np.array([left, top]) - 0.5
-            contours = [approximate_polygon(one, 0.6)[:, ::-1] for one in find_contours(inside, 0.5)]
-            outlines[structure] = [(points + corner) / SIZE for points in contours]
+            outlines[structure] = [(points + corner) / OUTLINE_SIZE for points in contours]
     return outlines
 
 
 def close_up(mask: Gray) -> tuple[float, float, float]:
-    """Where to look at the heart: left, top and side of a square around the structures, as shares of the image.
+    """Find the square that shows the heart.
 
-    The whole image where there are none.
+    Args:
+        mask: Label map (H, W).
+
+    Returns:
+        Left edge, top edge and side of a square around all structures, as shares of the image: the whole image if the
+        mask shows no structure.
     """
     box = Image.fromarray(mask).getbbox()
     if box is None:
         return 0.0, 0.0, 1.0
-    left, top = (
-        min(max((first + end) / 2 / side - CLOSE_UP / 2, 0.0), 1.0 - CLOSE_UP)
-        for first, end, side in ((box[0], box[2], mask.shape[1]), (box[1], box[3], mask.shape[0]))
-    )
-    return left, top, CLOSE_UP
+
+    height, width = mask.shape
+    left, top, right, bottom = box
+    return _center_close_up(left, right, width), _center_close_up(top, bottom, height), CLOSE_UP
+
+
+def _center_close_up(first: int, end: int, side: int) -> float:
+    """Return where a close-up begins that has ``first`` to ``end`` in its center and does not leave the image."""
+    return min(max((first + end) / 2 / side - CLOSE_UP / 2, 0.0), 1.0 - CLOSE_UP)

@@ -1,4 +1,4 @@
-"""What stage measure finds out about a patient's slices, volumes and embeddings, and the file that keeps it."""
+"""The measures of a patient's slices, volumes and embeddings, and the file that they are kept in."""
 
 import io
 from collections.abc import Sequence
@@ -16,41 +16,40 @@ Counts = npt.NDArray[np.int64]
 Names = npt.NDArray[np.str_]
 
 BINS = 64
-"""Histogram bins from 0 to 1, where 1 is the clip level of the volume."""
+"""Number of histogram bins from 0 to 1, where 1 is the clip level of the volume."""
 
 RAW_UNITS = 4
-"""Histograms before clipping go from 0 to this many clip levels; the last bin holds everything above."""
-
+"""Histograms before clipping go from 0 to this many clip levels. The last bin also counts everything above."""
 
 REGIONS = 4
-"""Regions along each side of an embedding over which it is pooled."""
+"""Number of regions along each side of an embedding that it is pooled over."""
 
 
 @dataclass(frozen=True)
 class Measures:
-    """Figures of n kept slices, v volumes and, where there are embeddings, of these.
+    """Measures of n kept slices, of v volumes and, if there are any, of n embeddings.
 
     Attributes:
-        slices: (n,) names.
+        slices: (n,) names of the slices.
         brightness: (n,) mean of the PNG image, in [0, 1].
         contrast: (n,) standard deviation of the PNG image, in [0, 1].
-        blur: (n,) perceptual blur of the H5 slice, 0 (sharp) to 1.
-        quantization_max: (n,) largest absolute error of 8-bit rounding of the H5 slice, in units of its [0, 1].
-        quantization_mean: (n,) mean absolute error, in the same unit.
-        volumes: (v,) names.
-        depths: (v,) number of slices, those without structures too.
-        clip_levels: (v,) raw intensity that became 1.
-        raw_minima: (v,) raw intensity that became 0.
+        blur: (n,) perceptual blur of the H5 slice, from 0 (sharp) to 1.
+        quantization_max: (n,) largest absolute error of rounding the H5 slice, in [0, 1], to 8 bits.
+        quantization_mean: (n,) mean absolute error of the same rounding.
+        volumes: (v,) names of the volumes.
+        depths: (v,) number of slices, including those without structures.
+        clip_levels: (v,) raw intensity that was mapped to 1.
+        raw_minima: (v,) raw intensity that was mapped to 0.
         raw_maxima: (v,) largest raw intensity.
-        raw_histograms: (v, RAW_UNITS * BINS) voxels before clipping; the unit is the clip level less the minimum.
+        raw_histograms: (v, RAW_UNITS * BINS) voxels before clipping, in units of the clip level minus the minimum.
         clipped_histograms: (v, BINS) voxels of the H5 volume.
-        png_histograms: (v, BINS) pixels of the kept slices' PNG images.
-        embedding_means: (n,) or (0,) mean of all values of an embedding.
-        embedding_stds: (n,) or (0,) their standard deviation.
-        embedding_norms: (n,) or (0,) their Euclidean norm.
+        png_histograms: (v, BINS) pixels of the PNG images of the kept slices.
+        embedding_means: (n,), or (0,) without embeddings, mean of all values of the embedding.
+        embedding_stds: (n,) or (0,) standard deviation of all values.
+        embedding_norms: (n,) or (0,) Euclidean norm of all values.
         pooled: (n, 256, REGIONS, REGIONS), or none, mean of each channel in each region of the picture.
-        tokens: () number of places summed over, 64 x 64 per embedding.
-        token_products: (256, 256) sum over all places of the outer product of their vectors.
+        tokens: () number of vectors in all embeddings, 64 x 64 in each.
+        token_products: (256, 256) sum of the outer products of these vectors with themselves.
     """
 
     slices: Names
@@ -76,18 +75,18 @@ class Measures:
 
 
 SUMMED = ("tokens", "token_products")
-"""Attributes that are added up over patients; the others are put one after the other."""
+"""Attributes that are added up over patients. All others are concatenated."""
 
 
 def write_measures(path: Path, measures: Measures) -> Kept:
-    """Write one patient's measures as a NumPy archive, whole or not at all."""
+    """Write the measures of one patient as a NumPy archive, atomically."""
     buffer = io.BytesIO()
     np.savez(buffer, **vars(measures))
     return keep(path, buffer.getvalue(), {})
 
 
 def merge_measures(parts: Sequence[Measures]) -> Measures:
-    """Put the measures of some volumes or patients, one at least, together."""
+    """Merge the measures of volumes or patients, at least one."""
     merged = {}
     for field in fields(Measures):
         arrays = [getattr(part, field.name) for part in parts]
@@ -96,10 +95,10 @@ def merge_measures(parts: Sequence[Measures]) -> Measures:
 
 
 def read_measures(written: Written) -> Measures:
-    """Read a patient's measures.
+    """Read the measures of one patient.
 
     Raises:
-        DatasetError: The file is missing or is no longer what was made.
+        DatasetError: The file is missing or has changed since it was made.
     """
     with np.load(io.BytesIO(read_recorded(written.path, written.sha256)), allow_pickle=False) as archive:
         return Measures(**{field.name: archive[field.name] for field in fields(Measures)})

@@ -1,8 +1,8 @@
-"""Stage measure: what the report needs to know of every slice, volume and embedding, read once each.
+"""Stage measure: compute what the report says about slices, volumes and embeddings.
 
-In: the patients' H5 volumes, PNG images, embeddings and raw images. Out: a file of figures per patient and their
-index. A patient's file is named by the content of all that it was measured from, so that only patients who changed
-are measured again; another split measures nothing.
+In: H5 volumes, PNG images, embeddings and raw images of all patients. Out: one file of measures per patient, and their
+index. The name of a patient's file contains a digest of everything that it was computed from, so that only patients
+whose files have changed are measured again. Changing the split measures nothing.
 """
 
 import hashlib
@@ -32,10 +32,14 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Patient:
-    """What a patient is measured from: index of H5 files, table of slices, slice -> embedding, volume -> raw image.
+class PatientFiles:
+    """Everything that the measures of one patient are computed from.
 
-    ``embeddings`` is empty for a dataset without embeddings.
+    Attributes:
+        h5: The index of H5 files.
+        slices: The table of slices; the images lie in ``images/`` beside it.
+        embeddings: Slice -> record of its embedding; empty for a dataset without embeddings.
+        raw: Volume -> raw image.
     """
 
     h5: Path
@@ -44,9 +48,11 @@ class Patient:
     raw: Mapping[str, Path]
 
     def digest(self, code: str) -> str:
-        """Hex sha256 over all that the measures depend on."""
+        """Compute a hex sha256 over everything that the measures depend on; ``code`` is the hash of the code."""
+        h5 = self.h5.read_text(encoding="utf-8")
+        slices = self.slices.read_text(encoding="utf-8")
         embeddings = "".join(written.sha256 for written in self.embeddings.values())
-        texts = (code, self.h5.read_text(encoding="utf-8"), self.slices.read_text(encoding="utf-8"), embeddings)
+        texts = (code, h5, slices, embeddings)
         return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
@@ -59,24 +65,26 @@ def measure_dataset(
     code: str,
     threads: int,
 ) -> None:
-    """Measure the patients that changed, and write the index of all patients' measures.
+    """Measure the patients whose files have changed, and write the index of the measures of all patients.
 
     Args:
-        h5: the patients' indexes of H5 files.
-        slices: the patients' tables of slices, in the same order, each beside its ``images/``.
-        embeddings: the tables of all batches; none for a dataset without embeddings.
-        raw: the raw images of all patients.
-        index: declared output, written last; the measures lie beside it.
-        code: hash of the code that measures.
-        threads: number of patients measured at a time.
+        h5: The indexes of H5 files, one per patient.
+        slices: The tables of slices in the same order; the images of each lie in ``images/`` beside it.
+        embeddings: The tables of embeddings of all batches; none for a dataset without embeddings.
+        raw: The raw images of all patients.
+        index: Declared output, written last. The measures lie beside it.
+        code: Hash of the code that measures.
+        threads: Number of patients that are measured at a time.
 
     Raises:
-        DatasetError: a file is missing or damaged.
+        DatasetError: A file is missing or damaged.
     """
     patients = find_patients(h5, slices, embeddings, raw)
     files = {index.parent / f"{name}-{patient.digest(code)[:16]}.npz": patient for name, patient in patients.items()}
+    # A file that exists under its name is up to date, because the name contains the digest.
     kept = {path: find_kept(path) for path in files}
     missing = {path: patient for path, patient in files.items() if kept[path] is None}
+
     progress = Progress(len(missing), unit="patient")
     with ThreadPoolExecutor(threads, initializer=_compute_alone if embeddings and missing else None) as pool:
         for path, measures in zip(missing, pool.map(measure_patient, missing.values()), strict=True):
@@ -84,51 +92,61 @@ def measure_dataset(
             progress.advance()
     progress.close()
 
+    # What is left are measures of earlier states, and of patients who are no longer in the dataset.
     remove_others([index.parent], keep=[*files, *map(record_path, files)])
     write_index(index, [index_row(one.written, index) for one in kept.values() if one is not None])
     logger.info("measured %d patients, kept %d", len(missing), len(files) - len(missing))
 
 
 def _compute_alone() -> None:
-    """Have torch use one thread for what this thread asks of it: patients are what runs in parallel.
+    """Make torch use one thread for the work of the current thread, since patients are measured in parallel.
 
-    Each thread has a number of its own, and sums of another number of parts differ in their last digits.
+    The setting belongs to the thread that makes it. Changing the number of threads changes sums by rounding error.
     """
-    import torch  # takes 2 s, which a dataset without embeddings need not wait for
+    import torch  # takes 2 s, which would be lost for a dataset without embeddings
 
     torch.set_num_threads(1)
 
 
 def find_patients(
     h5: Sequence[Path], slices: Sequence[Path], embeddings: Sequence[Path], raw: Sequence[Path]
-) -> dict[str, Patient]:
-    """Name -> patient, those with slices; the arguments are those of :func:`measure_dataset`."""
+) -> dict[str, PatientFiles]:
+    """Find the files of each patient that has slices.
+
+    Args:
+        h5: See :func:`measure_dataset`, as for the other arguments.
+        slices: The tables of slices.
+        embeddings: The tables of embeddings.
+        raw: The raw images.
+
+    Returns:
+        Name of the patient -> its files.
+    """
     stored = {row["slice"]: written for table in embeddings for written, row in read_records(table)}
     images = {path.name.split(".")[0]: path for path in raw}
     patients = {}
-    for of_h5, of_slices in zip(h5, slices, strict=True):
-        names = [row["slice"] for row in read_sealed(of_slices)]
+    for h5_index, table in zip(h5, slices, strict=True):
+        names = [row["slice"] for row in read_sealed(table)]
         if names:
-            of_patient = {name: stored[name] for name in names} if embeddings else {}
-            patients[of_h5.parent.name] = Patient(of_h5, of_slices, of_patient, images)
+            own = {name: stored[name] for name in names} if embeddings else {}
+            patients[h5_index.parent.name] = PatientFiles(h5_index, table, own, images)
     return patients
 
 
-def measure_patient(patient: Patient) -> Measures:
-    """Measure one patient, each file read once."""
+def measure_patient(patient: PatientFiles) -> Measures:
+    """Measure one patient. Each file is read once."""
     rows = read_sealed(patient.slices)
     images = patient.slices.parent / "images"
     parts = []
     for volume, _ in read_records(patient.h5):
+        if volume.path.parent.name != "volumes":
+            continue
+
         name = volume.path.stem
-        if volume.path.parent.name == "volumes":
-            of_volume = [row for row in rows if row["slice"].startswith(f"{name}_")]
-            slices = {
-                int(row["slice_index"]): GrayFile(images / f"{row['slice']}.png", row["image_sha256"])
-                for row in of_volume
-            }
-            embeddings = [patient.embeddings[row["slice"]] for row in of_volume if patient.embeddings]
-            parts.append(measure_volume(volume, patient.raw[name], slices, embeddings))
+        own = [row for row in rows if row["slice"].startswith(f"{name}_")]
+        slices = {int(row["slice_index"]): GrayFile(images / f"{row['slice']}.png", row["image_sha256"]) for row in own}
+        embeddings = [patient.embeddings[row["slice"]] for row in own if patient.embeddings]
+        parts.append(measure_volume(volume, patient.raw[name], slices, embeddings))
     return merge_measures(parts)
 
 
@@ -138,51 +156,64 @@ def measure_volume(
     """Measure one volume, its kept slices and their embeddings.
 
     Args:
-        volume: H5 volume.
-        raw: The NIfTI image that it was made from.
-        slices: Plane of the volume -> PNG image, for the slices that were kept.
-        embeddings: Their files, in the same order, or none.
+        volume: Record of the H5 volume.
+        raw: The NIfTI image that the volume was made from.
+        slices: Index of the slice -> PNG image, for the slices that were kept.
+        embeddings: Records of the embeddings of these slices in the same order, or none.
+
+    Returns:
+        The measures of the volume.
 
     Raises:
-        DatasetError: A file is no longer what was made, or what the volume was made from.
+        DatasetError: A file is not the one that was made, or not the one that the volume was made from.
     """
     content = read_h5(volume.path, 3, volume.sha256)
-    image, attributes = content.image, content.attributes
-    lowest, clip_level = float(attributes["raw_min"]), float(attributes["clip_level"])
+    image = content.image
+    lowest = float(content.attributes["raw_min"])
+    clip_level = float(content.attributes["clip_level"])
     nifti = read_nifti(raw)
-    if nifti.sha256 != attributes["image_sha256"]:
+    if nifti.sha256 != content.attributes["image_sha256"]:
         raise DatasetError(f"{raw} is not the image that {volume.path} was made from; run the same command again")
-    before = (nifti.voxels.astype(np.float32) - lowest) / (clip_level - lowest)
+
+    unclipped = (nifti.voxels.astype(np.float32) - lowest) / (clip_level - lowest)
     grays = [gray_histogram(gray.read()) for gray in slices.values()]
+    # The shape is given for volumes without a kept slice, whose lists are empty.
     light = np.array([mean_and_deviation(counts) for counts in grays]).reshape(-1, 2)
-    errors = np.array([quantization_error(image[plane]) for plane in slices]).reshape(-1, 2)
-    in_bins = sum(grays, np.zeros(256, np.int64)).reshape(BINS, -1).sum(1)
+    errors = np.array([quantization_error(image[index]) for index in slices]).reshape(-1, 2)
+    # Summed over the slices, and from 256 gray values to the bins of the other histograms.
+    png_histogram = sum(grays, np.zeros(256, np.int64)).reshape(BINS, -1).sum(1)
+
     return Measures(
         slices=np.array([gray.path.stem for gray in slices.values()], np.str_),
         brightness=light[:, 0],
         contrast=light[:, 1],
-        blur=np.array([blur(image[plane]) for plane in slices]),
+        blur=np.array([blur(image[index]) for index in slices]),
         quantization_max=errors[:, 0],
         quantization_mean=errors[:, 1],
         volumes=np.array([volume.path.stem]),
         depths=np.array([len(image)]),
         clip_levels=np.array([clip_level]),
         raw_minima=np.array([lowest]),
-        raw_maxima=np.array([float(attributes["raw_max"])]),
-        raw_histograms=histogram(before, RAW_UNITS)[np.newaxis],
+        raw_maxima=np.array([float(content.attributes["raw_max"])]),
+        raw_histograms=histogram(unclipped, RAW_UNITS)[np.newaxis],
         clipped_histograms=histogram(image, 1)[np.newaxis],
-        png_histograms=in_bins[np.newaxis],
+        png_histograms=png_histogram[np.newaxis],
         **_measure_embeddings(embeddings),
     )
 
 
 def _measure_embeddings(embeddings: Sequence[Written]) -> dict[str, npt.NDArray[Any]]:
-    if not embeddings:
-        channels = EMBEDDING_SHAPE[0]
-        products = np.zeros((channels, channels))
-        pooled, tokens = np.zeros((0, channels, REGIONS, REGIONS), np.float32), np.array(0)
-        one_each = dict.fromkeys(("embedding_means", "embedding_stds", "embedding_norms"), np.zeros(0))
-        return {**one_each, "pooled": pooled, "tokens": tokens, "token_products": products}
-    from acdc_medsam.measures.embeddings import measure_embeddings
+    if embeddings:
+        from acdc_medsam.measures.embeddings import measure_embeddings  # imports torch, see _compute_alone
 
-    return measure_embeddings(embeddings)
+        return measure_embeddings(embeddings)
+
+    channels = EMBEDDING_SHAPE[0]
+    return {
+        "embedding_means": np.zeros(0),
+        "embedding_stds": np.zeros(0),
+        "embedding_norms": np.zeros(0),
+        "pooled": np.zeros((0, channels, REGIONS, REGIONS), np.float32),
+        "tokens": np.array(0),
+        "token_products": np.zeros((channels, channels)),
+    }

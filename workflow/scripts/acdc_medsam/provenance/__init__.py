@@ -1,1 +1,1 @@
-"""What every published file was made from."""
+"""The provenance of the published files: what each of them was made from."""

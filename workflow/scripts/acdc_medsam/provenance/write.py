@@ -1,7 +1,7 @@
-"""Stage provenance: write down what every published file is and what it was made from.
+"""Stage provenance: write down the sha256 of every published file and what the file was made from.
 
-In: the indexes of the earlier stages, which have the sha256 of each file, and the dataset's own documents. Out:
-``provenance.json``, against which a copy of the dataset can be checked anywhere; see ``verify.copy``.
+In: the indexes of the earlier stages, which contain the sha256 of each file. Out: ``provenance.json``, with which a
+copy of the dataset can be compared anywhere; see ``verify.copy``.
 """
 
 import logging
@@ -24,20 +24,20 @@ from acdc_medsam.formats.provenance import FORMAT, content_digest, provenance_by
 logger = logging.getLogger(__name__)
 
 PACKAGES = ("h5py", "nibabel", "numpy", "pillow", "scikit-image", "segment-anything", "snakemake", "torch")
-"""Packages that the numbers in the dataset depend on, and the workflow's engine."""
+"""The packages that the numbers in the dataset depend on, and Snakemake."""
 
 Entry = dict[str, Any]
-"""``bytes`` and ``sha256`` of a file, ``from``, the names of what it was made from, and ``by``, what made it."""
+"""Facts about a file: ``bytes``, ``sha256``, ``from`` (names of the files it was made from) and ``by`` (its maker)."""
 
 
 @dataclass(frozen=True)
 class Indexes:
-    """What the earlier stages wrote down of the files that they made.
+    """The indexes of the files that the earlier stages made.
 
     Attributes:
         published: The index of published files.
-        h5: The patients' indexes of H5 files.
-        embeddings: The tables of all batches; none for a dataset without embeddings.
+        h5: The indexes of H5 files, one per patient.
+        embeddings: The tables of embeddings of all batches; none for a dataset without embeddings.
         documents: The indexes of checks, report and card.
     """
 
@@ -48,72 +48,86 @@ class Indexes:
 
 
 def trace_files(indexes: Indexes, output: Path, dataset: Path) -> tuple[dict[str, Entry], dict[str, Entry]]:
-    """Work out what each published file was made from, from the indexes alone.
+    """Work out what each published file was made from, using nothing but the indexes.
 
     Args:
-        indexes: What the earlier stages wrote down.
+        indexes: The indexes of the files that the earlier stages made.
         output: Root of the published layout.
-        dataset: ``data/ACDC`` below it.
+        dataset: The folder ``data/ACDC`` below it.
 
     Returns:
-        Files, named as below ``dataset``; and everything that they were made from: H5 files, named as below
-        ``output``, raw files as below ``raw/``, weights as below ``weights/``.
+        The files of the dataset, named relative to ``dataset``; and everything that they were made from: H5 files named
+        relative to ``output``, raw files below ``raw/`` and weights below ``weights/``.
     """
-    made_by = {row["slice"]: row["maker"] for table in indexes.embeddings for row in read_sealed(table)}
-    weights, raw = _sources(indexes.embeddings, "weights"), _sources(indexes.h5, "raw")
+    weights = _read_sources(indexes.embeddings, "weights")
+    raw = _read_sources(indexes.h5, "raw")
+    # The names of image and label without suffixes are those of the volume, and of the volume with _gt.
     raw_names = {PurePosixPath(name).name.split(".")[0]: name for name in raw if not name.endswith("/Info.cfg")}
-    origins, files = weights | raw, dict[str, Entry]()
-    published = {}
-    for written, _ in read_records(indexes.published):
-        path = PurePosixPath(os.path.relpath(written.path, output))
-        published[path] = {"bytes": written.bytes, "sha256": written.sha256}
+    maker_of_slice = {row["slice"]: row["maker"] for table in indexes.embeddings for row in read_sealed(table)}
+    published = _read_published(indexes.published, output)
     volumes = {path.stem: str(path) for path in published if path.parent.name.endswith("_volumes")}
+
+    files: dict[str, Entry] = {}
+    origins = weights | raw
     for path, entry in published.items():
         if path.suffix == ".h5":
-            image, label = (raw_names[volume_of(path.stem) + ending] for ending in ("", "_gt"))
+            image, label = (raw_names[volume_of(path.stem) + suffix] for suffix in ("", "_gt"))
             info = str(PurePosixPath(image).with_name("Info.cfg"))
             origins[str(path)] = entry | {"from": [image, label, info]}
             continue
+
         name = path.relative_to(os.path.relpath(dataset, output))
-        if path.suffix == ".tsv":
-            files[str(name)] = entry
-            continue
         if path.suffix == ".png":
-            made_from = [volumes[volume_of(path.stem)]]
+            entry["from"] = [volumes[volume_of(path.stem)]]
         elif path.parent.name == "image_embeddings":
-            made_from = [str(name.parents[1] / "images" / f"{path.stem}.png"), *weights]
-            entry = entry | {"by": made_by[path.stem]}
-        else:
-            made_from = list(weights)
-        files[str(name)] = entry | {"from": made_from}
+            entry["by"] = maker_of_slice[path.stem]
+            entry["from"] = [str(name.parents[1] / "images" / f"{path.stem}.png"), *weights]
+        elif path.suffix == ".pt":
+            entry["from"] = list(weights)
+        files[str(name)] = entry
     return files, origins
 
 
-def _sources(indexes: Sequence[Path], folder: str) -> dict[str, Entry]:
+def _read_published(index: Path, output: Path) -> dict[PurePosixPath, Entry]:
+    """Read bytes and sha256 of each published file, named relative to ``output``."""
+    return {
+        PurePosixPath(os.path.relpath(written.path, output)): {"bytes": written.bytes, "sha256": written.sha256}
+        for written, _ in read_records(index)
+    }
+
+
+def _read_sources(indexes: Sequence[Path], folder: str) -> dict[str, Entry]:
+    """Read the sha256 of the files that some indexes name as their sources, named below ``folder``."""
     comments = [read_index_comments(path) for path in indexes]
     return {f"{folder}/{name}": {"sha256": sha256} for one in comments for name, sha256 in one.sources.items()}
 
 
 def git_commit(project: Path) -> dict[str, Any]:
-    """Commit that is checked out, and whether a tracked file differs from it; None where it cannot be said.
+    """Find the commit that is checked out, and whether a tracked file differs from it.
 
-    It cannot be said where the project is no checkout of its own, or without git.
+    Args:
+        project: Root folder of the workflow.
+
+    Returns:
+        ``commit`` and ``modified``; both are None without git, or if the folder is not the root of a checkout.
     """
 
     def ask(*arguments: str) -> str:
+        # Without the option, `git status` may write to the index of the repository.
         command = ["git", "--no-optional-locks", "-C", str(project), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 own words
 
     try:
+        # A folder in the checkout of another project would yield the commit of that project.
         if Path(ask("rev-parse", "--show-toplevel")).resolve() == project.resolve():
             return {"commit": ask("rev-parse", "HEAD"), "modified": bool(ask("status", "--porcelain", "-uno"))}
     except (OSError, subprocess.CalledProcessError) as error:
-        logger.info("no commit can be named: %s", error)
+        logger.info("the commit is not known: %s", error)
     return {"commit": None, "modified": None}
 
 
 def software_versions() -> dict[str, str | None]:
-    """Versions of Python and of PACKAGES here and now; None for a package that is not installed."""
+    """Find the versions of Python and of PACKAGES that are in use, None for a package that is not installed."""
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -132,24 +146,25 @@ def write_provenance(
     code: Mapping[str, str],
     project: Path,
 ) -> None:
-    """Write ``provenance.json``. All that differs between two equal runs stands under its key ``written``.
+    """Write ``provenance.json``. Everything that differs between two equal runs is under its key ``written``.
 
-    ``software`` and ``versions`` are those of this run. What made embeddings, which may be from an earlier one, stands
-    under ``makers``, as it was written down when they were encoded.
+    ``software`` and ``versions`` describe this run. Embeddings may be from an earlier run: ``makers`` has the versions
+    and the code that they were encoded with.
 
     Args:
-        indexes: What the earlier stages wrote down.
-        provenance: Declared output.
+        indexes: The indexes of the files that the earlier stages made.
+        provenance: Declared output, ``provenance.json``.
         index: Declared output, the index of ``provenance``.
-        output: root of the published layout.
-        configuration: the keys that the files depend on.
-        code: stage -> hash of the modules that it used.
-        project: root of the workflow's own folder.
+        output: Root of the published layout.
+        configuration: The configuration keys that the files depend on.
+        code: Stage -> hash of the modules that it used.
+        project: Root folder of the workflow.
     """
     files, origins = trace_files(indexes, output, provenance.parent)
     documents = (written for path in indexes.documents for written, _ in read_records(path))
     files |= {written.path.name: {"bytes": written.bytes, "sha256": written.sha256} for written in documents}
     makers = {name: facts for table in indexes.embeddings for name, facts in read_index_comments(table).makers.items()}
+
     content: dict[str, Any] = {
         "format": FORMAT,
         "software": {"name": "acdc-medsam", "version": __version__, **git_commit(project), "code": dict(code)},
@@ -159,6 +174,7 @@ def write_provenance(
         "files": dict(sorted(files.items())),
         "origins": dict(sorted(origins.items())),
     }
+
     time = datetime.now(UTC).isoformat(timespec="seconds")
     content["written"] = {"time": time, "sha256": content_digest(content, time)}
     written = write_bytes(provenance, provenance_bytes(content))

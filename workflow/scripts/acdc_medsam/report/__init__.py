@@ -1,1 +1,1 @@
-"""Stage report: the dataset in one page. ``page`` writes it; each section of it has a module of its own."""
+"""Stage report: the dataset on one page. ``page`` writes the page; each section has a module of its own."""

@@ -1,4 +1,4 @@
-"""What the page is about: the published slices, what was measured of them, and the checks."""
+"""The contents of the report: the published slices, their measures, and the outcome of the checks."""
 
 import json
 from collections import Counter, defaultdict
@@ -22,13 +22,13 @@ from acdc_medsam.measures.records import Floats, Measures, merge_measures, read_
 
 @dataclass(frozen=True)
 class Contents:
-    """The dataset.
+    """The dataset that a report is about.
 
     Attributes:
-        root: folder of the published dataset.
-        rows: the manifest, a row per slice.
-        measures: of all patients; its slices and volumes may stand in another order.
-        quality: content of ``quality.json``.
+        root: Folder of the published dataset.
+        rows: The manifest, which has one row per slice.
+        measures: The measures of all patients. Their slices and volumes may be in another order than ``rows``.
+        quality: Content of ``quality.json``.
     """
 
     root: Path
@@ -38,58 +38,60 @@ class Contents:
 
     @cached_property
     def splits(self) -> list[str]:
-        """The splits that there are: train and val always."""
+        """Names of the splits: train and val always, and test if it has slices."""
         return published_splits(self.rows)
 
     @cached_property
     def groups(self) -> list[str]:
-        """The pathology groups that there are."""
+        """Names of the pathology groups that have slices."""
         return [group for group in GROUPS if any(row["group"] == group for row in self.rows)]
 
     @cached_property
     def shared(self) -> list[str]:
-        """Patients that stand in more than one split."""
+        """Patients with slices in more than one split, sorted."""
         pairs = {(row["patient"], row["split"]) for row in self.rows}
-        return sorted(patient for patient, number in Counter(patient for patient, _ in pairs).items() if number > 1)
+        splits = Counter(patient for patient, _ in pairs)
+        return sorted(patient for patient, count in splits.items() if count > 1)
 
     @cached_property
     def volumes(self) -> dict[str, Row]:
-        """Volume -> the row of one of its slices."""
+        """Volume -> row of one of its slices."""
+        # The columns that describe a volume are the same in the rows of all its slices.
         return {volume_name(row["patient"], int(row["frame"])): row for row in self.rows}
 
     @cached_property
     def depths(self) -> dict[str, int]:
-        """Volume -> number of slices, those without structures too."""
+        """Volume -> number of slices, including those without structures."""
         depths = dict(zip(self.measures.volumes.tolist(), self.measures.depths.tolist(), strict=True))
         return {volume: depths[volume] for volume in self.volumes}
 
     @cached_property
     def kept(self) -> Counter[str]:
-        """Volume -> number of slices that were kept."""
+        """Volume -> number of its slices in the dataset."""
         return Counter(volume_name(row["patient"], int(row["frame"])) for row in self.rows)
 
     @cached_property
     def areas(self) -> dict[str, Floats]:
-        """Structure -> (n,) its area in each slice, in square millimetres."""
+        """Structure -> (n,) its area in each slice, in mm²."""
         pixel = np.array([np.prod([float(size) for size in row["spacing"].split()[1:]]) for row in self.rows])
         return {key: pixel * np.array([int(row[PIXEL_COLUMNS[key]]) for row in self.rows]) for key in LABELS}
 
     @cached_property
-    def places(self) -> npt.NDArray[np.intp]:
-        """(n,) for each row of the manifest its place in the measures."""
-        place = {name: number for number, name in enumerate(self.measures.slices.tolist())}
-        return np.array([place[row["slice"]] for row in self.rows], np.intp)
+    def indices(self) -> npt.NDArray[np.intp]:
+        """(n,) index in the measures of each row of the manifest."""
+        index = {name: position for position, name in enumerate(self.measures.slices.tolist())}
+        return np.array([index[row["slice"]] for row in self.rows], np.intp)
 
     def of_slices(self, measure: npt.NDArray[np.float64]) -> Floats:
-        """Put a measure of slices, (n,) or (n, ...), into the order of the rows."""
-        return measure[self.places]
+        """Reorder a measure of slices, (n,) or (n, ...), to the order of the rows."""
+        return measure[self.indices]
 
     def column(self, name: str) -> npt.NDArray[np.str_]:
-        """(n,) a column of the manifest."""
+        """Return a column of the manifest as an array (n,)."""
         return np.array([row[name] for row in self.rows], np.str_)
 
     def by_patient(self) -> dict[str, list[Row]]:
-        """Patient -> its rows."""
+        """Group the rows by patient."""
         patients = defaultdict(list)
         for row in self.rows:
             patients[row["patient"]].append(row)
@@ -97,10 +99,15 @@ class Contents:
 
 
 def read_contents(manifest: Path, quality: Path, measures: Path) -> Contents:
-    """Read the manifest, ``quality.json`` and the index of measures.
+    """Read the contents of a report.
+
+    Args:
+        manifest: The file ``manifest.tsv`` in the folder of the published dataset.
+        quality: The file ``quality.json``.
+        measures: The index of measures.
 
     Raises:
-        DatasetError: there is no slice, or a file is missing.
+        DatasetError: The dataset has no slice, or a file is missing or damaged.
     """
     rows = read_table(manifest)
     if not rows:

@@ -1,4 +1,4 @@
-"""Section "cost": seconds per stage and per patient, and bytes per kind of file."""
+"""Section "cost": the time of each stage and each patient, and the size of each kind of file."""
 
 import logging
 from collections import Counter, defaultdict
@@ -14,15 +14,15 @@ from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row, read_table
 from acdc_medsam.formats.index import read_records
 from acdc_medsam.report.drawing import SERIES, draw_chart
-from acdc_medsam.report.elements import Chart, Table, seconds_of, size_of, whole
+from acdc_medsam.report.elements import Chart, Table, format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 logger = logging.getLogger(__name__)
 
-STAGES = ("normalize", "render", "embed", "positional_encoding", "split", "publish", "verify", "measure")
-"""Stages in the order in which the table lists them; all are done when the report is written."""
+TIMED_STAGES = ("normalize", "render", "embed", "positional_encoding", "split", "publish", "verify", "measure")
+"""Stages that have finished when the report is written, in the order of the table."""
 
 KINDS = {
     "images": "PNG images",
@@ -30,12 +30,20 @@ KINDS = {
     "image_embeddings": "embeddings",
     "positional_encoding": "positional encoding",
 }
-"""Folder of a published file -> what it holds; the H5 folders are told by how they end."""
+"""Folder of a published file -> kind of file. The H5 folders are recognized by their suffix."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job's benchmark: stage, what it was for (a patient, a batch, or the stage), seconds and most memory."""
+    """The benchmark of one job.
+
+    Attributes:
+        stage: The stage.
+        item: What the job worked on: a patient, a batch, or the name of the stage for a job that works on everything.
+        seconds: Wall-clock time in seconds.
+        cpu_seconds: CPU time in seconds, 0 if Snakemake did not measure it.
+        bytes: Largest resident memory in bytes, 0 if Snakemake did not measure it.
+    """
 
     stage: str
     item: str
@@ -46,7 +54,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Cost:
-    """Tables of stages, patients and files; and a chart of seconds per patient."""
+    """What the section shows.
+
+    Attributes:
+        stages: Table of stages.
+        patients: Table of patients.
+        files: Table of kinds of files.
+        charts: Chart of the seconds of each patient, if there are any.
+    """
 
     stages: Table
     patients: Table
@@ -55,19 +70,28 @@ class Cost:
 
 
 def read_jobs(benchmarks: Path, items: Sequence[str]) -> list[Job]:
-    """Read the benchmark files of the stages, of jobs for ``items`` (patients and batches) or for all at once."""
+    """Read the benchmark files of all stages.
+
+    Args:
+        benchmarks: Folder of the benchmark files.
+        items: Names of patients and batches. Files of other items, from earlier runs, are ignored.
+
+    Returns:
+        The jobs, in the order of the stages.
+    """
     jobs = []
-    for stage in STAGES:
+    for stage in TIMED_STAGES:
         paths = [benchmarks / stage / f"{item}.tsv" for item in items]
         for path in filter(Path.is_file, [*paths, benchmarks / f"{stage}.tsv"]):
-            for row in _rows(path):
-                values = [_number(row.get(column)) for column in ("s", "cpu_time", "max_rss")]
-                jobs.append(Job(stage, path.stem, values[0], values[1], 2**20 * values[2]))
+            for row in _read_benchmark(path):
+                seconds, cpu_seconds, megabytes = (_parse(row.get(column)) for column in ("s", "cpu_time", "max_rss"))
+                # Snakemake gives memory in MiB.
+                jobs.append(Job(stage, path.stem, seconds, cpu_seconds, 2**20 * megabytes))
     return jobs
 
 
-def _rows(path: Path) -> list[Row]:
-    """What a benchmark file says; nothing if it is damaged, since no other file depends on it."""
+def _read_benchmark(path: Path) -> list[Row]:
+    """Read a benchmark file. A damaged one counts as empty, since nothing but the report depends on it."""
     try:
         return read_table(path)
     except DatasetError as error:
@@ -75,8 +99,8 @@ def _rows(path: Path) -> list[Row]:
         return []
 
 
-def _number(text: str | None) -> float:
-    """A figure of a benchmark, 0 where Snakemake had no time to measure it."""
+def _parse(text: str | None) -> float:
+    """Parse a number of a benchmark file, 0 if the job was too short for Snakemake to measure it."""
     try:
         return float(text or 0)
     except ValueError:
@@ -84,14 +108,17 @@ def _number(text: str | None) -> float:
 
 
 def cost_section(jobs: Sequence[Job], slices: Mapping[str, int], published: Path) -> Cost:
-    """Put together the section.
+    """Compute the contents of the section.
 
     Args:
-        jobs: see :func:`read_jobs`.
-        slices: patient -> number of its slices that were kept.
-        published: index of published files.
+        jobs: The jobs, see :func:`read_jobs`.
+        slices: Patient -> number of its slices in the dataset.
+        published: The index of published files.
+
+    Returns:
+        The contents of the section.
     """
-    patients = seconds_per_patient(jobs)
+    patients = sum_by_patient(jobs)
     return Cost(
         list_stages(jobs, len(slices)),
         list_patients(patients, slices),
@@ -101,48 +128,62 @@ def cost_section(jobs: Sequence[Job], slices: Mapping[str, int], published: Path
 
 
 def list_stages(jobs: Sequence[Job], patients: int) -> Table:
-    """Jobs, seconds and memory of each stage."""
+    """List the jobs, the time and the memory of each stage."""
     rows = []
-    for stage in STAGES:
-        of_stage = [job for job in jobs if job.stage == stage]
-        if of_stage:
-            longest = max(of_stage, key=lambda job: job.seconds)
-            rows.append(
-                [
-                    *_times(stage, of_stage, patients),
-                    f"{seconds_of(longest.seconds)} ({longest.item})" if len(of_stage) > 1 else "",
-                    size_of(max(job.bytes for job in of_stage)),
-                ]
-            )
-    rows.append([*_times("all", jobs, patients), "", ""])
+    for stage in TIMED_STAGES:
+        own = [job for job in jobs if job.stage == stage]
+        if not own:
+            continue
+
+        longest = max(own, key=lambda job: job.seconds)
+        longest_cell = f"{format_seconds(longest.seconds)} ({longest.item})" if len(own) > 1 else ""
+        memory_cell = format_bytes(max(job.bytes for job in own))
+        rows.append([*_sum_times(stage, own, patients), longest_cell, memory_cell])
+
+    rows.append([*_sum_times("all", jobs, patients), "", ""])
     return Table(
-        "Time of each stage's jobs, the last run of each; jobs ran side by side, so that the whole took less. "
-        "Snakemake looks at CPU time and memory now and then, and sees little of a short job.",
+        "Time of the jobs of each stage, from the last run of each job. Jobs ran in parallel, so the whole run took "
+        "less time. Snakemake samples CPU time and memory at intervals and misses most of a short job.",
         ("Stage", "jobs", "seconds", "per patient", "CPU time", "longest job", "most memory"),
         rows,
     )
 
 
-def _times(name: str, jobs: Sequence[Job], patients: int) -> list[str]:
+def _sum_times(name: str, jobs: Sequence[Job], patients: int) -> list[str]:
+    """Return the cells of a row that add up the jobs of a stage, or of all stages."""
     seconds = sum(job.seconds for job in jobs)
     cpu_seconds = sum(job.cpu_seconds for job in jobs)
-    return [name, whole(len(jobs)), *map(seconds_of, (seconds, seconds / patients, cpu_seconds))]
+    return [name, format_count(len(jobs)), *map(format_seconds, (seconds, seconds / patients, cpu_seconds))]
 
 
-def seconds_per_patient(jobs: Sequence[Job]) -> dict[str, dict[str, float]]:
-    """Patient -> stage -> seconds, for the stages whose jobs are patients."""
+def sum_by_patient(jobs: Sequence[Job]) -> dict[str, dict[str, float]]:
+    """Return patient -> stage -> seconds, for the stages that have one job per patient."""
     patients: dict[str, dict[str, float]] = defaultdict(dict)
     for job in jobs:
+        # Batches and jobs that work on everything cannot be attributed to a patient.
         if job.item.startswith("patient"):
             patients[job.item][job.stage] = job.seconds
     return dict(patients)
 
 
+def _stages_of(patients: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Name the stages that any of the patients has a time for."""
+    return [stage for stage in TIMED_STAGES if any(stage in seconds for seconds in patients.values())]
+
+
 def list_patients(patients: Mapping[str, Mapping[str, float]], slices: Mapping[str, int]) -> Table:
-    """Seconds of every patient."""
-    stages = [stage for stage in STAGES if any(stage in seconds for seconds in patients.values())]
+    """List the seconds of the jobs of each patient.
+
+    Args:
+        patients: Patient -> stage -> seconds.
+        slices: Patient -> number of its slices in the dataset.
+
+    Returns:
+        The table.
+    """
+    stages = _stages_of(patients)
     rows = [
-        [name, whole(slices.get(name, 0)), *(seconds_of(seconds.get(stage, 0)) for stage in stages)]
+        [name, format_count(slices.get(name, 0)), *(format_seconds(seconds.get(stage, 0)) for stage in stages)]
         for name, seconds in sorted(patients.items())
     ]
     return Table("Seconds of each patient's jobs.", ("Patient", "slices kept", *stages), rows)
@@ -150,17 +191,17 @@ def list_patients(patients: Mapping[str, Mapping[str, float]], slices: Mapping[s
 
 def draw_patients(patients: Mapping[str, Mapping[str, float]]) -> Chart:
     """Draw the seconds of each patient's jobs."""
-    stages = [stage for stage in STAGES if any(stage in seconds for seconds in patients.values())]
+    stages = _stages_of(patients)
 
     def draw(axes: "Axes") -> None:
-        for number, stage in enumerate(stages):
-            seconds = {patient_number(name): of[stage] for name, of in patients.items() if stage in of}
+        for index, stage in enumerate(stages):
+            seconds = {patient_number(name): times[stage] for name, times in patients.items() if stage in times}
             axes.scatter(
                 list(seconds),
                 list(seconds.values()),
                 s=12,
-                marker="os"[number % 2],
-                color=SERIES[number],
+                marker="os"[index % 2],
+                color=SERIES[index],
                 linewidths=0,
                 alpha=0.8,
                 label=stage,
@@ -171,27 +212,31 @@ def draw_patients(patients: Mapping[str, Mapping[str, float]]) -> Chart:
 
     words = []
     for stage in stages:
-        seconds = [of[stage] for of in patients.values() if stage in of]
-        words.append(f"{stage}: median {seconds_of(float(np.median(seconds)))}, longest {seconds_of(max(seconds))}")
+        seconds = [times[stage] for times in patients.values() if stage in times]
+        words.append(
+            f"{stage}: median {format_seconds(float(np.median(seconds)))}, longest {format_seconds(max(seconds))}"
+        )
     return draw_chart("seconds", "Seconds of each patient's jobs", "; ".join(words) + ".", draw)
 
 
 def list_files(published: Path) -> Table:
-    """Number and bytes of the published files of each kind."""
-    numbers, sizes = Counter[str](), Counter[str]()
+    """List the number and the size of the published files of each kind, the largest kind first."""
+    counts = Counter[str]()
+    sizes = Counter[str]()
     for written, _ in read_records(published):
         folder = written.path.parent.name
-        ending = folder.rsplit("_", 1)[-1]
-        kind = f"H5 {ending}" if written.path.suffix == ".h5" else KINDS.get(folder, "manifest")
-        numbers[kind] += 1
+        h5_kind = folder.rsplit("_", 1)[-1]
+        kind = f"H5 {h5_kind}" if written.path.suffix == ".h5" else KINDS.get(folder, "manifest")
+        counts[kind] += 1
         sizes[kind] += written.bytes
+
     rows = [
-        [kind, whole(number), size_of(sizes[kind]), size_of(sizes[kind] / number)]
-        for kind, number in sorted(numbers.items(), key=lambda item: -sizes[item[0]])
+        [kind, format_count(count), format_bytes(sizes[kind]), format_bytes(sizes[kind] / count)]
+        for kind, count in sorted(counts.items(), key=lambda item: -sizes[item[0]])
     ]
-    rows.append(["all", whole(numbers.total()), size_of(sizes.total()), ""])
+    rows.append(["all", format_count(counts.total()), format_bytes(sizes.total()), ""])
     return Table(
-        "Published files. Those that are hard links into work/ take no further space.",
+        "Published files. Hard links into work/ take no additional space.",
         ("Kind", "files", "size", "mean size of a file"),
         rows,
     )

@@ -1,4 +1,4 @@
-"""Charts as SVG inside the page: small, in the page's own colours and font, and the same bytes every time."""
+"""Charts as SVG elements of the page: small, in the colors and the font of the page, the same bytes in every run."""
 
 import io
 import re
@@ -15,16 +15,23 @@ from acdc_medsam.report.elements import Chart
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TEXT, LINE = "#010203", "#010204"
+TEXT = "#010203"
+LINE = "#010204"
 SERIES = ("#010205", "#010206", "#010207", "#010208", "#010209")
 STRUCTURES = {"RV": "#01020a", "MYO": "#01020b", "LV": "#01020c"}
+"""Placeholders for the colors of text, lines, data series and structures.
+
+The page has other colors in dark mode, so its style sheet defines them. Matplotlib does not know CSS variables, so
+charts are drawn with colors that occur nowhere else, and each is replaced by its variable.
+"""
+
 _CSS = {
     TEXT: "currentColor",
     LINE: "var(--line)",
-    **{colour: f"var(--series{number})" for number, colour in enumerate(SERIES)},
-    **{colour: f"var(--{structure.lower()})" for structure, colour in STRUCTURES.items()},
+    **{color: f"var(--series{index})" for index, color in enumerate(SERIES)},
+    **{color: f"var(--{structure.lower()})" for structure, color in STRUCTURES.items()},
 }
-"""Stand-ins for the page's colours, which differ between light and dark and which matplotlib does not know."""
+"""Placeholder -> CSS color of the page."""
 
 STYLE: dict[Any, Any] = {
     "axes.edgecolor": LINE,
@@ -42,6 +49,7 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 9,
     "legend.handlelength": 1.2,
+    # Text stays text and takes the font of the page, and ids are the same in every run.
     "svg.fonttype": "none",
     "svg.hashsalt": "acdc-medsam",
     "text.color": TEXT,
@@ -51,8 +59,9 @@ STYLE: dict[Any, Any] = {
     "ytick.labelsize": 9,
 }
 
-WIDTH, HEIGHT = 3.7, 2.6
-"""Inches of a chart: as wide as a phone, so that its text keeps its size there."""
+WIDTH = 3.7
+HEIGHT = 2.6
+"""Size of a chart in inches. It is as wide as a phone, so that text is not scaled down there."""
 
 
 def draw_chart(
@@ -66,35 +75,39 @@ def draw_chart(
     """Draw a chart.
 
     Args:
-        name: unique in the page; it begins the names of the SVG's parts.
-        caption: heads the chart.
-        description: what there is to see, in words.
-        draw: draws into the axes it is given.
-        height: in inches.
-        width: in inches.
+        name: Name that no other chart of the page has. The ids in the SVG begin with it.
+        caption: Caption of the chart.
+        description: What the chart shows, in words.
+        draw: Function that draws into the axes that it is given.
+        height: Height in inches.
+        width: Width in inches.
+
+    Returns:
+        The chart.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure.add_subplot())
         buffer = io.StringIO()
+        # Without the date and the version of Matplotlib, equal inputs give equal bytes.
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return Chart(caption, description, Markup(_embedded(buffer.getvalue(), name)))  # noqa: S704 - made here
+    return Chart(caption, description, Markup(_embed(buffer.getvalue(), name)))  # noqa: S704 - made here
 
 
-def _embedded(svg: str, name: str) -> str:
-    """Turn an SVG file into a part of the page: names of its own, the page's colours and font, no fixed size."""
+def _embed(svg: str, name: str) -> str:
+    """Turn an SVG file into an element of the page: unique ids, the colors of the page, no fixed size."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<!--.*?-->\n?", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg)
-    svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg)
+    for attribute in ("width", "height"):
+        svg = re.sub(rf'(<svg[^>]*?) {attribute}="[^"]*"', r"\1", svg)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
-    for stand_in, css in _CSS.items():
-        svg = svg.replace(stand_in, css)
+    for placeholder, css in _CSS.items():
+        svg = svg.replace(placeholder, css)
     return svg.replace("\n", " ")
 
 
-def whole_numbers(axes: "Axes") -> None:
-    """Let the vertical axis, which counts, have whole numbers alone."""
+def count_in_whole_numbers(axes: "Axes") -> None:
+    """Restrict the ticks of the vertical axis, which counts something, to whole numbers."""
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))

@@ -1,7 +1,8 @@
-"""Section "embeddings": their figures per split, the drift between train and val, and near-duplicates across splits."""
+"""Section "embeddings": statistics per split, the drift between train and val, and near-duplicates across splits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,35 +10,38 @@ import numpy as np
 from acdc_medsam.measures.records import Floats
 from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.drawing import LINE, SERIES, TEXT, draw_chart
-from acdc_medsam.report.elements import Chart, Table, figures, whole
+from acdc_medsam.report.elements import Chart, Table, format_count, format_number
 from acdc_medsam.report.near_duplicates import (
     LEAST_ALIKE,
     Comparison,
     NearDuplicates,
     Similarities,
     between_phases,
+    choose_threshold,
     compare_slices,
-    threshold_of,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-DRAWS, SEED = 500, 2026
-"""Random splits that the drift is compared with."""
+DRAWS = 500
+"""Number of random splits that the drift is compared with."""
+
+SEED = 2026
+"""Seed of the random splits."""
 
 SIMILARITY_BINS = 80
-"""Bins between -1 and 1 of the histograms of similarities."""
+"""Number of bins between -1 and 1 in the histograms of similarities."""
 
 
 @dataclass(frozen=True)
 class Drift:
-    """How far the means of train and val lie apart, next to random splits.
+    """The distance between the means of train and val, compared with that of random splits.
 
     Attributes:
-        distance: of train and val.
+        distance: Distance between train and val.
         random: 5th and 95th percentile of the distances of random splits.
-        share: of the random splits, those that are at least as far apart.
+        share: Share of the random splits whose distance is at least as large.
     """
 
     distance: float
@@ -50,12 +54,12 @@ class Embeddings:
     """What the section shows.
 
     Attributes:
-        figures: table per split.
-        outside: number of slices that are not in train.
-        drift: between train and val, in words, or None without val.
-        compared: how slices were compared, in words.
-        near_duplicates: pairs of slices across splits that are nearly the same.
-        charts: drawings.
+        figures: Table of splits.
+        outside: Number of slices that are not in train.
+        drift: Drift between train and val in words, or None without val.
+        compared: How slices were compared, in words.
+        near_duplicates: Pairs of slices in different splits that are nearly the same.
+        charts: Maps, norms and similarities.
     """
 
     figures: Table
@@ -66,22 +70,30 @@ class Embeddings:
     charts: Sequence[Chart]
 
 
-def drift_between(vectors: Floats, validation: Sequence[bool], units: Sequence[str]) -> Drift:
-    """Compare the distance of the means of train and val with that of random splits of the same units.
+def measure_drift(vectors: Floats, validation: Sequence[bool], units: Sequence[str]) -> Drift:
+    """Compare the distance between the means of train and val with that of random splits of the same units.
 
-    The distance is the root mean square over the channels of the difference of means, in standard deviations. Slices
-    of one heart are alike, so that it would be large for any split by patient; therefore whole units change sides
-    (permutation test: P. Good, "Permutation, Parametric and Bootstrap Tests of Hypotheses", 3rd edition, 2005).
+    The distance is the root mean square over the channels of the difference of the means, in standard deviations.
+    Slices of one heart are similar, so the distance would be large for any split by patient. Therefore whole units
+    change sides (permutation test: P. Good, "Permutation, Parametric and Bootstrap Tests of Hypotheses", 3rd edition,
+    2005).
 
     Args:
-        vectors: (n, channels) one per slice.
-        validation: (n,) whether the slice is in val; both sides have some.
-        units: (n,) what is split: patients, or slices.
+        vectors: (n, channels) vectors of the slices.
+        validation: (n,) whether each slice is in val. Both sides must have slices.
+        units: (n,) names of the unit that each slice belongs to, a patient or the slice itself.
+
+    Returns:
+        The distance and that of random splits.
     """
+    # A constant channel is divided by a tiny number instead of 0, and stays 0.
     scaled = (vectors - vectors.mean(0)) / np.maximum(vectors.std(0), np.finfo(float).tiny)
     names, unit = np.unique(np.asarray(units), return_inverse=True)
-    sums, sizes = np.zeros((len(names), vectors.shape[1])), np.bincount(unit).astype(float)
+    sums = np.zeros((len(names), vectors.shape[1]))
     np.add.at(sums, unit, scaled)
+    sizes = np.bincount(unit).astype(float)
+
+    # The first row is the actual split, each further row a random one: (1 + DRAWS, units), True for val.
     actual = np.zeros(len(names), bool)
     actual[unit[np.asarray(validation)]] = True
     random = np.random.default_rng(SEED)
@@ -91,125 +103,130 @@ def drift_between(vectors: Floats, validation: Sequence[bool], units: Sequence[s
         means: Floats = chosen @ sums / (chosen @ sizes)[:, np.newaxis]
         return means
 
-    distances = np.sqrt(np.mean((means_of(sides.astype(float)) - means_of((~sides).astype(float))) ** 2, axis=1))
-    drawn = distances[1:]
+    differences = means_of(sides.astype(float)) - means_of((~sides).astype(float))
+    actual_distance, *drawn = np.sqrt(np.mean(differences**2, axis=1)).tolist()
     low, high = np.quantile(drawn, (0.05, 0.95)).tolist()
-    return Drift(float(distances[0]), (low, high), float(np.mean(drawn >= distances[0] - 1e-12)))
+    # A random split that happens to be the actual one must count in spite of rounding errors.
+    share = float(np.mean(np.array(drawn) >= actual_distance - 1e-12))
+    return Drift(actual_distance, (low, high), share)
 
 
 def embeddings_section(contents: Contents) -> Embeddings:
-    """Put together the section, for a dataset with embeddings."""
+    """Compute the contents of the section. The dataset must have embeddings."""
     regions = contents.measures.pooled
     pooled = contents.of_slices(regions.mean((2, 3), dtype=np.float64))
-    similarities = Similarities(regions, contents.places)
-    threshold = threshold_of(between_phases(contents, similarities))
+    similarities = Similarities(regions, contents.indices)
+    threshold = choose_threshold(between_phases(contents, similarities))
     comparison = compare_slices(contents, similarities, threshold)
-    drift = describe_drift(contents, pooled)
+
     compared = (
-        "Embeddings are compared by the cosine of their means in 4 x 4 regions, less the mean of the dataset. "
-        f"Nearly the same means {figures(threshold)} or more: as alike as nine in ten slices at end-diastole are to "
-        f"the same slice at end-systole, and {LEAST_ALIKE} at least."
+        "Embeddings are compared by the cosine of their means in 4 x 4 regions, minus the mean of the dataset. "
+        f"Two slices are nearly the same if it is {format_number(threshold)} or more: nine in ten slices at "
+        f"end-diastole are that similar to the same slice at end-systole. The threshold is never below {LEAST_ALIKE}."
     )
-    charts = [*draw_map(contents, pooled), draw_norms(contents), draw_similarities(comparison, threshold)]
-    outside = sum(row["split"] != "train" for row in contents.rows)
-    return Embeddings(figures_by_split(contents), outside, drift, compared, comparison.near_duplicates, charts)
+    return Embeddings(
+        figures=summarize_by_split(contents),
+        outside=sum(row["split"] != "train" for row in contents.rows),
+        drift=describe_drift(contents, pooled),
+        compared=compared,
+        near_duplicates=comparison.near_duplicates,
+        charts=[*draw_maps(contents, pooled), draw_norms(contents), draw_similarities(comparison, threshold)],
+    )
 
 
-def figures_by_split(contents: Contents) -> Table:
-    """Mean, standard deviation and norm of the embeddings of each split."""
-    split, measures = contents.column("split"), contents.measures
+def summarize_by_split(contents: Contents) -> Table:
+    """List the mean, the standard deviation and the norm of the embeddings of each split."""
+    split = contents.column("split")
+    means = contents.of_slices(contents.measures.embedding_means)
+    stds = contents.of_slices(contents.measures.embedding_stds)
+    norms = contents.of_slices(contents.measures.embedding_norms)
     rows = []
     for name in contents.splits:
         inside = split == name
         if inside.any():
-            mean, std, norm = (
-                contents.of_slices(values)[inside]
-                for values in (measures.embedding_means, measures.embedding_stds, measures.embedding_norms)
-            )
-            rows.append(
-                [
-                    name,
-                    whole(inside.sum()),
-                    f"{mean.mean():.4f}",
-                    f"{std.mean():.4f}",
-                    *(f"{statistic(norm):.1f}" for statistic in (np.min, np.median, np.max)),
-                ]
-            )
+            averages = [f"{values[inside].mean():.4f}" for values in (means, stds)]
+            norm = norms[inside]
+            extent = [f"{value:.1f}" for value in (norm.min(), np.median(norm), norm.max())]
+            rows.append([name, format_count(inside.sum()), *averages, *extent])
+
     heads = ("Split", "Embeddings", "Mean", "Standard deviation", "Smallest norm", "Median norm", "Largest norm")
     return Table("Mean and standard deviation over an embedding's values, averaged; Euclidean norm.", heads, rows)
 
 
 def describe_drift(contents: Contents, pooled: Floats) -> str | None:
-    """Say how far apart train and val are, next to random splits; None where there is no val."""
+    """Describe the drift between train and val, compared with random splits. Return None if there is no val."""
     split = contents.column("split")
     training = split != "test"
     validation = split[training] == "val"
     if not validation.any() or validation.all():
         return None
+
+    # Patients are in more than one split only if the dataset was split by slice.
     unit = "slice" if contents.shared else "patient"
-    drift = drift_between(pooled[training], validation.tolist(), contents.column(unit)[training].tolist())
-    low, high = map(figures, drift.random)
+    drift = measure_drift(pooled[training], validation.tolist(), contents.column(unit)[training].tolist())
+    low, high = map(format_number, drift.random)
     unusual = "more than" if drift.share < 0.05 else "no more than"
     return (
-        f"The means of train and val lie {figures(drift.distance)} standard deviations apart (root mean square over "
-        f"the channels). Of {DRAWS} random splits of the same {unit}s, {100 * drift.share:.0f} % are at least as far "
-        f"apart, and the middle 90 % between {low} and {high}: val differs from train {unusual} chance explains."
+        f"The means of train and val lie {format_number(drift.distance)} standard deviations apart (root mean square "
+        f"over the channels). Of {DRAWS} random splits of the same {unit}s, {100 * drift.share:.0f} % are at least as "
+        f"far apart, and the middle 90 % between {low} and {high}: val differs from train {unusual} chance explains."
     )
 
 
-def draw_map(contents: Contents, pooled: Floats) -> list[Chart]:
-    """Draw the slices in the plane of the two main axes of their pooled embeddings, by split and by group."""
-    centred = pooled - pooled.mean(0)
-    _, values, axes = np.linalg.svd(centred, full_matrices=False)
+def draw_maps(contents: Contents, pooled: Floats) -> list[Chart]:
+    """Draw the slices in the plane of the two main axes of their pooled embeddings, by split and by group.
+
+    Args:
+        contents: The dataset.
+        pooled: (n, 256) pooled embeddings in the order of the rows.
+
+    Returns:
+        Two charts.
+    """
+    centered = pooled - pooled.mean(0)
+    _, values, axes = np.linalg.svd(centered, full_matrices=False)
+    # The sign of an axis is arbitrary, so its largest component is made positive.
     axes = axes[:2] * np.sign(axes[:2][np.arange(2), np.abs(axes[:2]).argmax(1)])[:, np.newaxis]
-    x, y = axes @ centred.T
+    coordinates = axes @ centered.T
     explained = values**2 / max((values**2).sum(), np.finfo(float).tiny)
+    labels = [f"axis {index + 1} ({100 * explained[index]:.0f} %)" for index in range(2)]
+
     charts = []
     for column, kinds in (("split", contents.splits), ("group", contents.groups)):
-
-        def draw(axes_: "Axes", column: str = column, kinds: Sequence[str] = kinds) -> None:
-            for number, kind in enumerate(kinds):
-                inside = contents.column(column) == kind
-                axes_.scatter(
-                    x[inside],
-                    y[inside],
-                    s=7,
-                    color=SERIES[number],
-                    marker="osD^v"[number],
-                    alpha=0.65,
-                    linewidths=0,
-                    label=kind,
-                )
-            axes_.grid(visible=False)
-            axes_.set(
-                xlabel=f"axis 1 ({100 * explained[0]:.0f} %)",
-                ylabel=f"axis 2 ({100 * explained[1]:.0f} %)",
-                xticks=[],
-                yticks=[],
-            )
-            axes_.legend(
-                ncols=5,
-                loc="lower center",
-                bbox_to_anchor=(0.5, 1),
-                markerscale=1.8,
-                handletextpad=0.1,
-                columnspacing=0.8,
-            )
-
         description = (
             f"Each dot is a slice, at its pooled embedding along the two axes of largest variance, by {column}."
         )
+        points = {kind: coordinates[:, contents.column(column) == kind] for kind in kinds}
+        draw = partial(_draw_map, points=points, labels=labels)
         charts.append(draw_chart(f"map-{column}", f"Pooled embeddings by {column}", description, draw, height=3.2))
     return charts
 
 
+def _draw_map(axes: "Axes", points: Mapping[str, Floats], labels: Sequence[str]) -> None:
+    """Draw the points (2, k) of each kind of slice."""
+    for index, (kind, (x, y)) in enumerate(points.items()):
+        axes.scatter(x, y, s=7, color=SERIES[index], marker="osD^v"[index], alpha=0.65, linewidths=0, label=kind)
+    axes.grid(visible=False)
+    axes.set(xlabel=labels[0], ylabel=labels[1], xticks=[], yticks=[])
+    axes.legend(
+        ncols=5,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1),
+        markerscale=1.8,
+        handletextpad=0.1,
+        columnspacing=0.8,
+    )
+
+
 def draw_norms(contents: Contents) -> Chart:
-    """Draw the distribution of norms of each split."""
-    norms, split = contents.of_slices(contents.measures.embedding_norms), contents.column("split")
+    """Draw the distribution of the norms of the embeddings of each split."""
+    norms = contents.of_slices(contents.measures.embedding_norms)
+    split = contents.column("split")
+    # The bins must have a width even if all norms are equal.
     bins = np.linspace(norms.min(), max(norms.max(), norms.min() + 1e-6), 6 + int(len(norms) ** 0.5) // 2).tolist()
 
     def draw(axes: "Axes") -> None:
-        for number, name in enumerate(contents.splits):
+        for index, name in enumerate(contents.splits):
             if (split == name).any():
                 axes.hist(
                     norms[split == name],
@@ -217,7 +234,7 @@ def draw_norms(contents: Contents) -> Chart:
                     density=True,
                     histtype="step",
                     linewidth=1.5,
-                    color=SERIES[number],
+                    color=SERIES[index],
                     label=name,
                 )
         axes.set(xlabel="Euclidean norm of an embedding", ylabel="density")
@@ -227,13 +244,13 @@ def draw_norms(contents: Contents) -> Chart:
 
 
 def draw_similarities(comparison: Comparison, threshold: float) -> Chart:
-    """Draw how alike slices of one patient are, and slices of different patients."""
+    """Draw the similarities of slices of one patient, those of slices of different patients, and the threshold."""
     both = {"same patient": comparison.same_patient, "different patients": comparison.different_patients}
     kinds = {name: distribution for name, distribution in both.items() if distribution.counts.any()}
     edges = np.linspace(-1, 1, SIMILARITY_BINS + 1)
 
     def draw(axes: "Axes") -> None:
-        for number, (name, distribution) in enumerate(both.items()):
+        for index, (name, distribution) in enumerate(both.items()):
             if name in kinds:
                 axes.hist(
                     edges[:-1],
@@ -242,17 +259,17 @@ def draw_similarities(comparison: Comparison, threshold: float) -> Chart:
                     density=True,
                     histtype="step",
                     linewidth=1.5,
-                    color=SERIES[number],
+                    color=SERIES[index],
                     label=name,
                 )
         axes.axvline(threshold, color=TEXT, linewidth=0.8, linestyle="--")
         axes.axhline(0, color=LINE, linewidth=0.6)
-        axes.set(xlabel="cosine similarity, centred", ylabel="density", xlim=(-1, 1.02))
+        axes.set(xlabel="cosine similarity, centered", ylabel="density", xlim=(-1, 1.02))
         axes.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
 
     words = "; ".join(
-        f"{name}: median {figures(distribution.quantile(0.5), 2)}, "
-        f"99th percentile {figures(distribution.quantile(0.99), 2)}"
+        f"{name}: median {format_number(distribution.quantile(0.5), 2)}, "
+        f"99th percentile {format_number(distribution.quantile(0.99), 2)}"
         for name, distribution in kinds.items()
     )
-    return draw_chart("similarity", "How alike two slices are", f"Histograms; threshold dashed. {words}.", draw)
+    return draw_chart("similarity", "Similarity of two slices", f"Histograms; threshold dashed. {words}.", draw)

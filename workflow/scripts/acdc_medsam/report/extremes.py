@@ -1,4 +1,4 @@
-"""Section "extremes": the slices that stand at either end of a measure, so that bad cases are found by eye."""
+"""Section "extremes": the slices with the most extreme values of each measure, so that bad cases are easy to find."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,17 +9,21 @@ from acdc_medsam.acdc.labels import LABELS, STRUCTURE_NAMES
 from acdc_medsam.formats.files import Row
 from acdc_medsam.measures.records import Floats
 from acdc_medsam.report.contents import Contents
-from acdc_medsam.report.elements import figures, percent, whole
+from acdc_medsam.report.elements import format_count, format_number, format_percent
 
 SHOWN = 4
-"""Slices of each extreme."""
+"""Number of slices of each extreme."""
 
 
 @dataclass(frozen=True)
 class Extreme:
-    """One end of a measure: what it is, how it is measured, and its slices with their value in words.
+    """The slices at one end of a measure.
 
-    ``near`` says whether the heart alone is to be looked at.
+    Attributes:
+        title: Title of the extreme.
+        measured: How the measure is defined, in words, or an empty text.
+        near: Whether to show only the heart instead of the whole image.
+        slices: The slices, most extreme first, each with its value in words.
     """
 
     title: str
@@ -29,54 +33,72 @@ class Extreme:
 
 
 def find_extremes(contents: Contents) -> list[Extreme]:
-    """Find the extreme slices, at most one of each patient for each extreme."""
+    """Find the extreme slices of each measure, at most one of each patient."""
     extremes = []
-    for key in LABELS:
+    for structure in LABELS:
         for end, sign in (("Smallest", 1), ("Largest", -1)):
-            title = f"{end} {STRUCTURE_NAMES[key]}"
-            values = sign * contents.areas[key]
-            extremes.append(_extreme(contents, title, "", values, _square_millimetres(contents, key), near=True))
-    brightness, blur = contents.of_slices(contents.measures.brightness), contents.of_slices(contents.measures.blur)
+            title = f"{end} {STRUCTURE_NAMES[structure]}"
+            areas = contents.areas[structure]
+            extremes.append(_find_extreme(contents, title, "", sign * areas, _format_area(areas), near=True))
+
+    brightness = contents.of_slices(contents.measures.brightness)
+    blur = contents.of_slices(contents.measures.blur)
     stretch = resize_stretch(contents.rows)
+
     mean = "Mean gray value of the PNG image; white is 100 %."
     effect = "Blur effect of the slice before resizing: 0 is sharp, 1 has no detail at all."
-    ratio = "How many times more the image was enlarged along one side than along the other, from which size."
+    ratio = "How many times more the image was enlarged along one side than along the other, and its original size."
     return [
         *extremes,
-        _extreme(contents, "Darkest", mean, brightness, lambda place: percent(brightness[place])),
-        _extreme(contents, "Brightest", mean, -brightness, lambda place: percent(brightness[place])),
-        _extreme(contents, "Blurriest", effect, -blur, lambda place: figures(blur[place])),
-        _extreme(contents, "Most unequal resize", ratio, -stretch, lambda place: _stretch(contents.rows[place])),
+        _find_extreme(contents, "Darkest", mean, brightness, lambda i: format_percent(brightness[i])),
+        _find_extreme(contents, "Brightest", mean, -brightness, lambda i: format_percent(brightness[i])),
+        _find_extreme(contents, "Blurriest", effect, -blur, lambda i: format_number(blur[i])),
+        _find_extreme(contents, "Most unequal resize", ratio, -stretch, lambda i: _format_stretch(contents.rows[i])),
     ]
 
 
 def resize_stretch(rows: Sequence[Row]) -> Floats:
-    """(n,) how many times more each image is enlarged along one axis than along the other to become square."""
-    return np.array([max(_sides(row)) / min(_sides(row)) for row in rows])
+    """Compute how many times more each image is enlarged along one axis than along the other to become square: (n,)."""
+    sides = np.array([[int(row["height"]), int(row["width"])] for row in rows])
+    stretch: Floats = sides.max(1) / sides.min(1)
+    return stretch
 
 
-def _sides(row: Row) -> tuple[int, int]:
-    return int(row["height"]), int(row["width"])
+def _format_stretch(row: Row) -> str:
+    height = int(row["height"])
+    width = int(row["width"])
+    return f"{format_number(max(height, width) / min(height, width))} times: {width} x {height}"
 
 
-def _stretch(row: Row) -> str:
-    height, width = _sides(row)
-    return f"{figures(max(height, width) / min(height, width))} times: {width} x {height}"
+def _format_area(areas: Floats) -> Callable[[int], str]:
+    return lambda index: f"{format_count(areas[index])} mm²"
 
 
-def _square_millimetres(contents: Contents, structure: str) -> Callable[[int], str]:
-    def describe(place: int) -> str:
-        return f"{whole(contents.areas[structure][place])} mm²"
-
-    return describe
-
-
-def _extreme(
-    contents: Contents, title: str, measured: str, values: Floats, describe: Callable[[int], str], near: bool = False
+def _find_extreme(
+    contents: Contents,
+    title: str,
+    measured: str,
+    values: Floats,
+    format_value: Callable[[int], str],
+    near: bool = False,
 ) -> Extreme:
-    """The slices of lowest value above or at either side of 0; a structure that is not there has no smallest area."""
+    """Find the slices with the lowest values, one of each patient.
+
+    Args:
+        contents: The dataset.
+        title: See :class:`Extreme`, as for ``measured`` and ``near``.
+        measured: How the measure is defined.
+        values: (n,) value of each slice. Slices with the value 0, such as a structure's area where it is absent, are
+            left out.
+        format_value: Function that returns the value of the slice with an index in words.
+        near: Whether to show only the heart.
+
+    Returns:
+        The extreme.
+    """
     chosen = dict[str, int]()
-    for place in np.argsort(values, kind="stable").tolist():
-        if values[place] != 0 and len(chosen) < SHOWN:
-            chosen.setdefault(contents.rows[place]["patient"], place)
-    return Extreme(title, measured, near, [(contents.rows[place], describe(place)) for place in chosen.values()])
+    # The sort is stable, so that equal values give the same slices in every run.
+    for index in np.argsort(values, kind="stable").tolist():
+        if values[index] != 0 and len(chosen) < SHOWN:
+            chosen.setdefault(contents.rows[index]["patient"], index)
+    return Extreme(title, measured, near, [(contents.rows[index], format_value(index)) for index in chosen.values()])

@@ -1,4 +1,4 @@
-"""Section "at a glance": what the dataset holds, whether it is sound, what it was made with and on."""
+"""Section "at a glance": what the dataset contains, whether it is sound, and what it was made with."""
 
 import os
 import platform
@@ -12,19 +12,19 @@ import psutil
 
 from acdc_medsam.formats.index import read_index_comments
 from acdc_medsam.report.contents import Contents
-from acdc_medsam.report.elements import Table, enumeration, size_of, whole
+from acdc_medsam.report.elements import Table, format_bytes, format_count, list_first
 
 
 @dataclass(frozen=True)
 class Glance:
-    """What is to be seen first.
+    """What the section shows.
 
     Attributes:
-        tiles: numbers by what they count.
-        splits: the table of splits.
-        facts: what the dataset was made with, by name.
-        hints: what stands out further down: the section's anchor, and what it is in words.
-        warning: which patients are shared between splits, or None.
+        tiles: What is counted -> the number.
+        splits: Table of splits.
+        facts: Name of a fact -> the fact: what the dataset was made with.
+        hints: What stands out in other sections: anchor of the section, and what it is in words.
+        warning: Warning that patients are in more than one split, or None.
     """
 
     tiles: Mapping[str, str]
@@ -41,19 +41,22 @@ def at_a_glance(
     embeddings: Sequence[Path],
     hints: Sequence[tuple[str, str]],
 ) -> Glance:
-    """Put together the first section.
+    """Compute the contents of the section.
 
     Args:
-        contents: the dataset.
-        settings: keys of the configuration: ``encoder``, ``precision``, ``unit``, ``validation``, ``seed``.
-        manifest: its time is when the dataset was published.
-        embeddings: tables of embeddings, which know the encoder's weights.
-        hints: what stands out in the other sections.
+        contents: The dataset.
+        settings: Configuration keys: ``encoder``, ``precision``, ``unit``, ``validation`` and ``seed``.
+        manifest: The file ``manifest.tsv``. The dataset was published when it was last modified.
+        embeddings: The tables of embeddings, which name what the embeddings were made with.
+        hints: What stands out in the other sections, see :class:`Glance`.
+
+    Returns:
+        The contents of the section.
     """
     published = datetime.fromtimestamp(manifest.stat().st_mtime, UTC)
+    validation = 100 * float(str(settings["validation"]))
     facts = {
-        "Split": f"by {settings['unit']}, {100 * float(str(settings['validation'])):g} % for validation, "
-        f"seed {settings['seed']}",
+        "Split": f"by {settings['unit']}, {validation:g} % for validation, seed {settings['seed']}",
         **describe_encoder(settings, embeddings, contents.rows[0]["encoder"]),
         "Published": f"{published:%Y-%m-%d %H:%M} UTC by {contents.quality['software']}",
         "Machine": describe_machine(),
@@ -62,48 +65,43 @@ def at_a_glance(
 
 
 def count_all(contents: Contents) -> dict[str, str]:
-    """Patients, frames, slices and checks."""
+    """Count the patients, frames, slices and checks."""
     checks = [check for check in contents.quality["checks"].values() if not check["skipped"]]
     return {
-        "patients": whole(len(contents.by_patient())),
-        "frames": whole(len(contents.volumes)),
-        "slices kept": whole(len(contents.rows)),
-        "slices left out": whole(_left_out(contents, "all")),
+        "patients": format_count(len(contents.by_patient())),
+        "frames": format_count(len(contents.volumes)),
+        "slices kept": format_count(len(contents.rows)),
+        "slices left out": format_count(_count_left_out(contents, "all")),
         "checks passed": f"{sum(not check['failed'] for check in checks)} of {len(checks)}",
     }
 
 
 def warn_of_shared(contents: Contents) -> str | None:
-    """Say which patients stand in more than one split, or None."""
-    shared, patients = contents.shared, contents.by_patient()
+    """Warn of patients that are in more than one split. Return None if there are none."""
+    shared = contents.shared
     if not shared:
         return None
     verb = "is" if len(shared) == 1 else "are"
     return (
-        f"{len(shared)} of {len(patients)} patients {verb} in more than one split, so that a score on val measures "
-        f"memory as well as skill: {enumeration(shared)}."
+        f"{len(shared)} of {len(contents.by_patient())} patients {verb} in more than one split, "
+        f"so that a score on val measures memory as well as skill: {list_first(shared)}."
     )
 
 
 def count_by_split(contents: Contents) -> Table:
-    """Patients, frames and slices of each split, and the slices left out because they show no structure.
+    """Count the patients, frames and slices of each split, and the slices left out because they show no structure.
 
-    A left-out slice belongs to the split of its frame, and to none where the frame itself is in several.
+    A slice that was left out belongs to the split of its frame, or to none if frames are divided between splits.
     """
-    of_splits = {split: [row for row in contents.rows if row["split"] == split] for split in contents.splits}
     rows = []
-    for name, of_split in [*of_splits.items(), ("all", list(contents.rows))]:
-        frames = {(row["patient"], row["frame"]) for row in of_split}
-        apart = name == "all" or not contents.shared
-        rows.append(
-            [
-                name,
-                whole(len({row["patient"] for row in of_split})),
-                whole(len(frames)),
-                whole(len(of_split)),
-                whole(_left_out(contents, name)) if apart else "in no split",
-            ]
-        )
+    for split in [*contents.splits, "all"]:
+        own = [row for row in contents.rows if split in ("all", row["split"])]
+        patients = {row["patient"] for row in own}
+        frames = {(row["patient"], row["frame"]) for row in own}
+        counts = [format_count(len(counted)) for counted in (patients, frames, own)]
+        divided = split != "all" and contents.shared
+        rows.append([split, *counts, "in no split" if divided else format_count(_count_left_out(contents, split))])
+
     return Table(
         "What each split holds. Slices that show no structure are left out.",
         ("Split", "Patients", "Frames", "Slices kept", "Slices left out"),
@@ -111,13 +109,14 @@ def count_by_split(contents: Contents) -> Table:
     )
 
 
-def _left_out(contents: Contents, split: str) -> int:
+def _count_left_out(contents: Contents, split: str) -> int:
+    """Count the slices of the volumes of a split, or of ``all``, that are not in the dataset."""
     volumes = [volume for volume, row in contents.volumes.items() if split in ("all", row["split"])]
     return sum(contents.depths[volume] - contents.kept[volume] for volume in volumes)
 
 
 def describe_encoder(settings: Mapping[str, object], embeddings: Sequence[Path], fingerprint: str) -> dict[str, str]:
-    """Name of the encoder, its precision and the digests of its weights and of all that embeddings depend on."""
+    """Describe the encoder: its name, precision and weights, and the fingerprint of all that embeddings depend on."""
     if settings["encoder"] == "none":
         return {"Embeddings": "none: the dataset was made without an encoder (encoder.name: none)"}
     makers = {name: facts for table in embeddings for name, facts in read_index_comments(table).makers.items()}
@@ -130,21 +129,22 @@ def describe_encoder(settings: Mapping[str, object], embeddings: Sequence[Path],
 
 
 def describe_maker(facts: Mapping[str, Any]) -> str:
-    """What made embeddings, as it was written down when they were encoded."""
+    """Describe what made some embeddings, as it was written down when they were encoded."""
     versions = ", ".join(f"{package} {version}" for package, version in facts["versions"].items())
     return f"{facts['software']} on {facts['device']} with {versions}; code {facts['code'][:12]}"
 
 
 def describe_machine() -> str:
-    """Processor, cores, memory, system and Python of the machine that writes the report, and its GPU if any."""
+    """Describe the machine that writes the report: its processor, cores, memory, operating system and Python."""
+    # On most Linux systems this is empty or just the architecture, so /proc/cpuinfo is read as well.
     processor = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.is_file():
-        models = [
-            line for line in information.read_text(encoding="utf-8").splitlines() if line.startswith("model name")
-        ]
-        processor = models[0].split(":")[1].strip() if models else processor
-    memory = size_of(psutil.virtual_memory().total)
+        lines = information.read_text(encoding="utf-8").splitlines()
+        models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+        processor = models[0] if models else processor
+
+    memory = format_bytes(psutil.virtual_memory().total)
     return (
         f"{processor}, {os.cpu_count()} cores, {memory} of memory; {platform.system()}, "
         f"Python {platform.python_version()} (where this report was written)"

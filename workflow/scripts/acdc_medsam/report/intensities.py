@@ -1,34 +1,44 @@
-"""Section "intensities": histograms on the way from raw to PNG, clip levels, outliers, and what 8 bits cost."""
+"""Section "intensities": histograms from raw images to PNG, clip levels, outliers, and the error of 8 bits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.ticker import LogLocator, NullLocator
+from scipy.stats import median_abs_deviation
 
 from acdc_medsam.measures.records import BINS, Counts, Floats
 from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.drawing import LINE, SERIES, TEXT, draw_chart
-from acdc_medsam.report.elements import Chart, Table, figures, percent
+from acdc_medsam.report.elements import Chart, Table, format_number, format_percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 OUTLIER = 3.5
-"""Modified z-score from which a value is an outlier: B. Iglewicz and D. Hoaglin, "How to Detect and Handle Outliers",
+"""Modified z-score above which a value is an outlier: B. Iglewicz and D. Hoaglin, "How to Detect and Handle Outliers",
 ASQC Quality Press, 1993."""
 
 LEAST = 1e-6
-"""Share of voxels at the foot of the charts."""
+"""Smallest share of voxels that the logarithmic axis of the charts shows."""
 
 NAMED = 5
-"""Outliers that a chart names; the table names all."""
+"""Number of outliers that a chart marks. The text lists all of them."""
 
 
 @dataclass(frozen=True)
 class Intensities:
-    """Charts, outliers in words and their volumes, the table of all volumes, and what quantization cost, in words."""
+    """What the section shows.
+
+    Attributes:
+        charts: Histograms and clip levels.
+        outliers: The outliers in words.
+        outlying: Names of the volumes that have outliers.
+        volumes: Table of all volumes.
+        quantization: Error of rounding to 8 bits, in words.
+    """
 
     charts: Sequence[Chart]
     outliers: Sequence[str]
@@ -38,80 +48,117 @@ class Intensities:
 
 
 def modified_z_scores(values: Floats) -> Floats:
-    """(v,) distance of each value from the median, in standard deviations estimated from the median distance.
+    """Compute the distances from the median, in standard deviations estimated from the median absolute deviation.
 
-    Where more than half of the values are equal there is no such measure, and every score is 0.
+    Args:
+        values: (v,) values.
+
+    Returns:
+        (v,) scores. If more than half of the values are equal, no deviation can be estimated, and all scores are 0.
     """
-    distance = values - np.median(values)
-    spread = np.median(np.abs(distance))
-    return np.zeros_like(values) if spread == 0 else 0.6745 * distance / spread
+    deviation = median_abs_deviation(values)
+    if deviation == 0:
+        return np.zeros_like(values)
+    scores: Floats = 0.6745 * (values - np.median(values)) / deviation
+    return scores
 
 
-def find_outliers(volumes: Sequence[str], quantities: dict[str, Floats]) -> dict[str, dict[int, float]]:
-    """For each quantity, all positive: place of each outlier among the volumes -> its modified z-score.
+def find_outliers(quantities: dict[str, Floats]) -> dict[str, dict[int, float]]:
+    """Find the volumes whose quantities are outliers.
 
-    Scores are of the logarithm, because intensities of different scanners differ by a factor.
+    Scores are computed on logarithms, because intensities of different scanners differ by a factor.
+
+    Args:
+        quantities: Name of a quantity -> (v,) its positive value in each volume.
+
+    Returns:
+        Name of the quantity -> index of the volume -> its modified z-score, largest distance first.
     """
     found = {}
     for name, values in quantities.items():
-        scores = modified_z_scores(np.log(values))
-        places = sorted(np.flatnonzero(np.abs(scores) > OUTLIER).tolist(), key=lambda place: -abs(scores[place]))
-        found[name] = {place: float(scores[place]) for place in places}
+        scores = modified_z_scores(np.log(values)).tolist()
+        indices = [index for index, score in enumerate(scores) if abs(score) > OUTLIER]
+        found[name] = {index: scores[index] for index in sorted(indices, key=lambda index: -abs(scores[index]))}
     return found
 
 
 def intensities_section(contents: Contents) -> Intensities:
-    """Put together the section."""
+    """Compute the contents of the section."""
     measures = contents.measures
-    volumes = measures.volumes.tolist()
     clip = measures.clip_levels - measures.raw_minima
+    # Mean of each histogram, in which every voxel is at the center of its bin.
     mean = measures.clipped_histograms @ (np.arange(BINS) + 0.5) / BINS / measures.clipped_histograms.sum(1)
     quantities = {
         "clip level": clip,
         "largest raw intensity over the clip level": (measures.raw_maxima - measures.raw_minima) / clip,
         "mean after clipping": mean,
     }
-    outliers = find_outliers(volumes, quantities)
-    words = [
-        f"{volumes[place]}: {name} is {figures(float(quantities[name][place]))}, {figures(abs(score), 2)} robust "
-        f"deviations {'above' if score > 0 else 'below'} the median of {figures(float(np.median(quantities[name])))}"
-        for name, places in outliers.items()
-        for place, score in places.items()
-    ]
-    marked = sorted({place for places in outliers.values() for place in places})
-    charts = [*draw_histograms(contents, marked), draw_clip_levels(contents, clip, list(outliers["clip level"]))]
-    outlying = [volumes[place] for place in marked]
-    return Intensities(charts, words, outlying, list_volumes(contents, quantities), describe_quantization(contents))
+    outliers = find_outliers(quantities)
+    outlying = sorted({index for scores in outliers.values() for index in scores})
+
+    return Intensities(
+        charts=[*draw_histograms(contents, outlying), draw_clip_levels(contents, clip, list(outliers["clip level"]))],
+        outliers=describe_outliers(measures.volumes.tolist(), quantities, outliers),
+        outlying=measures.volumes[outlying].tolist(),
+        volumes=list_volumes(contents, quantities),
+        quantization=describe_quantization(contents),
+    )
+
+
+def describe_outliers(
+    volumes: Sequence[str], quantities: dict[str, Floats], outliers: dict[str, dict[int, float]]
+) -> list[str]:
+    """Say of each outlier how far from the median it is; see :func:`find_outliers` for the arguments."""
+    lines = []
+    for name, scores in outliers.items():
+        median = format_number(float(np.median(quantities[name])))
+        for index, score in scores.items():
+            value = format_number(float(quantities[name][index]))
+            side = "above" if score > 0 else "below"
+            distance = f"{format_number(abs(score), 2)} robust deviations {side} the median of {median}"
+            lines.append(f"{volumes[index]}: {name} is {value}, {distance}")
+    return lines
 
 
 def list_volumes(contents: Contents, quantities: dict[str, Floats]) -> Table:
-    """Every volume with its raw range, clip level and brightness."""
-    measures, rows = contents.measures, []
-    ratio, mean = list(quantities.values())[1:]
-    for place, volume in enumerate(measures.volumes.tolist()):
-        raw = (measures.raw_minima[place], measures.clip_levels[place], measures.raw_maxima[place])
-        rows.append([volume, *(figures(value, 4) for value in raw), figures(ratio[place]), percent(mean[place])])
+    """List the raw intensities, the clip level and the mean of each volume."""
+    measures = contents.measures
+    _, ratio, mean = quantities.values()
+    rows = []
+    for index, volume in enumerate(measures.volumes.tolist()):
+        raw = (measures.raw_minima[index], measures.clip_levels[index], measures.raw_maxima[index])
+        rows.append(
+            [
+                volume,
+                *(format_number(value, 4) for value in raw),
+                format_number(ratio[index]),
+                format_percent(mean[index]),
+            ]
+        )
     heads = ("Volume", "raw minimum", "clip level", "raw maximum", "maximum / clip level", "mean after clipping")
     return Table("Each volume's raw intensities, and its mean after clipping and scaling.", heads, rows)
 
 
 def describe_quantization(contents: Contents) -> str:
-    """Say what rounding to 256 gray values cost."""
+    """Describe the error of rounding to 256 gray values."""
     measures = contents.measures
-    largest, mean = measures.quantization_max.max(), measures.quantization_mean.mean()
+    largest = measures.quantization_max.max()
+    mean = measures.quantization_mean.mean()
     worst = measures.slices[measures.quantization_max.argmax()]
     whole_steps = int(np.count_nonzero(measures.clip_levels - measures.raw_minima <= 255))
+
     return (
-        f"Rounding to 256 gray values moved a pixel by {figures(255 * mean)} gray values on average and by "
-        f"{figures(255 * largest)} at most ({worst}): {figures(100 * mean)} % and {figures(100 * largest)} % of the "
-        f"range. Half a gray value is the bound. In {whole_steps} of {len(measures.volumes)} volumes the clip level is "
-        "at most 255 above the minimum, so that raw whole numbers keep a gray value each; in the others neighbours "
-        "share one."
+        f"Rounding to 256 gray values moved a pixel by {format_number(255 * mean)} gray values on average and by "
+        f"{format_number(255 * largest)} at most ({worst}): {format_number(100 * mean)} % and "
+        f"{format_number(100 * largest)} % of the range. Half a gray value is the upper bound. "
+        f"In {whole_steps} of {len(measures.volumes)} volumes the clip level is "
+        "at most 255 above the minimum, so that each raw integer has a gray value of its own; in the others, "
+        "neighboring integers share one."
     )
 
 
-def shares(histograms: Counts) -> Floats:
-    """(v, bins) each volume's histogram as shares of its voxels."""
+def to_shares(histograms: Counts) -> Floats:
+    """Convert the histograms (v, bins) of volumes from voxels to shares of the voxels of the volume."""
     divided: Floats = histograms / histograms.sum(1, keepdims=True)
     return divided
 
@@ -120,8 +167,11 @@ def draw_histograms(contents: Contents, marked: Sequence[int]) -> list[Chart]:
     """Draw the histograms before clipping, after clipping and in the PNG: median and spread over the volumes.
 
     Args:
-        contents: the dataset.
-        marked: places of volumes that get a line of their own.
+        contents: The dataset.
+        marked: Indices of the volumes that get a line of their own.
+
+    Returns:
+        One chart for each kind of histogram.
     """
     measures = contents.measures
     kinds = {
@@ -131,45 +181,53 @@ def draw_histograms(contents: Contents, marked: Sequence[int]) -> list[Chart]:
     }
     charts = []
     for name, (title, label, counts) in kinds.items():
-        values, x = shares(counts), (np.arange(counts.shape[1]) + 0.5) / BINS
-
-        def draw(axes: "Axes", values: Floats = values, x: Floats = x, label: str = label) -> None:
-            axes.set_yscale("log")
-            low, middle, high = np.maximum(np.quantile(values, (0.05, 0.5, 0.95), axis=0), LEAST)
-            axes.fill_between(x, low, high, color=SERIES[0], alpha=0.3, linewidth=0)
-            for place in marked[:NAMED]:
-                axes.plot(x, np.maximum(values[place], LEAST), color=SERIES[1], linewidth=0.7, alpha=0.8)
-            axes.plot(x, middle, color=SERIES[0], linewidth=1.4)
-            axes.yaxis.set_minor_locator(NullLocator())
-            axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
-            if len(x) > BINS:
-                axes.axvline(1, color=TEXT, linewidth=0.8, linestyle="--")
-            axes.set(ylim=(LEAST, 1), xlim=(0, len(x) / BINS), xlabel=label, ylabel="share of voxels")
-
+        shares = to_shares(counts)
         description = (
             "Share of voxels per bin on a logarithmic scale: median over the volumes, the range of the middle 90 % "
             "shaded" + (", outliers as thin lines" if marked else "") + "."
         )
         if name == "before":
-            beyond = shares(counts)[:, BINS:].sum(1)
-            description += f" {percent(float(np.median(beyond)))} of the voxels lie above the clip level, dashed."
+            above = format_percent(float(np.median(shares[:, BINS:].sum(1))))
+            description += f" {above} of the voxels lie above the clip level, dashed."
+        draw = partial(_draw_histogram, shares=shares, label=label, marked=marked)
         charts.append(draw_chart(f"histogram-{name}", title, description, draw))
     return charts
 
 
+def _draw_histogram(axes: "Axes", shares: Floats, label: str, marked: Sequence[int]) -> None:
+    """Draw the median and the spread of the histograms (v, bins) of volumes, and the marked volumes as lines."""
+    bins = shares.shape[1]
+    x = (np.arange(bins) + 0.5) / BINS
+    # A logarithmic axis cannot show empty bins, so they are drawn at its lower end.
+    low, middle, high = np.maximum(np.quantile(shares, (0.05, 0.5, 0.95), axis=0), LEAST)
+
+    axes.set_yscale("log")
+    axes.fill_between(x, low, high, color=SERIES[0], alpha=0.3, linewidth=0)
+    for index in marked[:NAMED]:
+        axes.plot(x, np.maximum(shares[index], LEAST), color=SERIES[1], linewidth=0.7, alpha=0.8)
+    axes.plot(x, middle, color=SERIES[0], linewidth=1.4)
+
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
+    # Only the histogram before clipping extends beyond the clip level.
+    if bins > BINS:
+        axes.axvline(1, color=TEXT, linewidth=0.8, linestyle="--")
+    axes.set(ylim=(LEAST, 1), xlim=(0, bins / BINS), xlabel=label, ylabel="share of voxels")
+
+
 def draw_clip_levels(contents: Contents, clip: Floats, outliers: Sequence[int]) -> Chart:
-    """Draw the clip level of each volume, outliers named."""
+    """Draw the clip level of each volume, and name the outliers, which are given by their indices."""
     volumes = contents.measures.volumes.tolist()
     number = np.array([int(volume[len("patient") : volume.index("_")]) for volume in volumes])
 
     def draw(axes: "Axes") -> None:
         axes.scatter(number, clip, s=14, color=SERIES[0], alpha=0.7, linewidths=0)
         axes.axhline(float(np.median(clip)), color=LINE, linewidth=1)
-        for place in outliers[:NAMED]:
-            axes.scatter(number[place], clip[place], s=22, color=SERIES[1], linewidths=0)
+        for index in outliers[:NAMED]:
+            axes.scatter(number[index], clip[index], s=22, color=SERIES[1], linewidths=0)
             axes.annotate(
-                volumes[place].replace("patient", ""),
-                (number[place], clip[place]),
+                volumes[index].replace("patient", ""),
+                (number[index], clip[index]),
                 (4, 3),
                 fontsize=8,
                 textcoords="offset points",
@@ -182,7 +240,8 @@ def draw_clip_levels(contents: Contents, clip: Floats, outliers: Sequence[int]) 
     return draw_chart(
         "clip-levels",
         "Clip level of each volume",
-        f"From {figures(clip.min())} to {figures(clip.max())}, median {figures(float(np.median(clip)))}; "
+        f"From {format_number(clip.min())} to {format_number(clip.max())}, "
+        f"median {format_number(float(np.median(clip)))}; "
         f"{len(outliers) or 'no'} outliers.",
         draw,
     )

@@ -1,7 +1,7 @@
-"""Slices that stand in more than one split, or nearly so: by the bytes of their image and by their embedding.
+"""Slices that are in more than one split, or nearly so: found by the bytes of their images and by their embeddings.
 
-All pairs of slices are compared, but only the similarities of one block of pairs are held at a time: all of those of
-10,000 patients would take 270 GB.
+All pairs of slices are compared, but only the similarities of one block of pairs are in memory at a time. Those of all
+pairs of slices of 10,000 patients would take 270 GB.
 """
 
 from collections import defaultdict
@@ -16,23 +16,30 @@ from acdc_medsam.measures.records import Counts, Floats
 from acdc_medsam.report.contents import Contents
 
 LEAST_ALIKE = 0.9
-"""Similarity below which two slices are no near-duplicates, whatever the encoder, see :class:`Similarities`."""
+"""Similarity below which two slices are never near-duplicates, whatever the encoder; see :class:`Similarities`."""
 
 BLOCK_SLICES = 1024
-"""Slices that are compared with as many others at once: their vectors take 32 MB, their similarities 8 MB."""
+"""Number of slices in a block, which are compared at once. Their vectors take 32 MB, their similarities 8 MB."""
 
 SHOWN_PAIRS = 20
-"""Near-duplicates that are listed, the most alike ones; all are counted."""
+"""Number of near-duplicates that are listed, the most similar ones. All are counted."""
 
 FINE_BINS = 40_000
-"""Bins between -1 and 1 that similarities are counted in: quantiles are right to a bin's width, 0.00005."""
+"""Number of bins between -1 and 1 that similarities are counted in. Quantiles are exact to a bin's width, 0.00005."""
 
 Positions = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two slices in different splits that are nearly the same, and their similarity."""
+    """Two slices in different splits that are nearly the same.
+
+    Attributes:
+        one: Split and name of the first slice.
+        other: Split and name of the second slice.
+        similarity: Their similarity, see :class:`Similarities`.
+        same_patient: Whether both are slices of one patient.
+    """
 
     one: str
     other: str
@@ -45,7 +52,7 @@ class NearDuplicates:
     """Pairs of slices in different splits that are nearly the same.
 
     Attributes:
-        pairs: The most alike pairs, SHOWN_PAIRS at most, the most alike first.
+        pairs: The most similar pairs, at most SHOWN_PAIRS, the most similar first.
         count: Number of all such pairs.
         doubled: Number of slices that are the second one of a pair, see :func:`compare_slices`.
     """
@@ -56,36 +63,35 @@ class NearDuplicates:
 
 
 class Distribution:
-    """A histogram of similarities that is fine enough to read quantiles from it."""
+    """A histogram of similarities that is fine enough to read off quantiles."""
 
     def __init__(self) -> None:
         self.counts: Counts = np.zeros(FINE_BINS, np.int64)
 
     def add(self, values: Floats) -> None:
-        """Count similarities (k,); rounding may have put some of them just outside [-1, 1]."""
-        # Several times as fast as np.histogram, and there are billions of pairs in a large cohort.
+        """Count similarities (k,). Some may lie just outside [-1, 1] by rounding error."""
+        # This is several times as fast as np.histogram, and a large cohort has billions of pairs.
         bins = ((np.clip(values, -1, 1) + 1) * (FINE_BINS / 2)).astype(np.int32)
         self.counts += np.bincount(np.minimum(bins, FINE_BINS - 1), minlength=FINE_BINS)
 
     def histogram(self, bins: int) -> Counts:
-        """(bins,) counts in equal bins from -1 to 1; ``bins`` divides FINE_BINS."""
+        """Count the similarities in equal bins from -1 to 1: (bins,) counts. ``bins`` must divide FINE_BINS."""
         counts: Counts = self.counts.reshape(bins, -1).sum(1)
         return counts
 
     def quantile(self, share: float) -> float:
-        """Similarity that this share of all similarities, one at least, lies below."""
-        centres = (np.arange(FINE_BINS) + 0.5) * 2 / FINE_BINS - 1
+        """Return the similarity that a share of all similarities lies below. There must be at least one similarity."""
+        centers = (np.arange(FINE_BINS) + 0.5) * 2 / FINE_BINS - 1
         up_to = np.cumsum(self.counts)
         position = share * (up_to[-1] - 1)
-        below, above = (
-            centres[np.searchsorted(up_to, place, side="right")] for place in (np.floor(position), np.ceil(position))
-        )
+        below = centers[np.searchsorted(up_to, np.floor(position), side="right")]
+        above = centers[np.searchsorted(up_to, np.ceil(position), side="right")]
         return float(below + (position % 1) * (above - below))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What comparing all pairs of slices has shown.
+    """The result of comparing all pairs of slices.
 
     Attributes:
         near_duplicates: Pairs across splits that are nearly the same.
@@ -99,7 +105,7 @@ class Comparison:
 
 
 def identical_pictures(contents: Contents) -> list[tuple[str, ...]]:
-    """Slices in different splits whose PNG images are the same bytes, those in train first."""
+    """Find slices in different splits whose PNG images have the same bytes. Those in train come first."""
     same = defaultdict(list)
     for row in sorted(contents.rows, key=lambda row: SPLITS.index(row["split"])):
         same[row["image_sha256"]].append(row)
@@ -111,87 +117,100 @@ def identical_pictures(contents: Contents) -> list[tuple[str, ...]]:
 
 
 class Similarities:
-    """Cosine similarity of slices by their embeddings, pooled by region, less the mean of all slices.
+    """Cosine similarities of slices: of their embeddings, pooled by region, minus the mean of all slices.
 
-    Of six real patients with LiteMedSAM: the cosine of the mean over all places is above 0.9 for any two slices, since
-    embeddings share a large mean. Less that mean, slices of different patients still reach 0.82, which neighbouring
-    slices of one heart (0.71 to 0.99) do not stand out from. With 4 x 4 regions, which also say where things are,
-    different patients stay below 0.53, neighbours lie between 0.73 and 0.94, and the same slice at end-diastole and
-    end-systole between 0.89 and 0.99, with a median of 0.97.
+    This definition separates slices of different patients from slices of one heart. For six real patients and
+    LiteMedSAM, the cosine of embeddings that are pooled over the whole picture is above 0.9 for any two slices, because
+    all embeddings have a large mean in common. Without that mean, slices of different patients still reach 0.82, and
+    neighboring slices of one heart (0.71 to 0.99) do not stand out. With 4 x 4 regions, which also encode where things
+    are, slices of different patients stay below 0.53, neighbors are between 0.73 and 0.94, and the same slice at
+    end-diastole and end-systole is between 0.89 and 0.99, with a median of 0.97.
     """
 
-    def __init__(self, pooled: npt.NDArray[np.float32], places: Positions, block: int = BLOCK_SLICES) -> None:
-        """Find the mean; nothing is compared yet.
+    def __init__(self, pooled: npt.NDArray[np.float32], indices: Positions, block: int = BLOCK_SLICES) -> None:
+        """Compute the mean. Nothing is compared yet.
 
         Args:
             pooled: (m, 256, regions, regions) embeddings, pooled by region.
-            places: (n,) place in ``pooled`` of each slice, n >= 1.
-            block: Number of slices that are compared with as many others at once.
+            indices: (n,) index in ``pooled`` of each slice, n >= 1.
+            block: Number of slices in a block, which are compared at once.
         """
         self._pooled = pooled
-        self._places = places
+        self._indices = indices
         self._block = block
-        sums = [pooled[places[part]].sum(0, dtype=np.float64) for part in self._parts(len(places))]
-        self._mean: Floats = np.sum(sums, axis=0).ravel() / len(places)
+        sums = [pooled[indices[part]].sum(0, dtype=np.float64) for part in self._cut(len(indices))]
+        self._mean: Floats = np.sum(sums, axis=0).ravel() / len(indices)
 
-    def _parts(self, count: int) -> list[slice]:
-        """Cut ``count`` items into blocks."""
+    def _cut(self, count: int) -> list[slice]:
+        """Divide ``count`` items into blocks."""
         return [slice(start, min(start + self._block, count)) for start in range(0, count, self._block)]
 
     def _directions(self, slices: slice | Positions) -> Floats:
-        """Vectors of length 1, (k, 256 * regions * regions), of k slices."""
-        pooled = self._pooled[self._places[slices]]
+        """Return the vectors of k slices, (k, 256 * regions * regions), scaled to length 1."""
+        pooled = self._pooled[self._indices[slices]]
         directions = pooled.reshape(len(pooled), -1).astype(np.float64)
         directions -= self._mean
         directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), np.finfo(float).tiny)
         return directions
 
     def of_pairs(self, one: Positions, other: Positions) -> Floats:
-        """(k,) similarities of the pairs of slices at the positions ``one`` (k,) and ``other`` (k,)."""
-        parts = self._parts(len(one))
+        """Compute the similarities (k,) of k pairs of slices with the positions ``one`` (k,) and ``other`` (k,)."""
+        parts = self._cut(len(one))
         found = [np.sum(self._directions(one[part]) * self._directions(other[part]), axis=1) for part in parts]
         return np.concatenate([np.zeros(0), *found])
 
     def blocks(self) -> Iterator[tuple[Positions, Positions, Floats]]:
-        """Yield positions (r,) and (c,) of slices and their similarities (r, c), for the upper triangle of (n, n)."""
-        positions = np.arange(len(self._places))
-        parts = self._parts(len(positions))
-        for number, rows in enumerate(parts):
+        """Yield positions (r,) and (c,) of slices and their similarities (r, c), for blocks that cover each pair."""
+        positions = np.arange(len(self._indices))
+        parts = self._cut(len(positions))
+        for first, rows in enumerate(parts):
             directions = self._directions(rows)
-            for columns in parts[number:]:
+            for columns in parts[first:]:
                 yield positions[rows], positions[columns], directions @ self._directions(columns).T
 
 
 def between_phases(contents: Contents, similarities: Similarities) -> Floats:
-    """Similarities of the same slice of one heart at end-diastole and end-systole."""
-    places: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for place, row in enumerate(contents.rows):
-        places[row["patient"], row["slice_index"]].append(place)
-    pairs = np.array([pair for pair in places.values() if len(pair) == 2], np.intp).reshape(-1, 2)
+    """Compute the similarities (k,) of each slice of a heart at end-diastole and the same slice at end-systole."""
+    positions: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for position, row in enumerate(contents.rows):
+        positions[row["patient"], row["slice_index"]].append(position)
+    # A slice that was kept in only one phase has no counterpart.
+    pairs = np.array([pair for pair in positions.values() if len(pair) == 2], np.intp).reshape(-1, 2)
     return similarities.of_pairs(pairs[:, 0], pairs[:, 1])
 
 
-def threshold_of(phases: Floats) -> float:
-    """Similarity from which two slices are near-duplicates: nine in ten slices are as much like their other phase.
+def choose_threshold(phases: Floats) -> float:
+    """Choose the similarity at which two slices count as near-duplicates.
 
-    So the threshold follows the encoder. ``phases``: see :func:`between_phases`.
+    Nine in ten slices are at least that similar to the same slice in the other phase, so the threshold adapts to the
+    encoder.
+
+    Args:
+        phases: (k,) similarities of slices in both phases, see :func:`between_phases`.
+
+    Returns:
+        The threshold, at least LEAST_ALIKE.
     """
     return max(LEAST_ALIKE, float(np.quantile(phases, 0.1))) if phases.size else LEAST_ALIKE
 
 
 def compare_slices(contents: Contents, similarities: Similarities, threshold: float) -> Comparison:
-    """Compare each slice with each other one.
+    """Compare all pairs of slices.
 
-    Of a pair of near-duplicates the slice in train comes first, or that in val.
+    In a pair of near-duplicates, the slice in train comes before a slice in val, and both before a slice in test.
 
     Args:
         contents: The dataset.
         similarities: Similarities of the slices, in the order of the rows.
-        threshold: Similarity from which two slices are near-duplicates, see :func:`threshold_of`.
+        threshold: Similarity at which two slices count as near-duplicates, see :func:`choose_threshold`.
+
+    Returns:
+        The near-duplicates and the distributions of similarities.
     """
     split = np.array([SPLITS.index(row["split"]) for row in contents.rows])
     patient = np.unique(contents.column("patient"), return_inverse=True)[1]
-    same_patient, different_patients = Distribution(), Distribution()
+    same_patient = Distribution()
+    different_patients = Distribution()
     found = _Found(len(split))
 
     for rows, columns, similarity in similarities.blocks():
@@ -213,14 +232,14 @@ def compare_slices(contents: Contents, similarities: Similarities, threshold: fl
             value,
             bool(patient[one] == patient[other]),
         )
-        for one, other, value in found.most_alike()
+        for one, other, value in found.list_kept()
     ]
     near_duplicates = NearDuplicates(pairs, found.count, int(found.doubled.sum()))
     return Comparison(near_duplicates, same_patient, different_patients)
 
 
 class _Found:
-    """Near-duplicates as they are found: all are counted, the most alike are kept."""
+    """Near-duplicates as they are found. All are counted, the most similar ones are kept."""
 
     def __init__(self, slices: int) -> None:
         self.count = 0
@@ -228,15 +247,16 @@ class _Found:
         self._kept: tuple[Positions, Positions, Floats] = (np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0))
 
     def add(self, one: Positions, other: Positions, similarity: Floats) -> None:
-        """Add k pairs of slices: positions of the first (k,) and second ones (k,), and their similarities (k,)."""
+        """Add k pairs of slices with the positions ``one`` (k,) and ``other`` (k,) and their similarities (k,)."""
         self.count += len(one)
         self.doubled[other] = True
+        # Pairs that cannot be among the most similar ones are not sorted, and ties are broken by position.
         least = self._kept[2].min() if len(self._kept[2]) == SHOWN_PAIRS else -np.inf
         candidates = [part[similarity >= least] for part in (one, other, similarity)]
         first, second, value = (np.concatenate(parts) for parts in zip(self._kept, candidates, strict=True))
         order = np.lexsort((second, first, -value))[:SHOWN_PAIRS]
         self._kept = (first[order], second[order], value[order])
 
-    def most_alike(self) -> list[tuple[int, int, float]]:
-        """Positions and similarity of the pairs that were kept."""
+    def list_kept(self) -> list[tuple[int, int, float]]:
+        """List the positions and the similarity of the pairs that were kept, the most similar first."""
         return list(zip(*(part.tolist() for part in self._kept), strict=True))

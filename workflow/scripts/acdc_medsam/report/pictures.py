@@ -1,6 +1,6 @@
-"""Pictures of slices: the image, the outlines of its mask as vectors above it, and its embedding as colours.
+"""Pictures of slices: the image, the outlines of its mask as vector graphics, and its embedding in colors.
 
-And the section "pictures": for each group and phase a patient from base to apex.
+The section "pictures" shows one patient of each group in each phase, from base to apex.
 """
 
 import base64
@@ -22,27 +22,26 @@ from acdc_medsam.measures.outlines import close_up, find_outlines
 from acdc_medsam.measures.records import Floats, Measures
 from acdc_medsam.report.contents import Contents
 
-SIZE = 256
-"""Pixels of a picture, and units of its outlines, along each side."""
-
+PICTURE_SIZE = 256
+"""Side of a picture in pixels, and of the coordinate system of its outlines."""
 
 SHOWN_DEVIATIONS = 2.5
-"""Standard deviations from the mean at which a colour channel of an embedding's picture is black or full."""
+"""Number of standard deviations from the mean at which a color channel of an embedding's picture saturates."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A slice to show.
+    """The picture of a slice.
 
     Attributes:
-        row: its row of the manifest.
-        description: what it is and which structures it shows, in words.
-        image: ``data:`` address of the image, or of the part of it that is shown.
-        window: the part, as the ``viewBox`` of the outlines: left, top, width and height.
-        outlines: structure -> SVG path in units of a SIZE x SIZE picture of the whole image.
-        whole: ``data:`` address of the whole image, where ``image`` is a part; or None.
-        embedding: ``data:`` address of the embedding's picture, or None.
-        problem: why it cannot be shown, or None.
+        row: The row of the slice in the manifest.
+        description: Which slice it is and which structures it shows, in words.
+        image: ``data:`` URL of the image, or of the part of it that is shown.
+        window: The part that is shown, as the ``viewBox`` of the outlines: left, top, width and height.
+        outlines: Structure -> SVG path, in the coordinates of a picture of the whole image.
+        whole: ``data:`` URL of the whole image if ``image`` is only a part, or None.
+        embedding: ``data:`` URL of the picture of the embedding, or None.
+        problem: Reason why the slice cannot be shown, or None.
     """
 
     row: Row
@@ -57,9 +56,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class Axes:
-    """Where the colours of embeddings come from: mean (256,), axes (3, 256) and deviations (3,) along them.
+    """The three axes that the colors of embeddings stand for: those of largest variance.
 
-    ``explained`` is the share of the variance of all places of all embeddings that the three axes hold.
+    Attributes:
+        mean: (256,) mean of the vectors at all positions of all embeddings.
+        axes: (3, 256) axes, in decreasing order of variance.
+        deviations: (3,) standard deviations of the vectors along the axes.
+        explained: Share of the variance of the vectors that the axes explain.
     """
 
     mean: Floats
@@ -70,7 +73,14 @@ class Axes:
 
 @dataclass(frozen=True)
 class Series:
-    """A patient's slices of one phase, from base to apex."""
+    """The slices of one patient in one phase.
+
+    Attributes:
+        group: Pathology group of the patient.
+        patient: Name of the patient.
+        phase: The phase, a key of PHASE_NAMES.
+        pictures: Pictures of the slices from base to apex.
+    """
 
     group: str
     patient: str
@@ -79,38 +89,42 @@ class Series:
 
 
 def principal_axes(measures: Measures) -> Axes:
-    """Find the three axes along which the vectors at all places of all embeddings differ most.
-
-    The sign of an axis is chosen so that its largest component is positive, or it would be left to chance.
-    """
+    """Find the three axes along which the vectors of all embeddings vary most (principal component analysis)."""
     mean = measures.pooled.mean((0, 2, 3), dtype=np.float64)
-    variances, vectors = np.linalg.eigh(measures.token_products / measures.tokens - np.outer(mean, mean))
+    covariance = measures.token_products / measures.tokens - np.outer(mean, mean)
+    variances, vectors = np.linalg.eigh(covariance)  # in increasing order of variance
+
+    # The sign of an axis is arbitrary, so its largest component is made positive.
     axes = vectors[:, :-4:-1].T
     axes *= np.sign(axes[np.arange(3), np.abs(axes).argmax(1)])[:, np.newaxis]
-    shown = np.maximum(variances[:-4:-1], np.finfo(float).tiny)
-    return Axes(mean, axes, np.sqrt(shown), float(shown.sum() / max(variances.sum(), np.finfo(float).tiny)))
+
+    tiny = np.finfo(float).tiny
+    shown = np.maximum(variances[:-4:-1], tiny)
+    return Axes(mean, axes, np.sqrt(shown), float(shown.sum() / max(variances.sum(), tiny)))
 
 
-def embedding_colours(embedding: npt.NDArray[np.float32], axes: Axes) -> Gray:
-    """Turn an embedding (256, 64, 64) into a picture (64, 64, 3): one axis per colour channel."""
+def color_embedding(embedding: npt.NDArray[np.float32], axes: Axes) -> Gray:
+    """Turn an embedding (256, 64, 64) into a picture (64, 64, 3) uint8, with one color channel per axis."""
     vectors = embedding.reshape(EMBEDDING_SHAPE[0], -1)
     along = (axes.axes @ (vectors - axes.mean[:, np.newaxis])) / axes.deviations[:, np.newaxis]
     shown = np.clip((along / SHOWN_DEVIATIONS + 1) / 2, 0, 1)
     return np.rint(255 * shown.T).astype(np.uint8).reshape(*EMBEDDING_SHAPE[1:], 3)
 
 
-def outline_paths(mask: Gray) -> dict[str, str]:
-    """Outlines of each structure in a mask (H, W), as an SVG path in units of a SIZE x SIZE picture."""
+def trace_outlines(mask: Gray) -> dict[str, str]:
+    """Trace each structure in a mask (H, W): structure -> SVG path in a coordinate system of side PICTURE_SIZE."""
     return {
         structure: "".join(
-            "M" + "L".join(f"{x:.4g} {y:.4g}" for x, y in SIZE * points[:-1]) + "Z" for points in outlines
+            # The last point of an outline repeats the first one, and Z closes the path.
+            "M" + "L".join(f"{x:.4g} {y:.4g}" for x, y in PICTURE_SIZE * points[:-1]) + "Z"
+            for points in outlines
         )
         for structure, outlines in find_outlines(mask).items()
     }
 
 
-def webp_address(picture: Image.Image, quality: int) -> str:
-    """Encode a picture as WebP inside a ``data:`` address."""
+def encode_webp(picture: Image.Image, quality: int) -> str:
+    """Encode a picture as WebP and return it as a ``data:`` URL. ``quality`` is 0 to 100."""
     buffer = io.BytesIO()
     picture.save(buffer, "webp", quality=quality, method=4)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
@@ -119,58 +133,72 @@ def webp_address(picture: Image.Image, quality: int) -> str:
 def draw_picture(
     root: Path, row: Row, near: bool = False, with_whole: bool = False, axes: Axes | None = None
 ) -> Picture:
-    """Draw a published slice; a file that cannot be read gives a picture that says so.
+    """Draw a published slice.
 
     Args:
-        root: folder of the published dataset.
-        row: the slice's row of the manifest.
-        near: whether to show the heart alone.
-        with_whole: whether to show the whole image besides.
-        axes: of the embedding's colours; None leaves the embedding out.
+        root: Folder of the published dataset.
+        row: The row of the slice in the manifest.
+        near: Whether to show only the heart.
+        with_whole: Whether to show the whole image as well.
+        axes: Axes for the colors of the embedding, or None to leave the embedding out.
+
+    Returns:
+        The picture. If a file cannot be read, the picture says so.
     """
-    description, name = describe(row), f"{row['slice']}.png"
+    description = describe_slice(row)
+    name = f"{row['slice']}.png"
     try:
         image = Image.fromarray(read_gray(root / row["split"] / "images" / name))
         mask = read_gray(root / row["split"] / "masks" / name)
         embedding = None if axes is None else _draw_embedding(root / row["embedding"], axes)
     except DatasetError as error:
         return Picture(row, description, problem=str(error))
+
+    size = (PICTURE_SIZE, PICTURE_SIZE)
     left, top, side = close_up(mask) if near else (0.0, 0.0, 1.0)
     box = (left * image.width, top * image.height, (left + side) * image.width, (top + side) * image.height)
-    shown = image.resize((SIZE, SIZE), Image.Resampling.LANCZOS, box)
-    whole = None
-    if with_whole:
-        whole = webp_address(image.resize((SIZE, SIZE), Image.Resampling.LANCZOS, reducing_gap=2.0), 70)
-    window = " ".join(f"{SIZE * share:.4g}" for share in (left, top, side, side))
-    return Picture(row, description, webp_address(shown, 75), window, outline_paths(mask), whole, embedding)
+    shown = image.resize(size, Image.Resampling.LANCZOS, box)
+    whole = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0) if with_whole else None
+    return Picture(
+        row=row,
+        description=description,
+        image=encode_webp(shown, 75),
+        window=" ".join(f"{PICTURE_SIZE * share:.4g}" for share in (left, top, side, side)),
+        outlines=trace_outlines(mask),
+        whole=None if whole is None else encode_webp(whole, 70),
+        embedding=embedding,
+    )
 
 
 def _draw_embedding(path: Path, axes: Axes) -> str:
     from acdc_medsam.formats.tensors import open_embedding  # imports torch, which takes 2 s
 
-    return webp_address(Image.fromarray(embedding_colours(open_embedding(path, EMBEDDING_SHAPE).numpy(), axes)), 90)
+    colors = color_embedding(open_embedding(path, EMBEDDING_SHAPE).numpy(), axes)
+    return encode_webp(Image.fromarray(colors), 90)
 
 
-def describe(row: Row) -> str:
-    """Say in words what a slice is and which structures it shows."""
+def describe_slice(row: Row) -> str:
+    """Describe which slice it is and which structures it shows."""
     shown = [STRUCTURE_NAMES[key] for key, column in PIXEL_COLUMNS.items() if int(row[column])]
     structures = ", ".join(shown) if shown else "no structure"
     return f"{row['patient']}, {PHASE_NAMES[row['phase']]}, slice {row['slice_index']}: {structures}"
 
 
 def from_base_to_apex(rows: Sequence[Row]) -> list[Row]:
-    """Put the slices of one volume into order from base to apex.
+    """Sort the slices of one volume from base to apex.
 
-    The planes of a volume run either way. The heart is wider at its base, so that its area falls towards the apex.
+    Volumes are stored in either direction. The heart is wider at its base, so its area decreases towards the apex.
     """
     ordered = sorted(rows, key=lambda row: int(row["slice_index"]))
     areas = [sum(int(row[column]) for column in PIXEL_COLUMNS.values()) for row in ordered]
     middle = len(areas) // 2
-    return ordered if sum(areas[:middle]) >= sum(areas[len(areas) - middle :]) else ordered[::-1]
+    # With an odd number of slices, the one in the middle belongs to neither half.
+    base_first = sum(areas[:middle]) >= sum(areas[len(areas) - middle :])
+    return ordered if base_first else ordered[::-1]
 
 
 def choose_series(contents: Contents) -> list[tuple[str, str, str, list[Row]]]:
-    """For each group its first patient, and of this for each phase the slices from base to apex."""
+    """Choose the first patient of each group: group, patient, phase, and the slices of each phase from base to apex."""
     chosen = []
     for group in contents.groups:
         patient = min(row["patient"] for row in contents.rows if row["group"] == group)

@@ -1,4 +1,4 @@
-"""Section "results": how good a model that was fine-tuned on this dataset is, where there is one that was evaluated."""
+"""Section "results": how well a model segments that was fine-tuned on this dataset, if there is one."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,19 +12,19 @@ from acdc_medsam.acdc.labels import LABELS, PHASE_NAMES, PHASES, STRUCTURE_NAMES
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import sha256_file
 from acdc_medsam.layout import WAYS
-from acdc_medsam.report.elements import Table, figures
-from acdc_medsam.report.pictures import webp_address
+from acdc_medsam.report.elements import Table, format_number
+from acdc_medsam.report.pictures import encode_webp
 
 
 @dataclass(frozen=True)
 class Results:
-    """What the section shows of one split.
+    """What the section shows for one split.
 
     Attributes:
-        tables: The agreement of masks, and the ejection fractions.
-        cases: The title, description and ``data:`` address of each picture.
-        patients: The patients that were segmented.
-        split: The split that they are of.
+        tables: Tables of the agreement of masks and of ejection fractions.
+        cases: Title, description and ``data:`` URL of each picture.
+        patients: Names of the patients that were segmented.
+        split: Name of their split.
     """
 
     tables: Sequence[Table]
@@ -34,51 +34,56 @@ class Results:
 
 
 def results_section(metrics: Path | None, manifest: Path) -> list[Results] | None:
-    """Read ``metrics.json``, and the pictures beside it.
+    """Read ``metrics.json`` and the pictures beside it.
 
     Args:
-        metrics: The file, or None where there is none. The model that it is about lies beside it.
-        manifest: The manifest of the dataset that the page is about.
+        metrics: The file ``metrics.json``, which need not exist, or None. The model that it is about lies beside it.
+        manifest: The file ``manifest.tsv`` of the dataset that the page is about.
 
     Returns:
-        The results of each split that was measured, or None where there are no metrics, or those of another dataset
-        or another model than the ones that are there.
+        The results of each split that was evaluated, or None if there are no metrics, or if they are about another
+        dataset or another model.
 
     Raises:
         DatasetError: The file is damaged.
     """
     if metrics is None or not metrics.is_file():
         return None
+
     model = metrics.with_name("model.pth")
     try:
         content = json.loads(metrics.read_text(encoding="utf-8"))
+        # Metrics of an earlier dataset or model would be misleading beside the present ones.
         known = content["manifest_sha256"], content["model_sha256"]
         if not model.is_file() or known != (sha256_file(manifest), sha256_file(model)):
             return None
-        return [_of_split(split, measured, metrics.parent) for split, measured in content["splits"].items()]
+        return [_read_split(split, measured, metrics.parent) for split, measured in content["splits"].items()]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DatasetError(f"{metrics} cannot be read ({error!r}); delete it and run `snakemake evaluate`") from error
 
 
-def _of_split(split: str, content: Mapping[str, Any], folder: Path) -> Results:
-    cases = [_case(folder / "cases" / split, name, facts) for name, facts in content["cases"].items()]
-    return Results([_agreement(content), _ejection(content)], cases, content["patients"], split)
+def _read_split(split: str, content: Mapping[str, Any], folder: Path) -> Results:
+    cases = [_read_case(folder / "cases" / split, name, facts) for name, facts in content["cases"].items()]
+    return Results([_tabulate_agreement(content), _tabulate_ejection(content)], cases, content["patients"], split)
 
 
-def _agreement(content: Mapping[str, Any]) -> Table:
+def _tabulate_agreement(content: Mapping[str, Any]) -> Table:
+    keys = ("dice", "hd95_mm", "assd_mm", "volume_ml", "true_volume_ml")
     rows = []
     for way, words in WAYS.items():
         for structure in LABELS:
             for phase in PHASES:
-                one = content["ways"][way]["structures"][structure][phase]
-                keys = ("dice", "hd95_mm", "assd_mm", "volume_ml", "true_volume_ml")
-                cells = [words, STRUCTURE_NAMES[structure], PHASE_NAMES[phase], *(_number(one[key]) for key in keys)]
-                none = content["ways"][way]["slices_without"][structure][phase]
-                rows.append([*cells, str(one["missed"]), f"{none['found']} of {none['slices']}"])
+                measured = content["ways"][way]["structures"][structure][phase]
+                without = content["ways"][way]["slices_without"][structure][phase]
+                names = [words, STRUCTURE_NAMES[structure], PHASE_NAMES[phase]]
+                values = [_format(measured[key]) for key in keys]
+                found = f"{without['found']} of {without['slices']}"
+                rows.append([*names, *values, str(measured["missed"]), found])
+
     caption = (
-        "Masks of whole volumes at the original resolution against the truth: means over patients of Dice, of the 95th "
-        "percentile of the Hausdorff distance, of the average symmetric surface distance, and of volumes; volumes in "
-        "which the structure was missed, and in how many of the slices without it it was found."
+        "Masks of whole volumes at the original resolution compared with the truth: means over patients of Dice, of "
+        "the 95th percentile of the Hausdorff distance, of the average symmetric surface distance, and of volumes; "
+        "volumes in which the structure was missed; and in how many of the slices that do not show it, it was found."
     )
     heads = [
         "masks by",
@@ -95,23 +100,24 @@ def _agreement(content: Mapping[str, Any]) -> Table:
     return Table(caption, heads, rows, text_columns=3)
 
 
-def _ejection(content: Mapping[str, Any]) -> Table:
-    rows = [
-        [WAYS[way], STRUCTURE_NAMES[structure], *(_number(one[key]) for key in ("mean_error", "mean_absolute_error"))]
-        for way in WAYS
-        for structure, one in content["ways"][way]["ejection_fraction"].items()
-    ]
+def _tabulate_ejection(content: Mapping[str, Any]) -> Table:
+    rows = []
+    for way, words in WAYS.items():
+        for structure, errors in content["ways"][way]["ejection_fraction"].items():
+            values = [_format(errors[key]) for key in ("mean_error", "mean_absolute_error")]
+            rows.append([words, STRUCTURE_NAMES[structure], *values])
+
     heads = ["masks by", "ventricle", "mean error", "mean absolute error"]
     return Table("Error of the ejection fraction, in percentage points.", heads, rows, text_columns=2)
 
 
-def _number(value: float | None) -> str:
-    return "none" if value is None else figures(value)
+def _format(value: float | None) -> str:
+    return "none" if value is None else format_number(value)
 
 
-def _case(folder: Path, name: str, facts: Mapping[str, Any]) -> tuple[str, str, str]:
-    title = f"{name.capitalize()}: {facts['volume']}, mean Dice {figures(facts['dice'])}"
+def _read_case(folder: Path, name: str, facts: Mapping[str, Any]) -> tuple[str, str, str]:
+    title = f"{name.capitalize()}: {facts['volume']}, mean Dice {format_number(facts['dice'])}"
     with Image.open(folder / f"{name}.png", formats=("PNG",)) as picture:
-        address = webp_address(picture.convert("RGB"), 80)
+        address = encode_webp(picture.convert("RGB"), 80)
     description = f"Slices of {facts['volume']}: above the true outlines, below those of the fine-tuned model."
     return title, description, address

@@ -1,4 +1,4 @@
-"""The named checks of stage verify, and what a check remembers."""
+"""The named checks of stage verify, and the items that each check has looked at."""
 
 import json
 from dataclasses import dataclass, field
@@ -24,20 +24,29 @@ APART = "no patient in two splits"
 FOLDERS = "directories as specified and nothing else in them"
 
 OF_EMBEDDINGS = (EMBEDDING_SHAPED, EMBEDDING_FINITE, EMBEDDING_OWNER, HAS_EMBEDDING, ENCODING, ONE_ENCODING)
-"""Checks that a dataset without embeddings has nothing for."""
+"""Checks that do not apply to a dataset without embeddings."""
 
 Finding = tuple[str, str, str | None]
-"""Name of the check, item, and why the item failed (None: it is sound)."""
+"""Name of the check, the item, and the reason why the item failed, or None if it passed."""
 
 
 def size_check(size: int) -> str:
-    """Name of the check of image size, which the configuration decides."""
+    """Return the name of the check of the image size, which contains the configured size in pixels."""
     return f"image {size} x {size}"
 
 
 @dataclass(frozen=True)
 class Expectations:
-    """What the configuration asked for, in its own terms."""
+    """What the configuration asks of the dataset.
+
+    Attributes:
+        size: Side of the published images in pixels (``images.size``).
+        keep_empty: Whether slices without structures are kept (``images.keep_empty``).
+        unit: What is assigned to a split as a whole, ``patient`` or ``slice`` (``split.unit``).
+        validation: Share of the training units that goes to val (``split.validation``).
+        stratify: Whether the split is stratified by pathology group (``split.stratify``).
+        embeddings: Whether the dataset has image embeddings.
+    """
 
     size: int
     keep_empty: bool
@@ -48,7 +57,7 @@ class Expectations:
 
     @property
     def check_names(self) -> tuple[str, ...]:
-        """Every check in the order in which reports list them."""
+        """Names of all checks, in the order in which reports list them."""
         return (
             *(RECORDED, READABLE, size_check(self.size), UINT8, SAME_SHAPE, MASK_VALUES, NOT_EMPTY),
             *(EMBEDDING_SHAPED, EMBEDDING_FINITE, EMBEDDING_OWNER, ENCODING, ONE_ENCODING),
@@ -58,34 +67,46 @@ class Expectations:
 
 @dataclass
 class Check:
-    """One check: how many items it looked at, which failed and why, or why it does not apply."""
+    """The outcome of one check.
+
+    Attributes:
+        items: Number of items that the check looked at.
+        failed: The items that failed, each with the reason.
+        skipped: Reason why the check does not apply, or None if it does.
+    """
 
     items: int = 0
     failed: list[dict[str, str]] = field(default_factory=list)
     skipped: str | None = None
 
-    def look(self, item: str, reason: str | None) -> None:
-        """Count an item; ``reason`` says why it failed, None that it is sound."""
+    def add(self, item: str, reason: str | None) -> None:
+        """Add an item that was looked at.
+
+        Args:
+            item: Name of the item.
+            reason: Reason why it failed, or None if it passed.
+        """
         self.items += 1
         if reason is not None:
             self.failed.append({"item": item, "reason": reason})
 
 
 class Checks(dict[str, Check]):
-    """All checks by name, in order."""
+    """All checks by name, in the order of reports."""
 
     def __init__(self, expected: Expectations) -> None:
         super().__init__((name, Check()) for name in expected.check_names)
 
     @property
     def passed(self) -> bool:
-        """Whether no check that applies has a failed item."""
+        """Whether no check has a failed item."""
         return not any(check.failed for check in self.values())
 
 
 def has_passed(quality: Path) -> bool:
-    """Whether ``quality.json`` says that every check passed; a damaged one does not."""
+    """Tell whether ``quality.json`` says that every check passed. A missing or damaged file says no such thing."""
     try:
+        # Compared by identity, because any other value, such as a text, would count as true.
         return json.loads(quality.read_text(encoding="utf-8"))["passed"] is True
     except (OSError, ValueError, LookupError, TypeError):
         return False

@@ -1,4 +1,4 @@
-"""Checks on the content of published files: slices (image, mask, embedding) and H5 volumes."""
+"""Checks on the content of published files: the image, mask and embedding of each slice, and the H5 volumes."""
 
 import hashlib
 import io
@@ -34,15 +34,14 @@ from acdc_medsam.verify.checks import (
     size_check,
 )
 
-if TYPE_CHECKING:  # importing torch takes two seconds, and where nothing changed no tensor is read
+if TYPE_CHECKING:  # importing torch takes two seconds, and no tensor is read if no file has changed
     import torch
 
 MAX_TENSOR_BYTES = 16 * 2**20
-"""Largest .pt file that is read; an embedding or positional encoding takes 4 MiB."""
-
+"""Largest .pt file that is read. An embedding or a positional encoding takes 4 MiB."""
 
 Records = Mapping[Path, str]
-"""Published file -> hex sha256 that was taken when it was made."""
+"""Published file -> hex sha256 that was taken when the file was made."""
 
 
 def check_record(path: Path, records: Records, sha256: str | None = None) -> Finding:
@@ -50,8 +49,11 @@ def check_record(path: Path, records: Records, sha256: str | None = None) -> Fin
 
     Args:
         path: The file.
-        records: The record of every published file.
-        sha256: Hex sha256 of its content, where that was read already.
+        records: The records of all published files.
+        sha256: Hex sha256 of the content, if the file has been read already.
+
+    Returns:
+        The finding on the file.
     """
     item = "/".join(path.parts[-3:])
     if path not in records:
@@ -64,30 +66,45 @@ def check_record(path: Path, records: Records, sha256: str | None = None) -> Fin
 
 
 def slice_files(root: Path, row: Row) -> list[Path]:
-    """Every file that :func:`check_slice` reads."""
-    pngs = [root / row["split"] / kind / f"{row['slice']}.png" for kind in ("images", "masks")]
-    return [*pngs, *([root / row["embedding"]] if row["embedding"] else [])]
+    """List all files that :func:`check_slice` reads: image, mask and, if there is one, embedding."""
+    files = [root / row["split"] / kind / f"{row['slice']}.png" for kind in ("images", "masks")]
+    if row["embedding"]:
+        files.append(root / row["embedding"])
+    return files
 
 
 def check_slice(root: Path, row: Row, expected: Expectations, records: Records) -> list[Finding]:
-    """Look at one slice's image, mask and embedding."""
+    """Check the image, the mask and the embedding of one slice.
+
+    Args:
+        root: The folder ``data/ACDC``.
+        row: The row of the slice in the manifest.
+        expected: What the configuration asks for.
+        records: The records of all published files.
+
+    Returns:
+        The findings on the slice.
+    """
     name = row["slice"]
     image, findings = _check_image(root, row, expected)
     if expected.embeddings:
         findings += _check_embedding(root / row["embedding"], row, image, records)
+
     image_path, mask_path = slice_files(root, row)[:2]
     findings += [check_record(path, records) for path in (image_path, mask_path)]
     try:
         mask = read_gray(mask_path)
     except DatasetError as error:
         return [*findings, (READABLE, f"masks/{name}.png", str(error))]
+
     values = set(np.unique(mask).tolist())
-    strange = values - {0, *LABELS.values()}
+    unknown = values - {0, *LABELS.values()}
+    # An image that cannot be read has failed its own check already.
     same = image is None or mask.shape == image.shape
     findings += [
         (READABLE, f"masks/{name}.png", None),
         (SAME_SHAPE, name, None if same else f"mask {mask.shape} beside its image"),
-        (MASK_VALUES, name, f"has {sorted(strange)}" if strange else None),
+        (MASK_VALUES, name, f"has {sorted(unknown)}" if unknown else None),
     ]
     if not expected.keep_empty:
         findings.append((NOT_EMPTY, name, None if values - {0} else "no structure in it"))
@@ -95,7 +112,9 @@ def check_slice(root: Path, row: Row, expected: Expectations, records: Records) 
 
 
 def _check_image(root: Path, row: Row, expected: Expectations) -> tuple[Gray | None, list[Finding]]:
-    name, size = row["slice"], expected.size
+    """Return the image (H, W), or None if it cannot be read, and the findings on it."""
+    name = row["slice"]
+    size = expected.size
     try:
         image = read_gray(root / row["split"] / "images" / f"{name}.png")
     except DatasetError as error:
@@ -103,6 +122,7 @@ def _check_image(root: Path, row: Row, expected: Expectations) -> tuple[Gray | N
             (READABLE, f"images/{name}.png", str(error)),
             (UINT8, name, "not readable as 8-bit grayscale"),
         ]
+
     shape = " x ".join(map(str, image.shape))
     return image, [
         (READABLE, f"images/{name}.png", None),
@@ -115,12 +135,13 @@ def read_tensor(path: Path) -> tuple["torch.Tensor", str]:
     """Read a file that holds one tensor, and its sha256.
 
     Raises:
-        DatasetError: it is missing, too large, or holds anything but a tensor.
+        DatasetError: The file is missing, is too large, or holds anything other than a tensor.
     """
     import torch
 
     try:
         size = path.stat().st_size
+        # Checked before reading, because a file that was put in place of the embedding can have any size.
         if size > MAX_TENSOR_BYTES:
             raise DatasetError(f"{size} bytes, more than a tensor of the dataset takes")
         if claims_more(path):
@@ -131,10 +152,12 @@ def read_tensor(path: Path) -> tuple["torch.Tensor", str]:
         raise DatasetError("missing") from error
     except DatasetError:
         raise
-    except Exception as error:  # of any kind, see load_saved
+    except Exception as error:  # a damaged file raises errors of many types, see load_saved
         raise DatasetError(f"not readable with weights_only=True ({type(error).__name__})") from error
+
     if not isinstance(tensor, torch.Tensor):
         raise DatasetError(f"holds a {type(tensor).__name__}, not a tensor")
+    # A sparse or expanded tensor can claim a shape that is far larger than its file.
     if tensor.layout != torch.strided or tensor.numel() * tensor.element_size() > MAX_TENSOR_BYTES:
         raise DatasetError(f"holds a tensor {list(tensor.shape)} that is larger than its file")
     return tensor, hashlib.sha256(data).hexdigest()
@@ -149,25 +172,34 @@ def _check_embedding(path: Path, row: Row, image: Gray | None, records: Records)
     except DatasetError as error:
         checks = (EMBEDDING_SHAPED, EMBEDDING_FINITE, EMBEDDING_OWNER)
         return [check_record(path, records), *((check, name, str(error)) for check in checks)]
+
     shape = tuple(tensor.shape)
     sound = tensor.dtype == torch.float32 and bool(torch.isfinite(tensor).all())
-    owner: str | None
-    if image is None:
-        owner = "its image cannot be read"
-    elif embedding_digest(row["encoder"], pixels_sha256(image)) != row["embedding_digest"]:
-        owner = "was made from another picture or by another encoder"
-    else:
-        owner = None if sha256 == row["embedding_sha256"] else "its bytes are not those that were made"
     return [
         check_record(path, records, sha256),
         (EMBEDDING_SHAPED, name, None if shape == EMBEDDING_SHAPE else f"is {list(shape)}"),
         (EMBEDDING_FINITE, name, None if sound else f"{tensor.dtype}, or with NaN or infinite values"),
-        (EMBEDDING_OWNER, name, owner),
+        (EMBEDDING_OWNER, name, _check_owner(sha256, row, image)),
     ]
 
 
+def _check_owner(sha256: str, row: Row, image: Gray | None) -> str | None:
+    """Say why an embedding is not that of the image beside it, or return None if it is.
+
+    Args:
+        sha256: Hex sha256 of the embedding's file.
+        row: The row of the slice in the manifest.
+        image: The published image (H, W), or None if it cannot be read.
+    """
+    if image is None:
+        return "its image cannot be read"
+    if embedding_digest(row["encoder"], pixels_sha256(image)) != row["embedding_digest"]:
+        return "was made from another picture or by another encoder"
+    return None if sha256 == row["embedding_sha256"] else "its bytes are not those that were made"
+
+
 def volume_files(output: Path, volume: Path, rows: Mapping[str, Row]) -> list[Path]:
-    """Every file that :func:`check_volume` reads, in a fixed order."""
+    """List all files that :func:`check_volume` reads, in a fixed order: the volume, its H5 slices and their masks."""
     slices = sorted(_slice_folder(volume).glob(f"{volume.stem}_slice_*.h5"))
     kept = [rows[path.stem] for path in slices if path.stem in rows]
     masks = [output / image_folder(row["split"], "masks") / f"{row['slice']}.png" for row in kept]
@@ -181,38 +213,48 @@ def _slice_folder(volume: Path) -> Path:
 def check_volume(
     output: Path, volume: Path, rows: Mapping[str, Row], expected: Expectations, records: Records
 ) -> list[Finding]:
-    """Compare an H5 volume with its H5 slices and its PNG masks: number and labels; and each with its record.
+    """Compare an H5 volume with its H5 slices and its PNG masks, and compare each H5 file with its record.
 
     Args:
         output: Root of the published layout.
-        volume: An H5 volume below it.
+        volume: An H5 volume below ``output``.
         rows: Slice -> row of the manifest.
-        expected: What the configuration asked for.
-        records: The record of every published file.
+        expected: What the configuration asks for.
+        records: The records of all published files.
+
+    Returns:
+        The findings on the volume and its slices.
     """
     name = volume.stem
     files = volume_files(output, volume, rows)
+    # The masks among the files are compared with their records by check_slice.
     findings = [check_record(path, records) for path in files if path.suffix == ".h5"]
+
     reasons: list[str | None]
     try:
         reasons = list(_compare_volume(output, volume, rows, expected))
     except DatasetError as error:
         reasons = [f"cannot be compared: {error}"]
+    # A volume without contradictions counts as one item that passed.
     return findings + [(H5_AGREES, name, reason) for reason in reasons or [None]]
 
 
 def _compare_volume(output: Path, volume: Path, rows: Mapping[str, Row], expected: Expectations) -> Iterator[str]:
-    slices = _slice_folder(volume)
+    """Yield each contradiction between an H5 volume, its H5 slices, the manifest and the PNG masks."""
+    folder = _slice_folder(volume)
     whole = read_h5(volume, 3)
-    there = {path.stem for path in slices.glob(f"{volume.stem}_slice_*.h5")}
-    names = [f"{volume.stem}_slice_{number}" for number in range(len(whole.label))]
-    if there != set(names):
-        yield f"{len(there)} H5 slices for {len(names)} planes"
+    found = {path.stem for path in folder.glob(f"{volume.stem}_slice_*.h5")}
+    names = [f"{volume.stem}_slice_{index}" for index in range(len(whole.label))]
+    if found != set(names):
+        # Comparing the slices one by one would only repeat this finding.
+        yield f"{len(found)} H5 slices for {len(names)} planes"
         return
+
     for name, image, label in zip(names, whole.image, whole.label, strict=True):
-        plane = read_h5(slices / f"{name}.h5", 2)
-        if not (np.array_equal(plane.image, image) and np.array_equal(plane.label, label)):
+        h5_slice = read_h5(folder / f"{name}.h5", 2)
+        if not (np.array_equal(h5_slice.image, image) and np.array_equal(h5_slice.label, label)):
             yield f"H5 slice {name} differs from its plane of the volume"
+
         wanted = expected.keep_empty or bool(label.any())
         if wanted != (name in rows):
             yield f"{name} is {'missing from' if wanted else 'empty, yet in'} the manifest"

@@ -1,4 +1,4 @@
-"""Checks on the dataset as a whole: split, folders, partners, and the positional encoding."""
+"""Checks on the dataset as a whole: the split, the folders, the files of each slice, and the positional encoding."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -25,6 +25,7 @@ from acdc_medsam.verify.checks import (
     HAS_EMBEDDING,
     HAS_MASK,
     ONE_ENCODING,
+    Check,
     Checks,
     Expectations,
     Finding,
@@ -32,61 +33,92 @@ from acdc_medsam.verify.checks import (
 from acdc_medsam.verify.files import Records, check_record, read_tensor
 
 SUFFIXES = {"images": ".png", "masks": ".png", "image_embeddings": ".pt"}
-"""Folder of a split -> ending of its files."""
+"""Folder of a split -> suffix of the files in it."""
 
 
 def check_split(rows: Sequence[Row], expected: Expectations, checks: Checks) -> None:
-    """Check the share of val, the groups on either side, and that no patient is on both."""
+    """Check the share of val, the pathology groups in train and val, and that no patient is in two splits.
+
+    Args:
+        rows: The manifest.
+        expected: What the configuration asks for.
+        checks: The checks that the items are added to.
+    """
+    # Testing patients are not divided: all of them are in test.
     training = [row for row in rows if row["split"] != "test"]
     unit = "patient" if expected.unit == "patient" else "slice"
-    side = {row[unit]: row["split"] for row in training}
-    count = Counter(side.values())["val"]
-    wanted = expected.validation * len(side)
-    close = abs(count - wanted) <= 1
-    balanced = checks[BALANCED]
-    balanced.look("fraction", None if close else f"{count} of {len(side)} {unit}s in val, {wanted:.1f} asked for")
+    split_of_unit = {row[unit]: row["split"] for row in training}
+    in_val = Counter(split_of_unit.values())["val"]
+    wanted = expected.validation * len(split_of_unit)
+
+    # The share can only be met to within one patient or slice.
+    close = abs(in_val - wanted) <= 1
+    reason = None if close else f"{in_val} of {len(split_of_unit)} {unit}s in val, {wanted:.1f} asked for"
+    checks[BALANCED].add("fraction", reason)
     if expected.unit == "patient" and expected.stratify:
-        balanced.look("groups", _one_sided_groups({row["patient"]: row for row in training}, count))
-    splits = defaultdict(set)
+        patients = {row["patient"]: row for row in training}
+        checks[BALANCED].add("groups", _describe_one_sided_groups(patients, in_val))
+
+    _check_patients_apart(rows, expected, checks[APART])
+
+
+def _check_patients_apart(rows: Sequence[Row], expected: Expectations, check: Check) -> None:
+    splits_of_patient = defaultdict(set)
     for row in rows:
-        splits[row["patient"]].add(row["split"])
-    apart = checks[APART]
+        splits_of_patient[row["patient"]].add(row["split"])
+
     if expected.unit == "slice":
-        shared = sum(len(of_patient) > 1 for of_patient in splits.values())
-        apart.skipped = f"split.unit is slice: {shared} of {len(splits)} patients are on both sides, as asked for"
+        shared = sum(len(splits) > 1 for splits in splits_of_patient.values())
+        count = len(splits_of_patient)
+        check.skipped = f"split.unit is slice: {shared} of {count} patients are on both sides, as asked for"
         return
-    for patient, of_patient in splits.items():
-        apart.look(patient, f"is in {', '.join(sorted(of_patient))}" if len(of_patient) > 1 else None)
+
+    for patient, splits in splits_of_patient.items():
+        check.add(patient, f"is in {', '.join(sorted(splits))}" if len(splits) > 1 else None)
 
 
-def _one_sided_groups(patients: Mapping[str, Row], in_val: int) -> str | None:
-    """Say which groups of two patients or more stand on one side alone, if train and val have room for more."""
+def _describe_one_sided_groups(patients: Mapping[str, Row], in_val: int) -> str | None:
+    """Name the groups that are in train only or in val only, although both could hold some of their patients.
+
+    A group of one patient cannot be divided, and a split of k patients cannot hold more than k groups.
+
+    Args:
+        patients: Patient -> one row of the manifest, for the training patients.
+        in_val: Number of these patients in val.
+    """
     sizes = Counter(row["group"] for row in patients.values())
-    sides = {group: {row["split"] for row in patients.values() if row["group"] == group} for group in sizes}
-    can = [group for group in sizes if sizes[group] > 1]
-    both = [group for group in can if len(sides[group]) == 2]
-    if len(both) >= min(in_val, len(patients) - in_val, len(can)):
+    splits = {group: {row["split"] for row in patients.values() if row["group"] == group} for group in sizes}
+    divisible = [group for group in sizes if sizes[group] > 1]
+    divided = [group for group in divisible if len(splits[group]) == 2]
+
+    if len(divided) >= min(in_val, len(patients) - in_val, len(divisible)):
         return None
-    return f"on one side only: {', '.join(sorted(set(can) - set(both)))}"
+    return f"on one side only: {', '.join(sorted(set(divisible) - set(divided)))}"
 
 
 def check_folders(output: Path, rows: Sequence[Row], expected: Expectations, checks: Checks) -> None:
-    """Check that the folders hold what the manifest says, each image with its partners, and nothing else."""
-    root, splits = output / DATASET, published_splits(rows)
-    folders = expected_folders(splits, expected.embeddings)
-    parents = {parent for folder in folders for parent in folder.parents}
-    wanted = {root / MANIFEST, *(output / path for path in [*folders, *parents])}
-    wanted |= {output / POSITIONAL_ENCODING} if expected.embeddings else set()
+    """Check that the folders hold the files that the manifest lists, all files of each slice, and nothing else.
+
+    Args:
+        output: Root of the published layout.
+        rows: The manifest.
+        expected: What the configuration asks for.
+        checks: The checks that the items are added to.
+    """
+    root = output / DATASET
+    splits = published_splits(rows)
     kinds = [kind for kind in SUFFIXES if expected.embeddings or kind != "image_embeddings"]
-    for row in rows:
-        for kind in kinds:
-            wanted.add(output / image_folder(row["split"], kind) / f"{row['slice']}{SUFFIXES[kind]}")
-    strict = checks[FOLDERS]
+    folders = expected_folders(splits, expected.embeddings)
+    check = checks[FOLDERS]
+
+    # Later stages write their files after this check, but an earlier run may have left them there.
     later = {root / name for name in LATER_FILES}
+    wanted = _wanted_paths(output, rows, kinds, folders)
     for path in sorted(set(root.rglob("*")) - later):
-        strict.look(str(path.relative_to(root)), None if path in wanted else "does not belong here")
+        check.add(str(path.relative_to(root)), None if path in wanted else "does not belong here")
     for folder in folders:
-        strict.look(str(folder), None if (output / folder).is_dir() else "is missing")
+        check.add(str(folder), None if (output / folder).is_dir() else "is missing")
+
     for split in splits:
         stems = {
             kind: {path.stem for path in (output / image_folder(split, kind)).glob(f"*{SUFFIXES[kind]}")}
@@ -95,37 +127,66 @@ def check_folders(output: Path, rows: Sequence[Row], expected: Expectations, che
         _check_partners(split, stems, {row["slice"] for row in rows if row["split"] == split}, checks)
 
 
+def _wanted_paths(output: Path, rows: Sequence[Row], kinds: Sequence[str], folders: Sequence[Path]) -> set[Path]:
+    parents = {parent for folder in folders for parent in folder.parents}
+    wanted = {output / DATASET / MANIFEST, *(output / path for path in [*folders, *parents])}
+    if "image_embeddings" in kinds:
+        wanted.add(output / POSITIONAL_ENCODING)
+
+    for row in rows:
+        for kind in kinds:
+            wanted.add(output / image_folder(row["split"], kind) / f"{row['slice']}{SUFFIXES[kind]}")
+    return wanted
+
+
 def _check_partners(split: str, stems: Mapping[str, set[str]], listed: set[str], checks: Checks) -> None:
-    names = sorted(listed | stems["images"] | stems["masks"])
-    for name in names:
-        pair = name in stems["images"] and name in stems["masks"]
-        checks[HAS_MASK].look(f"{split}/{name}", None if pair else "image or mask is missing")
+    """Check that each slice of a split has an image, a mask and, where there are embeddings, an embedding.
+
+    Args:
+        split: Name of the split.
+        stems: Kind of file -> names of the slices that have such a file.
+        listed: Names of the split's slices in the manifest.
+        checks: The checks that the items are added to.
+    """
+    for name in sorted(listed | stems["images"] | stems["masks"]):
+        item = f"{split}/{name}"
+        paired = name in stems["images"] and name in stems["masks"]
+        checks[HAS_MASK].add(item, None if paired else "image or mask is missing")
         if "image_embeddings" in stems:
-            there = name in stems["image_embeddings"]
-            checks[HAS_EMBEDDING].look(f"{split}/{name}", None if there else "embedding is missing")
+            embedded = name in stems["image_embeddings"]
+            checks[HAS_EMBEDDING].add(item, None if embedded else "embedding is missing")
+
     counts = {kind: len(found) for kind, found in sorted(stems.items())}
     uneven = len({*counts.values(), len(listed)}) > 1
-    reason = f"{counts}, and {len(listed)} in the manifest" if uneven else None
-    checks[COUNTS].look(split, reason)
+    checks[COUNTS].add(split, f"{counts}, and {len(listed)} in the manifest" if uneven else None)
 
 
-def positional_encodings(output: Path) -> list[Path]:
-    """Every file of the dataset that is named as a positional encoding; there must be one."""
+def find_positional_encodings(output: Path) -> list[Path]:
+    """Find all files of the dataset that are named like a positional encoding. There must be exactly one."""
     return sorted(path for path in (output / DATASET).rglob("pe*.pt") if path.is_file())
 
 
 def check_positional_encoding(output: Path, records: Records) -> list[Finding]:
-    """Check that there is one positional encoding for the whole dataset, of the shape the decoder takes."""
+    """Check that the dataset has one positional encoding, of the shape that the decoder takes.
+
+    Args:
+        output: Root of the published layout.
+        records: Published file -> hex sha256 that was taken when it was made.
+
+    Returns:
+        The findings on the file.
+    """
     path = output / POSITIONAL_ENCODING
     item = path.name
-    there = len(positional_encodings(output))
+    count = len(find_positional_encodings(output))
     try:
         shape = list(read_tensor(path)[0].shape)
         reason = None if shape == [1, *EMBEDDING_SHAPE] else f"is {shape}"
     except DatasetError as error:
         reason = str(error)
+
     return [
         check_record(path, records),
         (ENCODING, item, reason),
-        (ONE_ENCODING, item, None if there == 1 else f"{there} of them"),
+        (ONE_ENCODING, item, None if count == 1 else f"{count} of them"),
     ]

@@ -1,15 +1,16 @@
-"""Stage verify: look at every published file and write down, check by check, what holds and what does not.
+"""Stage verify: check every published file, and write down the outcome of each check.
 
-In: ``data/ACDC``, the published H5 folders and the index of what was published. Out: ``quality.json``. Every
-problem is listed, not the first alone.
+In: ``data/ACDC``, the published H5 folders and the index of published files. Out: ``quality.json``, which lists all
+problems and not just the first one.
 """
 
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,77 +22,100 @@ from acdc_medsam.formats.index import index_row, read_index_comments, read_recor
 from acdc_medsam.layout import DATASET, MANIFEST, h5_folder
 from acdc_medsam.runtime.code_hash import code_hash
 from acdc_medsam.verify.checks import H5_AGREES, NOT_EMPTY, OF_EMBEDDINGS, Checks, Expectations, Finding
-from acdc_medsam.verify.files import check_slice, check_volume, slice_files, volume_files
+from acdc_medsam.verify.files import Records, check_slice, check_volume, slice_files, volume_files
 from acdc_medsam.verify.layout import (
     check_folders,
     check_positional_encoding,
     check_split,
-    positional_encodings,
+    find_positional_encodings,
 )
 from acdc_medsam.verify.sound_items import SoundItems
 
 logger = logging.getLogger(__name__)
 
 SHOWN_FAILURES = 5
-"""Failed items of a check that an error message names; quality.json has them all."""
+"""Number of failed items of a check that an error message names. quality.json lists all of them."""
 
 
 def run_checks(output: Path, published: Path, expected: Expectations, threads: int, remembered: Path) -> Checks:
     """Run every check on a published dataset.
 
-    Slices and volumes that an earlier run found sound, and whose files have not changed since, are not read again.
+    Slices and volumes that passed in an earlier run, and whose files have not changed since, are not read again.
 
     Args:
         output: Root of the published layout.
         published: The index of published files, with the record of each.
-        expected: What the configuration asked for.
+        expected: What the configuration asks for.
         threads: Number of threads that read files.
-        remembered: File that says which items earlier runs found sound.
+        remembered: File with the items that passed in earlier runs.
+
+    Returns:
+        The checks with all items that they looked at.
     """
-    root = output / DATASET
     records = {written.path: written.sha256 for written, _ in read_records(published)}
-    rows = read_table(root / MANIFEST)
-    by_name = {row["slice"]: row for row in rows}
+    rows = read_table(output / DATASET / MANIFEST)
     folders = [output / h5_folder(subset, "volumes") for subset in SUBSETS]
     volumes = [path for folder in folders for path in sorted(folder.glob("*.h5"))]
     checks = Checks(expected)
     sound = SoundItems(remembered, f"{expected} {code_hash(Path(__file__).with_name('files.py'))}")
 
-    def look_at_slice(row: Row) -> list[Finding]:
-        files = slice_files(root, row)
-        facts = (row, [records.get(file) for file in files])
-        return sound.look(row["slice"], files, facts, lambda: check_slice(root, row, expected, records))
+    for name, item, reason in _check_files(output, rows, volumes, expected, records, threads, sound):
+        checks[name].add(item, reason)
 
-    def look_at_volume(path: Path) -> list[Finding]:
-        files = volume_files(output, path, by_name)
-        facts = [(by_name.get(file.stem), records.get(file)) for file in files]
-        return sound.look(path.stem, files, facts, lambda: check_volume(output, path, by_name, expected, records))
-
-    with ThreadPoolExecutor(threads) as pool:
-        _record(checks, pool.map(look_at_slice, rows))
-        _record(checks, pool.map(look_at_volume, volumes))
+    # Only volumes that exist were checked above.
     frames = {volume_name(row["patient"], int(row["frame"])) for row in rows}
     for frame in sorted(frames - {path.stem for path in volumes}):
-        checks[H5_AGREES].look(frame, "its H5 volume is missing")
+        checks[H5_AGREES].add(frame, "its H5 volume is missing")
+
     check_split(rows, expected, checks)
     check_folders(output, rows, expected, checks)
-    if expected.embeddings:
-        files = positional_encodings(output)
-        facts = (files, [records.get(file) for file in files])
-        _record(checks, [sound.look("encoding", files, facts, lambda: check_positional_encoding(output, records))])
-    else:
-        for name in OF_EMBEDDINGS:
-            checks[name].skipped = "the dataset was made without embeddings (encoder.name: none)"
-    if expected.keep_empty:
-        checks[NOT_EMPTY].skipped = "slices without structures are kept, as asked for (images.keep_empty)"
+    _skip_checks(checks, expected)
     sound.save()
     return checks
 
 
-def _record(checks: Checks, findings: Iterable[list[Finding]]) -> None:
-    for found in findings:
-        for name, item, reason in found:
-            checks[name].look(item, reason)
+def _check_files(
+    output: Path,
+    rows: Sequence[Row],
+    volumes: Sequence[Path],
+    expected: Expectations,
+    records: Records,
+    threads: int,
+    sound: SoundItems,
+) -> Iterator[Finding]:
+    """Check all slices, all volumes and the positional encoding. See :func:`run_checks` for the arguments."""
+    root = output / DATASET
+    row_of_slice = {row["slice"]: row for row in rows}
+
+    def look_at_slice(row: Row) -> list[Finding]:
+        files = slice_files(root, row)
+        facts = (row, [records.get(file) for file in files])
+        return sound.look_up(row["slice"], files, facts, lambda: check_slice(root, row, expected, records))
+
+    def look_at_volume(path: Path) -> list[Finding]:
+        files = volume_files(output, path, row_of_slice)
+        facts = [(row_of_slice.get(file.stem), records.get(file)) for file in files]
+        return sound.look_up(
+            path.stem, files, facts, lambda: check_volume(output, path, row_of_slice, expected, records)
+        )
+
+    with ThreadPoolExecutor(threads) as pool:
+        yield from chain.from_iterable(pool.map(look_at_slice, rows))
+        yield from chain.from_iterable(pool.map(look_at_volume, volumes))
+
+    if expected.embeddings:
+        files = find_positional_encodings(output)
+        facts = (files, [records.get(file) for file in files])
+        yield from sound.look_up("encoding", files, facts, lambda: check_positional_encoding(output, records))
+
+
+def _skip_checks(checks: Checks, expected: Expectations) -> None:
+    """Note the checks that do not apply to a dataset of this configuration, with the reason."""
+    if not expected.embeddings:
+        for name in OF_EMBEDDINGS:
+            checks[name].skipped = "the dataset was made without embeddings (encoder.name: none)"
+    if expected.keep_empty:
+        checks[NOT_EMPTY].skipped = "slices without structures are kept, as asked for (images.keep_empty)"
 
 
 def verify_dataset(
@@ -102,17 +126,18 @@ def verify_dataset(
     expected: Expectations,
     threads: int,
 ) -> None:
-    """Write ``quality.json``; whether the dataset passed is in it, and :func:`accept_dataset` acts on it.
+    """Check a published dataset and write ``quality.json``; see :func:`accept_dataset` for what follows from it.
 
     Args:
-        output: root of the published layout.
-        published: the index of published files, for the patients left out and the remarks on the data.
-        quality: declared output.
-        index: declared output, the index of ``quality``; beside it is remembered which items were sound.
-        expected: what the configuration asked for.
-        threads: number of reading threads.
+        output: Root of the published layout.
+        published: The index of published files, which also names the patients left out and has notes on the data.
+        quality: Declared output, ``quality.json``.
+        index: Declared output, the index of ``quality``. The items that passed are remembered in a file beside it.
+        expected: What the configuration asks for.
+        threads: Number of threads that read files.
     """
     checks = run_checks(output, published, expected, threads, index.with_name("sound_items.json"))
+
     comments = read_index_comments(published)
     splits = Counter(row["split"] for row in read_table(output / DATASET / MANIFEST))
     result: dict[str, Any] = {
@@ -123,24 +148,26 @@ def verify_dataset(
         "left_out": comments.left_out,
         "notes": comments.notes,
     }
+
     written = write_bytes(quality, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
     write_index(index, [index_row(written, index)])
     logger.info("%d checks, %s", len(checks), "all passed" if checks.passed else "some failed")
 
 
 def accept_dataset(verified: Path, accepted: Path) -> None:
-    """Write down that the dataset was accepted, if every check passed.
+    """Write down that the dataset was accepted, provided that every check passed.
 
     Args:
         verified: The index of ``quality.json``.
         accepted: Declared output, the index of the ``quality.json`` that was accepted.
 
     Raises:
-        DatasetError: Which checks failed, on which items, and why.
+        DatasetError: A check failed. The message names the failed checks, their first items and the reasons.
     """
     record, _ = read_records(verified)[0]
     quality = record.path
     result = json.loads(read_recorded(quality, record.sha256))
+
     lines = []
     for name, check in result["checks"].items():
         failed = check["failed"]
@@ -149,6 +176,7 @@ def accept_dataset(verified: Path, accepted: Path) -> None:
             lines += [f"    {one['item']}: {one['reason']}" for one in failed[:SHOWN_FAILURES]]
         if len(failed) > SHOWN_FAILURES:
             lines.append(f"    and {len(failed) - SHOWN_FAILURES} more, all in {quality}")
+
     if lines:
         raise DatasetError("the dataset did not pass:\n" + "\n".join(lines))
     write_index(accepted, [index_row(record, accepted)], notes=[f"{len(result['checks'])} checks passed"])
