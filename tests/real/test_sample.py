@@ -13,7 +13,7 @@ from PIL import Image
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.data import ItemOptions, SliceDataset, positional_encoding
 from acdc_medsam.encoders import load_model
-from acdc_medsam.evaluate.measures import overlap
+from acdc_medsam.evaluate.metrics import overlap
 from acdc_medsam.evaluate.predict import with_boxes
 from acdc_medsam.evaluate.volumes import read_truth, to_volume
 from acdc_medsam.formats.files import read_table

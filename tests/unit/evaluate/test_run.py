@@ -16,14 +16,15 @@ from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.acdc.naming import volume_name
-from acdc_medsam.data.slices import SIZE, ItemOptions, SliceDataset
+from acdc_medsam.data.slices import ItemOptions, SliceDataset
 from acdc_medsam.encoders import Encoder, load_model, make_encoder
+from acdc_medsam.encoders.decoder import PROMPT_SIZE
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.evaluate import run
 from acdc_medsam.evaluate.__main__ import main
 from acdc_medsam.evaluate.cases import choose_cases, spread
-from acdc_medsam.evaluate.measures import Mask, compare, ejection_fraction
+from acdc_medsam.evaluate.metrics import Mask, compare, ejection_fraction
 from acdc_medsam.evaluate.predict import Predict, to_labels
 from acdc_medsam.evaluate.run import as_table, evaluate_model, splits_to_measure
 from acdc_medsam.evaluate.slices import VolumeSlices, find_volume, find_volumes, require_whole_patients
@@ -274,7 +275,7 @@ def test_a_perfect_predictor_is_perfect_and_empty_slices_count(
             assert without["slices"] >= empty and without["found"] == 0
 
     def everywhere(*_: Any, **__: Any) -> Predict:
-        return lambda item: torch.ones(3, SIZE, SIZE)
+        return lambda item: torch.ones(3, PROMPT_SIZE, PROMPT_SIZE)
 
     monkeypatch.setattr(run, "without_prompts", everywhere)
     without = evaluate(kept, checkpoint, "val")["splits"]["val"]["ways"]["fine_tuned"]["slices_without"]

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from acdc_medsam.data.slices import Item, ItemOptions, SliceDataset, seeded
+from acdc_medsam.data.slices import ItemOptions, SliceDataset, SliceItem, seeded
 
 
 class Shuffled(Sampler[int]):
@@ -48,21 +48,21 @@ class DataModule(pl.LightningDataModule):
         self.root, self.options = Path(root), options or ItemOptions()
         self.batch_size, self.workers = batch_size, workers
 
-    def train_dataloader(self) -> DataLoader[Item]:
+    def train_dataloader(self) -> DataLoader[SliceItem]:
         """Slices of ``train``, in an order of their own in each epoch."""
         dataset = SliceDataset(self.root, "train", self.options)
         dataset.epoch = self.trainer.current_epoch if self.trainer else 0
         return self._loader(dataset, Shuffled(len(dataset), self.options.seed, dataset.epoch, "order"))
 
-    def val_dataloader(self) -> DataLoader[Item]:
+    def val_dataloader(self) -> DataLoader[SliceItem]:
         """Slices of ``val``, in the manifest's order."""
         return self._loader(SliceDataset(self.root, "val", replace(self.options, box_jitter=0)))
 
-    def test_dataloader(self) -> DataLoader[Item]:
+    def test_dataloader(self) -> DataLoader[SliceItem]:
         """Slices of ``test``, in the manifest's order."""
         return self._loader(SliceDataset(self.root, "test", replace(self.options, box_jitter=0)))
 
-    def _loader(self, dataset: SliceDataset, order: Shuffled | None = None) -> DataLoader[Item]:
+    def _loader(self, dataset: SliceDataset, order: Shuffled | None = None) -> DataLoader[SliceItem]:
         return DataLoader(
             dataset,
             self.batch_size,

@@ -14,19 +14,17 @@ from torch.utils.data import Dataset
 
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.data.prompts import jitter_box, sample_points, tight_box
+from acdc_medsam.encoders.decoder import PROMPT_SIZE
 from acdc_medsam.errors import ConfigError, DatasetError
 from acdc_medsam.formats.files import Row, read_table
 from acdc_medsam.formats.png import read_gray
 from acdc_medsam.formats.tensors import open_embedding
 from acdc_medsam.layout import EMBEDDING_SHAPE, MANIFEST, PIXEL_COLUMNS, SPLITS
 
-SIZE = 1024
-"""Boxes and points are in pixels of a picture of this side, whatever the size of the PNG files."""
-
 METADATA = ("slice", "patient", "phase", "group", "frame", "slice_index", "height", "width", "spacing")
 """Columns of the manifest that an item holds as text."""
 
-Item = dict[str, Any]
+SliceItem = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class ItemOptions:
     prompts: Literal["box", "points", "none"] = "box"
     box_jitter: float = 0
     points: int = 1
-    mask_size: int = SIZE
+    mask_size: int = PROMPT_SIZE
     image: bool = False
     seed: int = 2026
 
@@ -60,7 +58,7 @@ class ItemOptions:
             raise ConfigError("box_jitter must be 0 or more, points and mask_size 1 or more")
 
 
-class SliceDataset(Dataset[Item]):
+class SliceDataset(Dataset[SliceItem]):
     """Slices of one split, each a dictionary.
 
     ``embedding`` (256, 64, 64) float32, mapped from its file; ``mask`` (S, S) uint8, labels 0 to 3, or 0 and 1 of one
@@ -103,13 +101,13 @@ class SliceDataset(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, place: int) -> Item:
+    def __getitem__(self, place: int) -> SliceItem:
         row, options = self.rows[place], self.options
         folder = self.root / self.split
         label = torch.from_numpy(read_gray(folder / "masks" / f"{row['slice']}.png").copy())
         if options.structure is not None:
             label = (label == LABELS[options.structure]).to(torch.uint8)
-        item: Item = {key: row[key] for key in METADATA}
+        item: SliceItem = {key: row[key] for key in METADATA}
         item |= {
             "embedding": open_embedding(self.root / row["embedding"], EMBEDDING_SHAPE),
             "mask": resized(label, options.mask_size),
@@ -118,8 +116,8 @@ class SliceDataset(Dataset[Item]):
             item["image"] = torch.from_numpy(read_gray(folder / "images" / f"{row['slice']}.png").copy())[None]
         return item | self._prompts(label, row["slice"])
 
-    def _prompts(self, label: Tensor, name: str) -> Item:
-        options, scale = self.options, SIZE / len(label)
+    def _prompts(self, label: Tensor, name: str) -> SliceItem:
+        options, scale = self.options, PROMPT_SIZE / len(label)
         generator = seeded(options.seed, self.epoch, name)
         if options.prompts == "none":
             return {}
@@ -142,7 +140,7 @@ class SliceDataset(Dataset[Item]):
         if not mask.any():
             return torch.zeros(4)
         box = tight_box(mask) * scale
-        return jitter_box(box, self.options.box_jitter, SIZE, generator) if self.options.box_jitter else box
+        return jitter_box(box, self.options.box_jitter, PROMPT_SIZE, generator) if self.options.box_jitter else box
 
 
 def refuse_names_elsewhere(rows: Iterable[Row], manifest: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from acdc_medsam.acdc.labels import COLOURS
-from acdc_medsam.data.slices import SIZE
+from acdc_medsam.encoders.decoder import PROMPT_SIZE
 from acdc_medsam.evaluate.summary import Record, mean
 from acdc_medsam.evaluate.volumes import Label, read_truth
 from acdc_medsam.formats.files import Written, write_bytes
@@ -58,9 +58,9 @@ def draw_cases(
         shown = spread([number for number, plane in enumerate(truth.label) if plane.any()], SHOWN)
         panels = [
             (
-                resize_image(truth.image[number], SIZE),
-                resize_label(truth.label[number], SIZE),
-                resize_label(predicted[volume][number], SIZE),
+                resize_image(truth.image[number], PROMPT_SIZE),
+                resize_label(truth.label[number], PROMPT_SIZE),
+                resize_label(predicted[volume][number], PROMPT_SIZE),
             )
             for number in shown
         ]

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from acdc_medsam.acdc.labels import LABELS
-from acdc_medsam.data.slices import SIZE, Item
-from acdc_medsam.encoders.decoder import CLASS_TOKENS, decode, encode_boxes, enlarge, no_prompts
+from acdc_medsam.data.slices import SliceItem
+from acdc_medsam.encoders.decoder import CLASS_TOKENS, PROMPT_SIZE, decode, encode_boxes, enlarge, no_prompts
 
-Predict = Callable[[Item], Tensor]
+Predict = Callable[[SliceItem], Tensor]
 """From an item of a ``SliceDataset`` with boxes to logits (3, 1024, 1024) of RV, MYO and LV; above 0 is inside."""
 
 
@@ -18,10 +18,10 @@ def without_prompts(model: nn.Module, encoding: Tensor) -> Predict:
     """Everything at once from the embedding alone, by a fine-tuned decoder."""
 
     @torch.inference_mode()
-    def predict(item: Item) -> Tensor:
+    def predict(item: SliceItem) -> Tensor:
         prompts = no_prompts(cast(nn.Module, model.prompt_encoder), 1)
         logits = decode(cast(nn.Module, model.mask_decoder), item["embedding"][None], encoding, *prompts)
-        logits = enlarge(logits[:, 1:], SIZE)[0]
+        logits = enlarge(logits[:, 1:], PROMPT_SIZE)[0]
         # A pixel is of one structure: the others are put outside there.
         return torch.where(logits == logits.amax(0), logits, logits.clamp(max=-1e-3))
 
@@ -36,15 +36,15 @@ def with_boxes(model: nn.Module, encoding: Tensor, fine_tuned: bool) -> Predict:
     """
 
     @torch.inference_mode()
-    def predict(item: Item) -> Tensor:
-        found = torch.full((len(LABELS), SIZE, SIZE), -1.0)
+    def predict(item: SliceItem) -> Tensor:
+        found = torch.full((len(LABELS), PROMPT_SIZE, PROMPT_SIZE), -1.0)
         shown = item["present"].nonzero()[:, 0]
         if len(shown):
             prompts = encode_boxes(cast(nn.Module, model.prompt_encoder), item["boxes"][shown])
             embeddings = item["embedding"].expand(len(shown), -1, -1, -1)
             logits = decode(cast(nn.Module, model.mask_decoder), embeddings, encoding, *prompts)
             tokens = torch.tensor(list(CLASS_TOKENS.values()))[shown] if fine_tuned else torch.zeros_like(shown)
-            found[shown] = enlarge(logits[torch.arange(len(shown)), tokens, None], SIZE)[:, 0]
+            found[shown] = enlarge(logits[torch.arange(len(shown)), tokens, None], PROMPT_SIZE)[:, 0]
         return found
 
     return predict

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from acdc_medsam.acdc.labels import LABELS
-from acdc_medsam.data.slices import Item
-from acdc_medsam.evaluate.measures import compare, overlap
+from acdc_medsam.data.slices import SliceItem
+from acdc_medsam.evaluate.metrics import compare, overlap
 from acdc_medsam.evaluate.predict import Predict, to_labels
 from acdc_medsam.evaluate.summary import Record, mean
 from acdc_medsam.evaluate.volumes import Label, Truth, largest_part, to_volume
@@ -31,7 +31,7 @@ class Segmentation:
     without: list[Record]
 
 
-def segment(slices: Iterable[Item], predict: Predict, truth: Truth) -> Segmentation:
+def segment(slices: Iterable[SliceItem], predict: Predict, truth: Truth) -> Segmentation:
     """Predict all slices of one volume and compare them with the truth.
 
     Args:

@@ -13,7 +13,8 @@ from torch import Tensor
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.acdc.naming import SUBSETS, volume_name
 from acdc_medsam.data.prompts import tight_box
-from acdc_medsam.data.slices import SIZE, Item, SliceDataset
+from acdc_medsam.data.slices import SliceDataset, SliceItem
+from acdc_medsam.encoders.decoder import PROMPT_SIZE
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.evaluate.volumes import Truth
 from acdc_medsam.formats.files import Row
@@ -44,7 +45,7 @@ class VolumeSlices:
         first = dataset.root / dataset.split / "images" / f"{dataset.rows[0]['slice']}.png"
         self.image_size = len(read_gray(first))
 
-    def of(self, truth: Truth) -> Iterator[Item]:
+    def of(self, truth: Truth) -> Iterator[SliceItem]:
         """Yield every slice of a volume, by its place along z."""
         places = self.places[truth.name]
         # A place outside of the volume, which the manifest may name, is left for `to_volume` to refuse.
@@ -55,10 +56,10 @@ class VolumeSlices:
         """Count the slices of a volume that the dataset lacks."""
         return len(set(range(len(truth.label))) - self.places[truth.name].keys())
 
-    def make(self, truth: Truth, number: int) -> Item:
+    def make(self, truth: Truth, number: int) -> SliceItem:
         """Make the item of a slice as the stages render and embed would have made it."""
         image = torch.from_numpy(resize_image(truth.image[number], self.image_size).copy())
-        mask = torch.from_numpy(resize_label(truth.label[number], SIZE).copy())
+        mask = torch.from_numpy(resize_label(truth.label[number], PROMPT_SIZE).copy())
         shown = [mask == value for value in LABELS.values()]
         return {
             "slice": f"{truth.name}_slice_{number}",

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from acdc_medsam.acdc.labels import LABELS, PHASES
-from acdc_medsam.evaluate.measures import ejection_fraction
+from acdc_medsam.evaluate.metrics import ejection_fraction
 
 Record = Mapping[str, Any]
 

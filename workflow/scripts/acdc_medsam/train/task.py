@@ -17,7 +17,7 @@ from monai.metrics import compute_dice
 from torch import Tensor, nn
 
 from acdc_medsam.acdc.labels import LABELS
-from acdc_medsam.data.slices import Item
+from acdc_medsam.data.slices import SliceItem
 from acdc_medsam.encoders.decoder import CLASS_TOKENS, decode, encode_boxes, no_prompts
 
 WARM_UP = 0.05
@@ -73,7 +73,7 @@ class FineTuning(pl.LightningModule):
         own = torch.tensor(list(CLASS_TOKENS.values()), device=logits.device)[structures]
         return logits[torch.arange(len(logits), device=logits.device), own, None], logits[:, :1]
 
-    def training_step(self, batch: Item, number: int) -> Tensor:
+    def training_step(self, batch: SliceItem, number: int) -> Tensor:
         """Loss of a batch: all structures without a prompt, and one of each slice's structures with its box."""
         embeddings, labels = batch["embedding"], batch["mask"].long()
         loss: Tensor = self.of_labels(self.without_prompts(embeddings), labels[:, None])
@@ -93,7 +93,7 @@ class FineTuning(pl.LightningModule):
         turn = number + self.current_epoch
         return torch.stack([places[(turn + place) % len(places)] for place, places in enumerate(chosen)])
 
-    def validation_step(self, batch: Item) -> None:
+    def validation_step(self, batch: SliceItem) -> None:
         """Dice of each structure in each slice that shows it, without prompts and with its box."""
         embeddings, labels = batch["embedding"], batch["mask"]
         truth = torch.stack([labels == value for value in LABELS.values()], dim=1)
