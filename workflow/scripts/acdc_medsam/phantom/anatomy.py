@@ -151,6 +151,7 @@ def draw_grid(rng: np.random.Generator, in_plane: tuple[int, int] | None, depth:
         in_plane: The number of voxels along x and y; None for the drawn ones.
         depth: The number of slices, with the distance between slices fitted to the heart; None for the drawn number.
     """
+    # As in ACDC, the longer side measures 330 to 400 mm; a quarter of the volumes are wide, a quarter have thin slices.
     short, long = (2 * int(half) for half in rng.integers((77, 108), (115, 129)))
     wide, thin = rng.random(2) < (0.25, 0.25)
     pixel = rng.uniform(330, 400) / long
@@ -222,9 +223,11 @@ def outline_heart(heart: Heart, z: Float, phase: str) -> Outlines:
     angle = np.linspace(0, 2 * np.pi, ANGLES, endpoint=False)[None]
     scale = heart.size * (1 + _lobes(heart.lobes, angle, t))
 
+    # The septum may be thicker than the rest of the wall, and a scar is thinner.
     septal = _bump(angle - heart.septum_angle, 0.9)
     scar = _bump(angle - heart.infarct_angle, 0.8) * (disease.infarct < 1)
     wall = (disease.wall + disease.septum * septal) * (1 - (1 - disease.infarct) * scar)
+    # The cavity ends before the wall does.
     endo = scale * disease.radius * _taper(t / 0.93)
     epi = scale * (disease.radius + wall) * _taper(t)
     if systole:
@@ -270,6 +273,7 @@ def measure_distances(outlines: Outlines, u: Float, v: Float) -> Distances:
     du = u - outlines.center_u
     dv = v - outlines.center_v
     radius = np.hypot(du, dv)
+    # Angles start at -pi. The added turn makes them positive, because conversion to integers rounds toward 0.
     node = (np.arctan2(dv, du) * np.float32(ANGLES / (2 * np.pi)) + ANGLES).astype(np.intp) % ANGLES
     tables = (outlines.endo, outlines.epi, outlines.rv)
     endo, epi, rv = (radius - outline_radius(table, node) for table in tables)
@@ -279,6 +283,7 @@ def measure_distances(outlines: Outlines, u: Float, v: Float) -> Distances:
 def outline_radius(outline: Float, node: npt.NDArray[np.intp]) -> Float:
     """Look up the radius (Z, H, W) of an outline (Z, ANGLES) at its nodes ``node``; -5 mm where there is no outline."""
     radius = np.take_along_axis(outline.astype(np.float32), node.reshape(len(node), -1), axis=1).reshape(node.shape)
+    # A negative radius leaves every voxel outside.
     return np.where(radius > 0, radius, np.float32(-5))
 
 

@@ -90,6 +90,7 @@ def write_patient(
     }
     write_bytes(patient / "Info.cfg", "".join(f"{key}: {value}\n" for key, value in info.items()).encode())
 
+    # MRI has no units: the scale of the intensities differs between patients.
     white = rng.uniform(220, 340)
     grid = draw_grid(rng, in_plane, depth)
     heart = draw_heart(rng, group, grid)

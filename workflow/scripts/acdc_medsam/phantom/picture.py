@@ -59,6 +59,7 @@ def draw_body(grid: Grid, rng: np.random.Generator) -> Float:
     diaphragm = 44 - 24 * s**2 - 30 * np.exp(-(((u - 72) / 40) ** 2)) - v + rng.uniform(-3, 3)
     abdomen = np.maximum(inner, diaphragm)
     below = abdomen < 2
+    # The organs are drawn on a copy of the voxels below the diaphragm alone, which saves time.
     organs = canvas[below]
     z = np.broadcast_to(grid.z[:, None, None], u.shape)
     _draw_abdomen(organs, abdomen[below], (u[below], v[below], z[below]), grid, rng)
@@ -72,6 +73,7 @@ def draw_body(grid: Grid, rng: np.random.Generator) -> Float:
 def _warp(grid: Grid, rng: np.random.Generator) -> tuple[Float, Float]:
     """Warp the coordinates (Z, H, W) so that plain ovals become organic shapes."""
     u, v = (np.repeat(axis[None], len(grid.z), axis=0) for axis in (grid.u, grid.v))
+    # Waves of three lengths, each turning slowly from slice to slice.
     for length, height in ((140, 5.0), (75, 3.0), (38, 1.5)):
         phase = rng.uniform(0, 2 * np.pi, 4).astype(np.float32)
         bend = np.float32(2 * np.pi / length)
@@ -83,6 +85,7 @@ def _warp(grid: Grid, rng: np.random.Generator) -> tuple[Float, Float]:
 
 def _noise(shape: tuple[int, ...], grain: float, share: float, rng: np.random.Generator) -> Float:
     """Draw smooth noise of mean 0 and standard deviation ``share``; ``grain`` is its in-plane scale in voxels."""
+    # Smoothing lowers the deviation, so the noise is scaled afterward.
     noise = gaussian_filter(rng.standard_normal(shape, np.float32), (0.5, grain, grain), truncate=2.5)
     return np.asarray(noise * np.float32(share / noise.std()))
 
@@ -169,6 +172,7 @@ def _draw_abdomen(
 
 def draw_heart_into(body: Float, grid: Grid, heart: Heart, phase: str, rng: np.random.Generator) -> Float:
     """Draw a phase of the heart over a copy of ``body`` (Z, H, W), with each slice averaged over its thickness."""
+    # Only the surroundings of the heart are drawn on thin planes, which saves time.
     near = (np.abs(grid.u) < HEART_REACH) & (np.abs(grid.v) < HEART_REACH)
     rows, columns = (slice(found[0], found[-1] + 1) for found in (np.flatnonzero(near.any(axis)) for axis in (1, 0)))
     u = grid.u[rows, columns]
