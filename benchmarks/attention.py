@@ -1,11 +1,10 @@
-"""Compare ways to compute the ViT's attention with its relative position bias, on one layer's random tokens.
+"""Compare ways to compute the ViT's attention with its relative position bias, on the random tokens of one layer.
 
     python benchmarks/attention.py --threads 1
     python benchmarks/attention.py --device cuda --precision bfloat16 --batch 8
 
-``blocked`` is what this project uses on a CPU and ``folded`` what it uses on other devices; ``whole bias`` gives
-torch's fused attention a bias for each pair of tokens, which takes 800 MB a layer and image; ``flex`` is FlexAttention,
-compiled when first used.
+This project uses ``blocked`` on a CPU and ``folded`` on other devices. ``whole bias`` gives torch's fused attention a
+bias for each pair of tokens, which takes 800 MB per layer and image. ``flex`` is FlexAttention, compiled on first use.
 """
 
 import argparse
@@ -18,20 +17,20 @@ from torch import Tensor
 
 from acdc_medsam.encoders.devices import keep_freed_memory
 from acdc_medsam.encoders.vit import blocked_attention, folded_attention, full_bias
-from encoder import timed
+from encoder import time_work
 
 LAYERS = {"all tokens": (1, 64), "windows": (25, 14)}
-"""Kind of layer -> grids of tokens in an image of 1024 x 1024, and tokens along a side of one."""
+"""For each kind of layer, the number of token grids in an image of 1024 x 1024, and of tokens along a grid's side."""
 
 
 def whole_bias(q: Tensor, k: Tensor, v: Tensor, row_bias: Tensor, column_bias: Tensor) -> Tensor:
-    """Fused attention with a bias of N x N."""
+    """Compute fused attention with a bias of N x N."""
     bias = full_bias(row_bias, column_bias).to(q.dtype)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2)
 
 
 def flex(q: Tensor, k: Tensor, v: Tensor, row_bias: Tensor, column_bias: Tensor, *, compiled: bool = True) -> Tensor:
-    """FlexAttention, which computes the bias of a pair of tokens where it is needed."""
+    """Compute attention with FlexAttention, which derives the bias of a pair of tokens when it needs it."""
     from torch.nn.attention.flex_attention import flex_attention
 
     columns = column_bias.shape[-1]
@@ -51,25 +50,26 @@ WAYS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def tokens(grids: int, side: int, heads: int, kind: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
-    """Queries, keys and values as views of what one linear layer gives, and the two bias terms."""
+def make_tokens(grids: int, side: int, heads: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """Make queries, keys and values as views of one linear layer's output, and the two terms of the bias."""
     torch.manual_seed(0)
-    qkv = torch.randn(grids, side * side, 3, heads, 64, device=device).to(kind)
+    qkv = torch.randn(grids, side * side, 3, heads, 64, device=device).to(dtype)
     bias = torch.randn(2, grids, heads, side * side, side, device=device)
     return *qkv.permute(2, 0, 3, 1, 4).unbind(), *bias.unbind()
 
 
 def compare(options: argparse.Namespace) -> Iterator[dict[str, object]]:
-    """Time each way with each kind of layer, and compare its result with the first way's in float32."""
-    kind = getattr(torch, options.precision)
+    """Time each way with each kind of layer, and compare its result with that of the first way in float32."""
+    dtype = getattr(torch, options.precision)
     for layer, (grids, side) in LAYERS.items():
-        make = (options.batch * grids, side, options.heads)
-        exact = blocked_attention(*tokens(*make, torch.float32, options.device))
+        shape = (options.batch * grids, side, options.heads)
+        exact = blocked_attention(*make_tokens(*shape, torch.float32, options.device))
         for way in options.ways:
-            inputs = tokens(*make, kind, options.device)
+            inputs = make_tokens(*shape, dtype, options.device)
+            # The first call, which may compile, is not timed.
             result = WAYS[way](*inputs)
             error = (result.float() - exact).abs().max() / exact.abs().max()
-            seconds = min(timed(lambda: WAYS[way](*inputs), options.device) for _ in range(options.repeat))  # noqa: B023
+            seconds = min(time_work(lambda: WAYS[way](*inputs), options.device) for _ in range(options.repeat))  # noqa: B023
             yield {
                 "layer": layer,
                 "way": way,
@@ -89,6 +89,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--ways", nargs="+", choices=list(WAYS))
     options = parser.parse_args()
+    # FlexAttention is made for GPUs.
     options.ways = options.ways or [way for way in WAYS if way != "flex" or options.device.type == "cuda"]
     torch.set_num_threads(options.threads)
     if options.device.type == "cpu":

@@ -1,10 +1,10 @@
-"""Time what a change of one patient costs in a finished cohort, up to the verified dataset.
+"""Time the run after a change of one patient in a finished cohort, up to the verified dataset.
 
     python benchmarks/change.py --patients 100 --cores 2
 
-The embeddings of the finished cohort are random numbers in files as the workflow writes them, because encoding them
-would take long and change nothing. Three changes follow, one after the other: a voxel of a label, after which nothing
-is encoded; the image of one frame; and both frames of the patient.
+The embeddings of the finished cohort are random numbers in files like the workflow's own, because encoding would take
+long and make no difference. Three changes follow one after the other: one voxel of a label, after which nothing is
+encoded; the image of one frame; and both frames of the patient.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from acdc_medsam.encoders.store import Maker, Store, embedding_digest
 from acdc_medsam.formats.files import read_sealed
 from acdc_medsam.layout import EMBEDDING_SHAPE
 from acdc_medsam.phantom.cohort import write_patient
-from cohort import phantoms, run_workflow
+from cohort import make_phantoms, run_workflow
 from reference import CHECKPOINTS
 
 NAME = "lite_medsam"
@@ -36,7 +36,7 @@ CHECKPOINT = CHECKPOINTS / "lite_medsam.pth"
 
 
 def link_cohort(source: Path, target: Path) -> Path:
-    """Make a cohort of hard links, in which a patient can be replaced."""
+    """Copy a cohort by hard links, so that a patient can be replaced; returns ``target``."""
     for path in source.glob("training/*/*"):
         link = target / path.relative_to(source)
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def link_cohort(source: Path, target: Path) -> Path:
 
 
 def fill_store(work: Path, precision: str) -> int:
-    """Write a random embedding for each image, where the workflow looks for it."""
+    """Write a random embedding for each image to where the workflow looks for it; returns their number."""
     weights = checked_sha256(CHECKPOINT, ENCODERS[NAME], None)
     maker = Maker(NAME, weights, precision, device="cpu", code="benchmark")
     store = Store(work / "embeddings/store", maker.facts())
@@ -56,33 +56,33 @@ def fill_store(work: Path, precision: str) -> int:
 
 
 def rewrite(path: Path, change: Callable[[Any], Any]) -> None:
-    """Write a NIfTI file with other voxels, and leave files that are linked to it as they are."""
+    """Change the voxels of a NIfTI file, but not those of files that are hard-linked to it."""
     image = nib.load(path)
     changed = nib.Nifti1Image(change(np.asarray(image.dataobj)), image.affine, image.header)
     path.unlink()
     nib.save(changed, path)
 
 
-def without_a_voxel(label: Any) -> Any:
-    """Take away one voxel of a label (X, Y, Z)."""
-    place = tuple(np.argwhere(label)[0])
+def clear_one_voxel(label: Any) -> Any:
+    """Set the first labeled voxel of a label (X, Y, Z) to background."""
+    voxel = tuple(np.argwhere(label)[0])
     label = label.copy()
-    label[place] = 0
+    label[voxel] = 0
     return label
 
 
 def correct_label(patient: Path) -> None:
     """Change one voxel of the label of the first frame."""
-    rewrite(min(patient.glob("*_gt.nii.gz")), without_a_voxel)
+    rewrite(min(patient.glob("*_gt.nii.gz")), clear_one_voxel)
 
 
 def replace_frame(patient: Path) -> None:
-    """Change the whole image of the first frame."""
+    """Flip the image of the first frame."""
     rewrite(min(patient.glob("*_frame??.nii.gz")), np.flipud)
 
 
 def replace_patient(patient: Path) -> None:
-    """Change both frames and their labels."""
+    """Replace both frames and their labels."""
     for path in patient.iterdir():
         path.unlink()
     write_patient(patient.parent, int(patient.name.removeprefix("patient")), seed=1)
@@ -94,8 +94,9 @@ CHANGES = {"label": correct_label, "frame": replace_frame, "patient": replace_pa
 def measure(patients: int, cores: int, precision: str) -> dict[str, Any]:
     """Finish a cohort, change one patient in three ways, and time the run after each."""
     config = {"encoder": {"name": NAME, "checkpoint": str(CHECKPOINT), "precision": precision}}
-    with tempfile.TemporaryDirectory() as name:
-        raw, out = link_cohort(phantoms(patients), Path(name) / "raw"), Path(name) / "out"
+    with tempfile.TemporaryDirectory() as temporary:
+        raw = link_cohort(make_phantoms(patients), Path(temporary) / "raw")
+        out = Path(temporary) / "out"
 
         def run(target: str) -> float:
             seconds = run_workflow(raw, out, cores, target=target, **config).seconds
@@ -104,13 +105,16 @@ def measure(patients: int, cores: int, precision: str) -> dict[str, Any]:
 
         run("images")
         slices = fill_store(out / "work", precision)
-        everything, nothing = run("verify"), run("verify")
+        everything = run("verify")
+        nothing = run("verify")
+
         changed = {}
-        for what, change in CHANGES.items():
+        for kind, change in CHANGES.items():
             change(raw / "training/patient001")
             seconds = run("verify")
+            # The log may hold earlier runs too.
             encoded = re.findall(r"encoded (\d+) slices", (out / "work/logs/embed/p001-016.log").read_text())
-            changed[what] = {"seconds": seconds, "slices_encoded": int(encoded[-1])}
+            changed[kind] = {"seconds": seconds, "slices_encoded": int(encoded[-1])}
     return {
         "patients": patients,
         "slices": slices,
@@ -127,7 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", type=int, default=100)
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the encoder")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="precision of the encoder")
     options = parser.parse_args()
     print(json.dumps(measure(options.patients, options.cores, options.precision)))
 

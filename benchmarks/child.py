@@ -1,4 +1,4 @@
-"""Run one measurement in a process of its own, so that its memory and its start are its own."""
+"""Run a measurement in a process of its own, so that its memory and its start-up are measured alone."""
 
 import json
 import os
@@ -14,13 +14,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Finished:
-    """What a process took.
+    """Resources that a process used, and its result.
 
     Attributes:
-        seconds: from starting the process to its end.
-        cpu_seconds: of the process and all that it started.
-        peak_memory_mib: largest resident memory of the process alone.
-        result: the JSON object that a measurement printed last.
+        seconds: The time from the start of the process to its end.
+        cpu_seconds: The CPU time of the process and its children.
+        peak_memory_mib: The peak resident memory of the process alone.
+        result: The JSON object that the process printed last.
     """
 
     seconds: float
@@ -30,15 +30,17 @@ class Finished:
 
 
 def run(command: Sequence[str]) -> Finished:
-    """Run a command; end this process with what it printed if it fails."""
+    """Run a command. If it fails, end this process with the command's output."""
     started = time.perf_counter()
     with tempfile.TemporaryFile("w+") as output:
         with subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process:
+            # Only wait4 tells the resources of this one child.
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.perf_counter() - started
         output.seek(0)
         text = output.read()
+
     if process.returncode:
         sys.exit(f"failed: {' '.join(command)}\n{text}")
     lines = text.splitlines()
@@ -47,5 +49,5 @@ def run(command: Sequence[str]) -> Finished:
 
 
 def run_child(script: str, arguments: dict[str, Any]) -> Finished:
-    """Run ``python script --child ARGUMENTS``, arguments as one JSON object."""
+    """Run ``python script --child ARGUMENTS``, with the arguments as one JSON object."""
     return run([sys.executable, str(Path(script)), "--child", json.dumps(arguments)])

@@ -1,11 +1,11 @@
-"""Time the workflow from NIfTI to PNG on a whole cohort, against the loops that a user would otherwise write.
+"""Time the workflow from NIfTI to PNG on a whole cohort, and the loops that a user would otherwise write.
 
     python benchmarks/cohort.py --patients 100 --cores 2
 
-The loops are plain: one process, one slice after another, each library's default settings. One goes by H5 volumes and
-slices, the other goes to PNG at once. ``useful_seconds`` is the CPU time of this workflow's own functions on the same
-patients in one process, without start-up; overhead is what ``cores`` processors could have done besides in the time
-that the workflow took.
+The loops are plain: one process, one slice after another, each library's default settings. One of them writes H5
+volumes and slices first, the other writes PNG directly. ``useful_seconds`` is the CPU time of the workflow's own
+functions on the same patients in one process, without start-up. The overhead is the rest of the time that ``cores``
+processors spent on the workflow.
 """
 
 import argparse
@@ -29,13 +29,13 @@ from child import Finished, run, run_child
 
 ROOT = Path(__file__).parents[1]
 COHORTS = Path(tempfile.gettempdir()) / "acdc-medsam-cohorts"
-"""Synthetic patients are written once and kept here."""
+"""Folder of the synthetic patients, which are written once and kept."""
 
 Volume = npt.NDArray[Any]
 
 
-def phantoms(patients: int) -> Path:
-    """Folder with so many synthetic patients of ACDC's size; the same ones each time."""
+def make_phantoms(patients: int) -> Path:
+    """Write the given number of synthetic patients of ACDC's size, the same ones each time; returns their folder."""
     from acdc_medsam.phantom.cohort import write_cohort
 
     folder = COHORTS / str(patients)
@@ -46,14 +46,14 @@ def phantoms(patients: int) -> Path:
     return folder
 
 
-def frames(raw: Path) -> Iterator[tuple[Path, Path]]:
-    """Image and label of each frame."""
+def find_frames(raw: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield the image and label of each frame."""
     for label in sorted(raw.glob("*/patient*/*_gt.nii.gz")):
         yield label.with_name(label.name.replace("_gt", "")), label
 
 
 def read_normalized(image: Path, label: Path) -> tuple[Volume, Volume]:
-    """Read a frame, clip it at the 99th percentile, and scale it to [0, 1]."""
+    """Read the image and label of a frame; the image is clipped at the 99th percentile and scaled to [0, 1]."""
     voxels = np.asarray(nib.load(image).dataobj).transpose(2, 1, 0)
     cdf, centers = cumulative_distribution(voxels)
     top = centers[np.argmax(cdf >= 0.99)]
@@ -75,9 +75,9 @@ def make_folders(out: Path, *names: str) -> None:
 
 
 def direct_loop(raw: Path, out: Path) -> dict[str, Any]:
-    """NIfTI to PNG."""
+    """Convert NIfTI to PNG."""
     make_folders(out, "images", "masks")
-    for image_path, label_path in frames(raw):
+    for image_path, label_path in find_frames(raw):
         for z, (image, label) in enumerate(zip(*read_normalized(image_path, label_path), strict=True)):
             if label.any():
                 write_pngs(image, label, f"{image_path.name[:-7]}_slice_{z}", out)
@@ -85,9 +85,9 @@ def direct_loop(raw: Path, out: Path) -> dict[str, Any]:
 
 
 def h5_loop(raw: Path, out: Path) -> dict[str, Any]:
-    """NIfTI to H5 volumes and slices, and these to PNG."""
+    """Convert NIfTI to H5 volumes and slices, and the slices to PNG."""
     make_folders(out, "volumes", "slices", "images", "masks")
-    for image_path, label_path in frames(raw):
+    for image_path, label_path in find_frames(raw):
         image, label = read_normalized(image_path, label_path)
         name = image_path.name[:-7]
         for path, one_image, one_label in (
@@ -97,16 +97,18 @@ def h5_loop(raw: Path, out: Path) -> dict[str, Any]:
             with h5py.File(path, "w") as file:
                 file.create_dataset("image", data=one_image, compression="gzip")
                 file.create_dataset("label", data=one_label, compression="gzip")
+
     for path in sorted((out / "slices").iterdir()):
         with h5py.File(path) as file:
-            image, label = file["image"][:], file["label"][:]
+            image = file["image"][:]
+            label = file["label"][:]
         if label.any():
             write_pngs(image, label, path.stem, out)
     return {}
 
 
 def useful_work(raw: Path, out: Path) -> dict[str, Any]:
-    """What the jobs of the workflow do, in one process; its CPU seconds."""
+    """Do the work of the workflow's jobs in one process; returns its CPU seconds."""
     from acdc_medsam.stages.normalize import normalize_patient
     from acdc_medsam.stages.render import render_patient
 
@@ -133,34 +135,38 @@ def run_workflow(
     return run([*snakemake, *options, *arguments])
 
 
-def bytes_in(folder: Path) -> int:
-    """Size of all files in a folder."""
+def count_bytes(folder: Path) -> int:
+    """Sum the sizes of all files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def job_memory(out: Path) -> list[float]:
-    """Largest memory of each job in MiB by its benchmark file; 0 where the job ended before it was looked at."""
+def read_job_memory(out: Path) -> list[float]:
+    """Read the peak memory of each job in MiB from its benchmark file; 0 if the job ended before it was measured."""
     tables = [path.read_text().splitlines() for path in (out / "work/benchmarks").rglob("*.tsv")]
     jobs = [dict(zip(*(line.split("\t") for line in table), strict=True)) for table in tables]
     return [0 if job["max_rss"] == "NA" else float(job["max_rss"]) for job in jobs]
 
 
 def compare(raw: Path, cores: int, rounds: int) -> dict[str, Any]:
-    """Time everything in turns; the best of each counts."""
+    """Time everything in turns, and report the best time of each."""
     seconds: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as temporary:
         for turn in range(rounds):
-            folder = Path(name) / str(turn)
+            folder = Path(temporary) / str(turn)
             whole = run_workflow(raw, folder / "workflow", cores)
+            # With nothing left to do, a run takes the time of Snakemake's own work.
             again = run_workflow(raw, folder / "workflow", cores)
             children = {"workflow": whole, "again": again}
-            for what in MEASUREMENTS:
-                children[what] = run_child(__file__, {"what": what, "raw": str(raw), "out": str(folder / what)})
-            for what, finished in children.items():
-                seconds.setdefault(what, []).append(finished.seconds)
-                print(f"round {turn + 1}: {what} {finished.seconds:.1f} s", file=sys.stderr)
-        memory, written = job_memory(folder / "workflow"), bytes_in(folder / "workflow")
-    wall, useful = min(seconds["workflow"]), children["useful"].result["cpu_seconds"]
+            for name in MEASUREMENTS:
+                children[name] = run_child(__file__, {"name": name, "raw": str(raw), "out": str(folder / name)})
+            for name, finished in children.items():
+                seconds.setdefault(name, []).append(finished.seconds)
+                print(f"round {turn + 1}: {name} {finished.seconds:.1f} s", file=sys.stderr)
+        memory = read_job_memory(folder / "workflow")
+        written = count_bytes(folder / "workflow")
+
+    wall = min(seconds["workflow"])
+    useful = children["useful"].result["cpu_seconds"]
     patients = len(list(raw.glob("*/patient*")))
     return {
         "patients": patients,
@@ -183,20 +189,20 @@ def compare(raw: Path, cores: int, rounds: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read the command line, compare, print."""
+    """Read the command line, compare, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", type=int, default=100, help="synthetic patients of ACDC's size")
-    parser.add_argument("--raw", type=Path, help="folder with training/ and testing/ to take instead")
+    parser.add_argument("--raw", type=Path, help="folder with training/ and testing/ to use instead")
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=1, help="times that all take turns; the best times count")
+    parser.add_argument("--rounds", type=int, default=1, help="number of rounds, of which the best times are reported")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         child = json.loads(options.child)
-        print(json.dumps(MEASUREMENTS[child["what"]](Path(child["raw"]), Path(child["out"]))))
+        print(json.dumps(MEASUREMENTS[child["name"]](Path(child["raw"]), Path(child["out"]))))
         return
-    figures = compare((options.raw or phantoms(options.patients)).resolve(), options.cores, options.rounds)
+    figures = compare((options.raw or make_phantoms(options.patients)).resolve(), options.cores, options.rounds)
     if options.json:
         print(json.dumps(figures))
         return

@@ -1,9 +1,10 @@
-"""Time whole embedding jobs, from PNG files to .pt files, against a plain loop over the images with the same encoder.
+"""Time whole embedding jobs, from PNG files to .pt files, and a plain loop over the images with the same encoder.
 
     python benchmarks/embed.py --model lite_medsam --slices 40 400
 
-For each number of slices: the job; the encoder alone, at work on images in memory; and the loop, which reads, encodes
-and writes one image after another. The cold start is a job that ends when its encoder is ready. Each is a process.
+For each number of slices, these are timed: the job; the encoder alone, on images in memory; and the loop, which reads,
+encodes and writes one image after another. The cold start is a job that ends when its encoder is ready. Each
+measurement is a process of its own.
 """
 
 import argparse
@@ -23,27 +24,28 @@ from PIL import Image
 from child import run_child
 
 MEASURED_SLICES = 40
-"""Slices after which the encoder's time per slice is known well enough."""
+"""Number of slices that determines the encoder's time per slice well enough."""
 
 
-def write_images(folder: Path, number: int) -> None:
-    """Write different images of 1024 x 1024 pixels, smooth with some noise, as the workflow compresses its own."""
+def write_images(folder: Path, count: int) -> None:
+    """Write different images of 1024 x 1024 pixels, smooth with some noise, compressed like the workflow's own."""
     random = np.random.default_rng(0)
     folder.mkdir(parents=True)
-    for index in range(number):
+    for index in range(count):
         coarse = Image.fromarray(random.integers(0, 240, (64, 64), dtype=np.uint8)).resize((1024, 1024))
         pixels = np.asarray(coarse) + random.integers(0, 16, (1024, 1024), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{index:05d}.png", compress_level=1, compress_type=3)
 
 
 def write_random_weights(name: str, folder: Path) -> Path:
-    """Write a checkpoint of an encoder's model."""
+    """Write a checkpoint of an encoder's model with random weights; returns its path."""
     import torch
 
     from acdc_medsam.encoders.checkpoint import ARCHITECTURES
 
     torch.manual_seed(0)
     model = ARCHITECTURES[name]()
+    # The architecture may be built without memory for its weights.
     model.image_encoder.to_empty(device="cpu")
     weights = model.state_dict()
     for tensor in weights.values():
@@ -54,7 +56,7 @@ def write_random_weights(name: str, folder: Path) -> Path:
 
 
 def job(options: dict[str, Any], images: dict[str, Path], store: Path) -> dict[str, Any]:
-    """Do what the workflow's job does."""
+    """Encode images as the workflow's job does."""
     from acdc_medsam.formats.files import sha256_file
     from acdc_medsam.formats.png import GrayFile
     from acdc_medsam.stages.embed import EncoderOptions, find_or_encode
@@ -69,7 +71,7 @@ def job(options: dict[str, Any], images: dict[str, Path], store: Path) -> dict[s
 
 
 def with_encoder(work: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Have ``work`` called with a ready encoder."""
+    """Prepare an encoder and pass it to ``work``."""
 
     def prepared(options: dict[str, Any], images: dict[str, Path], store: Path) -> dict[str, Any]:
         import torch
@@ -89,13 +91,13 @@ def with_encoder(work: Callable[..., dict[str, Any]]) -> Callable[..., dict[str,
 
 @with_encoder
 def cold_start(options: dict[str, Any], encoder: Any, images: dict[str, Path], store: Path) -> dict[str, Any]:
-    """Get ready, and do nothing."""
+    """Do nothing once the encoder is ready."""
     return {"device": str(encoder.device)}
 
 
 @with_encoder
 def encoder_alone(options: dict[str, Any], encoder: Any, images: dict[str, Path], store: Path) -> dict[str, Any]:
-    """Encode images in memory, as many at a time as the job does; seconds per slice."""
+    """Encode images in memory, as many at a time as the job does; returns the seconds per slice."""
     import torch
 
     from acdc_medsam.encoders.batches import fitting_size
@@ -109,12 +111,14 @@ def encoder_alone(options: dict[str, Any], encoder: Any, images: dict[str, Path]
         size = min(size, options["threads"])
         torch.set_num_threads(max(1, options["threads"] // size))
         keep_freed_memory()
+
     runs = max(1, min(MEASURED_SLICES, options["slices"]) // len(pixels))
     with ThreadPoolExecutor(size if on_cpu else 1) as pool:
+        # The first images of each thread are not timed.
         list(pool.map(encoder.encode, [pixels] * size))
         started = time.perf_counter()
         for embeddings in pool.map(encoder.encode, [pixels] * runs):
-            embeddings[0, 0, 0, 0].item()  # waits for a GPU
+            embeddings[0, 0, 0, 0].item()  # Waits for a GPU to finish.
     return {"seconds": (time.perf_counter() - started) / (runs * len(pixels))}
 
 
@@ -133,25 +137,28 @@ def plain_loop(options: dict[str, Any], encoder: Any, images: dict[str, Path], s
 MEASUREMENTS = {"job": job, "cold_start": cold_start, "encoder": encoder_alone, "loop": plain_loop}
 
 
-def compare(options: dict[str, Any], numbers: list[int]) -> dict[str, Any]:
-    """Time everything for each number of slices."""
+def compare(options: dict[str, Any], slice_counts: list[int]) -> dict[str, Any]:
+    """Time every measurement for each number of slices."""
     runs = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_images(folder / "images", max(numbers))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_images(folder / "images", max(slice_counts))
         checkpoint = options["checkpoint"] or str(write_random_weights(options["name"], folder))
 
-        def run(what: str, slices: int = 0) -> Any:
-            store = folder / f"{what}-{slices}"
-            arguments = {**options, "checkpoint": checkpoint, "what": what, "slices": slices}
+        def run(measurement: str, slices: int = 0) -> Any:
+            store = folder / f"{measurement}-{slices}"
+            arguments = {**options, "checkpoint": checkpoint, "measurement": measurement, "slices": slices}
             finished = run_child(__file__, {**arguments, "images": str(folder / "images"), "store": str(store)})
-            print(f"{what} {slices or ''}: {finished.seconds:.1f} s", file=sys.stderr)
+            print(f"{measurement} {slices or ''}: {finished.seconds:.1f} s", file=sys.stderr)
             return finished
 
-        run("cold_start")  # so that programs and weights are in the system's cache for all that follow
-        for slices in numbers:
-            start, alone = run("cold_start"), run("encoder", slices)
-            whole, loop = run("job", slices), run("loop", slices)
+        # This run puts programs and weights into the system's cache for all that follow.
+        run("cold_start")
+        for slices in slice_counts:
+            start = run("cold_start")
+            alone = run("encoder", slices)
+            whole = run("job", slices)
+            loop = run("loop", slices)
             encoding = alone.result["seconds"] * slices
             runs.append(
                 {
@@ -172,10 +179,10 @@ def compare(options: dict[str, Any], numbers: list[int]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read the command line, compare, print."""
+    """Read the command line, compare, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", dest="name", default="lite_medsam")
-    parser.add_argument("--checkpoint", help="weights; random ones if not given")
+    parser.add_argument("--checkpoint", help="weights; random by default")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--batch", dest="batch_size", default="auto", type=lambda n: n if n == "auto" else int(n))
@@ -184,14 +191,14 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = vars(parser.parse_args())
-    child, as_json, numbers = (arguments.pop(key) for key in ("child", "json", "slices"))
+    child, as_json, slice_counts = (arguments.pop(key) for key in ("child", "json", "slices"))
     if child:
         options = json.loads(child)
         paths = sorted(Path(options["images"]).iterdir())[: options["slices"]]
         images = {f"{index:05d}": path for index, path in enumerate(paths)}
-        print(json.dumps(MEASUREMENTS[options["what"]](options, images, Path(options["store"]))))
+        print(json.dumps(MEASUREMENTS[options["measurement"]](options, images, Path(options["store"]))))
         return
-    figures = compare(arguments, numbers)
+    figures = compare(arguments, slice_counts)
     if as_json:
         print(json.dumps(figures))
         return

@@ -3,8 +3,8 @@
     python benchmarks/encoder.py --model sam_vit_b --threads 1
     python benchmarks/encoder.py --model sam_vit_b --device cuda --precision float32 tf32 bfloat16 --batch 8
 
-The reference computes in float32: segment_anything's own encoder, or LiteMedSAM's published module. Weights are
-random, but for lite_medsam where its checkpoint is there. Each measurement is a process; they take turns.
+The reference computes in float32: segment_anything's own encoder, or LiteMedSAM's published module. The weights are
+random, except for lite_medsam if its checkpoint is there. Each measurement is a process of its own; they take turns.
 """
 
 import argparse
@@ -28,8 +28,8 @@ from child import run_child
 from reference import CHECKPOINTS, lite_medsam_model, segment_anything_model
 
 
-def reference_model(name: str) -> nn.Module:
-    """Build the model to compare with: the same weights in every process."""
+def build_reference(name: str) -> nn.Module:
+    """Build the model to compare with, with the same weights in every process."""
     torch.manual_seed(0)
     if name != "lite_medsam":
         return segment_anything_model(name.removeprefix("sam_").removeprefix("medsam_")).eval()
@@ -40,21 +40,21 @@ def reference_model(name: str) -> nn.Module:
     return model.eval()
 
 
-def encoder_flop(name: str) -> int:
-    """Floating-point operations of all matrix products and convolutions for one image, by the reference."""
+def count_flop(name: str) -> int:
+    """Count the floating-point operations in the reference's matrix products and convolutions for one image."""
     from torch.utils.flop_counter import FlopCounterMode
 
     spec = ENCODERS[name]
     with torch.device("meta"):
-        model = ARCHITECTURES[name]() if name == "lite_medsam" else reference_model(name)
+        model = ARCHITECTURES[name]() if name == "lite_medsam" else build_reference(name)
         images = torch.empty(1, 3, spec.input_size, spec.input_size)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model.image_encoder(images)
     return counter.get_total_flops()
 
 
-def timed(work: Callable[[], Any], device: torch.device) -> float:
-    """Seconds that ``work`` takes, until the device has finished."""
+def time_work(work: Callable[[], Any], device: torch.device) -> float:
+    """Measure the seconds that ``work`` takes, until the device has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     started = time.perf_counter()
@@ -64,21 +64,24 @@ def timed(work: Callable[[], Any], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def matmul_flops(device: torch.device, precision: str) -> float:
-    """Floating-point operations per second of a large square matrix product, the best of several."""
+def measure_matmul(device: torch.device, precision: str) -> float:
+    """Measure the floating-point operations per second of a large square matrix product, the best of several."""
     size = 8192 if device.type == "cuda" else 2048
-    kind = LOW_PRECISIONS.get(precision, torch.float32)
-    a, b, product = (torch.rand(size, size, device=device).to(kind) for _ in range(3))
+    dtype = LOW_PRECISIONS.get(precision, torch.float32)
+    a, b, product = (torch.rand(size, size, device=device).to(dtype) for _ in range(3))
     with computing_in(precision, device):
-        return 2 * size**3 / min(timed(lambda: torch.mm(a, b, out=product), device) for _ in range(8))
+        return 2 * size**3 / min(time_work(lambda: torch.mm(a, b, out=product), device) for _ in range(8))
 
 
 def measure(options: dict[str, Any]) -> dict[str, Any]:
-    """Time one encoder in this process, and write the embeddings to ``options['embeddings']``."""
+    """Time one encoder in this process, and save the embeddings to the file ``options["embeddings"]``."""
     torch.set_num_threads(options["threads"])
-    device, spec, precision = torch.device(options["device"]), ENCODERS[options["model"]], options["precision"]
-    model = reference_model(options["model"])
+    device = torch.device(options["device"])
+    spec = ENCODERS[options["model"]]
+    precision = options["precision"]
+    model = build_reference(options["model"])
     images = torch.randint(0, 256, (options["batch"], 1024, 1024), dtype=torch.uint8)
+
     if options["which"] == "ours":
         ours = ARCHITECTURES[options["model"]]()
         ours.load_state_dict(model.state_dict(), strict=True, assign=True)
@@ -92,17 +95,19 @@ def measure(options: dict[str, Any]) -> dict[str, Any]:
         module = model.image_encoder.to(device)
         encode = lambda: module(prepare_images(images.to(device), spec))  # noqa: E731
     del model
+
+    # The speed of a machine varies, so its peak is measured before and after.
     with torch.inference_mode(), computing_in(precision, device):
-        peak = matmul_flops(device, precision)
+        peak = measure_matmul(device, precision)
         torch.save(encode().cpu(), options["embeddings"])
-        seconds = min(timed(encode, device) for _ in range(options["repeat"]))
-        peak = max(peak, matmul_flops(device, precision))
+        seconds = min(time_work(encode, device) for _ in range(options["repeat"]))
+        peak = max(peak, measure_matmul(device, precision))
     memory = torch.cuda.max_memory_allocated() // 2**20 if device.type == "cuda" else None
     return {"seconds": seconds / options["batch"], "matmul": peak, "cuda_memory_mib": memory}
 
 
 def take_turns(options: dict[str, Any], precisions: list[str], folder: Path) -> dict[str, dict[str, Any]]:
-    """Measure the reference and each precision in turn, and return the best of each."""
+    """Measure the reference and each precision in turn; returns the best result of each."""
     turns = {"reference": "float32", **{precision: precision for precision in precisions}}
     best: dict[str, dict[str, Any]] = {}
     for turn in range(options["rounds"]):
@@ -120,14 +125,16 @@ def take_turns(options: dict[str, Any], precisions: list[str], folder: Path) -> 
 
 
 def compare(options: dict[str, Any], precisions: list[str]) -> Iterator[dict[str, Any]]:
-    """Yield the figures of each precision beside the reference's."""
-    flop = encoder_flop(options["model"])
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    """Yield the figures of each precision beside those of the reference."""
+    flop = count_flop(options["model"])
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         best = take_turns(options, precisions, folder)
-        exact, reference = torch.load(folder / "reference", weights_only=True), best["reference"]
+        exact = torch.load(folder / "reference", weights_only=True)
+        reference = best["reference"]
         for precision in precisions:
-            ours, error = best[precision], torch.load(folder / precision, weights_only=True) - exact
+            ours = best[precision]
+            error = torch.load(folder / precision, weights_only=True) - exact
             yield {
                 **{key: options[key] for key in ("model", "device", "threads", "batch", "compile")},
                 "precision": precision,
@@ -148,16 +155,16 @@ def compare(options: dict[str, Any], precisions: list[str]) -> Iterator[dict[str
 
 
 def main() -> None:
-    """Read the command line, compare, print."""
+    """Read the command line, compare, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=list(ENCODERS), default="sam_vit_b")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=PRECISIONS, nargs="+", default=["float32"])
-    parser.add_argument("--batch", type=int, default=1, help="images at a time")
+    parser.add_argument("--batch", type=int, default=1, help="number of images encoded at a time")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--compile", action="store_true", help="let torch.compile work on this project's encoder")
-    parser.add_argument("--repeat", type=int, default=1, help="timings per process; the first image is not timed")
-    parser.add_argument("--rounds", type=int, default=2, help="processes per encoder; the best time counts")
+    parser.add_argument("--compile", action="store_true", help="compile this project's encoder with torch.compile")
+    parser.add_argument("--repeat", type=int, default=1, help="timings per process, without the first run")
+    parser.add_argument("--rounds", type=int, default=2, help="processes per encoder; the best time is reported")
     parser.add_argument("--json", action="store_true", help="print one JSON object per precision")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = vars(parser.parse_args())

@@ -1,10 +1,10 @@
-"""Time the workflow on cohorts of growing size, and its planning alone, and draw the curves.
+"""Time the workflow and its planning alone on cohorts of growing size, and draw the curves.
 
     python benchmarks/growth.py --patients 10 100 1000 --plan 10 100 1000 10000 --picture docs/growth.svg
 
-Volumes are tiny, so that what is seen is the workflow's own cost. Ten patients are drawn; the others are hard links to
-them under other numbers. ``per_patient`` is without the seconds that a run with nothing to do takes; on a machine that
-is busy with other things, CPU seconds tell more.
+The volumes are tiny, so that the workflow's own cost is measured. Ten patients are drawn; the others are hard links to
+them under other numbers. ``per_patient`` does not include the time of a run with nothing to do. On a machine that is
+busy with other work, the CPU seconds are more reliable.
 """
 
 import argparse
@@ -18,10 +18,11 @@ from acdc_medsam.phantom.cohort import write_patient
 from cohort import run_workflow
 
 DRAWN = 10
+"""Number of patients that are drawn; the others are links to them."""
 
 
 def write_many(folder: Path, patients: int) -> Path:
-    """Write so many tiny patients to ``folder/training``."""
+    """Write the given number of tiny patients to ``folder/training``; returns ``folder``."""
     for number in range(1, patients + 1):
         name = f"patient{number:03d}"
         if number <= DRAWN:
@@ -35,14 +36,18 @@ def write_many(folder: Path, patients: int) -> Path:
 
 
 def measure(patients: int, cores: int, plan_only: bool) -> dict[str, Any]:
-    """Run or plan one cohort."""
+    """Plan the run of a cohort and, unless ``plan_only``, time it."""
     with tempfile.TemporaryDirectory() as name:
-        raw, out = write_many(Path(name) / "raw", patients), Path(name) / "out"
+        raw = write_many(Path(name) / "raw", patients)
+        out = Path(name) / "out"
+        # Planning is all that a dry run does.
         plan = run_workflow(raw, out, cores, "--dry-run", "--quiet", "all")
         row = {"patients": patients, "plan_seconds": plan.seconds, "plan_memory_mib": plan.peak_memory_mib}
         if plan_only:
             return row
-        whole, again = (run_workflow(raw, out, cores) for _ in range(2))
+
+        whole = run_workflow(raw, out, cores)
+        again = run_workflow(raw, out, cores)
         return {
             **row,
             "seconds": whole.seconds,
@@ -54,7 +59,7 @@ def measure(patients: int, cores: int, plan_only: bool) -> dict[str, Any]:
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Draw seconds per patient of a run, and of its planning."""
+    """Draw the time per patient of a run, and the time and memory of its planning."""
     import matplotlib.pyplot as plt
 
     runs = [row for row in rows if "seconds" in row]
@@ -64,10 +69,12 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         left.plot([row["patients"] for row in runs], values, style, label="time" if style == "o-" else "CPU time")
     left.legend()
     left.set(title="a run up to the images", ylabel="ms per patient")
+
     right.plot([row["patients"] for row in rows], [row["plan_seconds"] for row in rows], "o-", label="seconds")
     right.plot([row["patients"] for row in rows], [row["plan_memory_mib"] / 1024 for row in rows], "s--", label="GiB")
     right.set(title="planning (--dry-run)", yscale="log")
     right.legend()
+
     for axes in (left, right):
         axes.set(xscale="log", xlabel="patients", ylim=(0 if axes is left else None, None))
         axes.grid(alpha=0.3)
@@ -75,16 +82,16 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    """Read the command line, measure, print one JSON object per cohort."""
+    """Read the command line, measure, and print one JSON object per cohort."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", type=int, nargs="*", default=[10, 100, 1000], help="cohorts to run and to plan")
     parser.add_argument("--plan", type=int, nargs="*", default=[10000], help="cohorts to plan only")
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--picture", type=Path, help="file for the curves")
+    parser.add_argument("--picture", type=Path, help="file to draw the curves to")
     options = parser.parse_args()
     rows = []
-    for number, plan_only in [(n, False) for n in options.patients] + [(n, True) for n in options.plan]:
-        rows.append(measure(number, options.cores, plan_only))
+    for patients, plan_only in [(n, False) for n in options.patients] + [(n, True) for n in options.plan]:
+        rows.append(measure(patients, options.cores, plan_only))
         print(json.dumps(rows[-1]), flush=True)
     if options.picture:
         draw(rows, options.picture)

@@ -1,9 +1,9 @@
-"""What a split by slice makes of a validation score: the same slices and training, split by patient and by slice.
+"""Measure how a split by slice inflates the validation score: the same slices and training, with either split.
 
     python benchmarks/leakage.py --dataset data/ACDC --checkpoint checkpoints/lite_medsam.pth --epochs 10
 
-Testing patients are left out. Prints validation Dice of the best epoch of either, and how many patients with validation
-slices are also trained on. With ``--out`` a run that was stopped goes on.
+Testing patients are left out. The output is the validation Dice of the best epoch with each split, and the number of
+patients that have slices on both sides. With ``--out``, an interrupted run can be resumed.
 """
 
 import argparse
@@ -22,20 +22,23 @@ from acdc_medsam.train.options import TrainOptions
 UNITS = ("patient", "slice")
 
 
-def split_anew(dataset: Path, folder: Path, unit: str, validation: float, seed: int) -> list[Row]:
-    """Make a dataset of links to another one's files, split otherwise; returns its manifest."""
+def link_split(dataset: Path, folder: Path, unit: str, validation: float, seed: int) -> list[Row]:
+    """Make a dataset with another split out of links to a dataset's files; returns the rows of its manifest."""
+    # assign_splits asks for the subset, which the manifest does not have.
     rows = [row | {"subset": "training"} for row in read_table(dataset / "manifest.tsv") if row["split"] != "test"]
     linked = []
-    for row, given in zip(rows, assign_splits(rows, unit, validation, seed, stratify=True), strict=True):
-        old, new = dataset / row["split"], folder / given["split"]
+    for row, assigned in zip(rows, assign_splits(rows, unit, validation, seed, stratify=True), strict=True):
+        old = dataset / row["split"]
+        new = folder / assigned["split"]
         for kind, suffix in (("images", "png"), ("masks", "png"), ("image_embeddings", "pt")):
             link = new / kind / f"{row['slice']}.{suffix}"
             link.parent.mkdir(parents=True, exist_ok=True)
             link.unlink(missing_ok=True)
             link.symlink_to((old / kind / link.name).resolve())
-        embedding = f"{given['split']}/image_embeddings/{row['slice']}.pt"
-        linked.append({column: row[column] for column in MANIFEST_COLUMNS} | given | {"embedding": embedding})
+        embedding = f"{assigned['split']}/image_embeddings/{row['slice']}.pt"
+        linked.append({column: row[column] for column in MANIFEST_COLUMNS} | assigned | {"embedding": embedding})
     write_table(folder / "manifest.tsv", MANIFEST_COLUMNS, linked)
+
     encoding = folder / "positional_encoding/pe.pt"
     encoding.parent.mkdir(exist_ok=True)
     encoding.unlink(missing_ok=True)
@@ -44,8 +47,8 @@ def split_anew(dataset: Path, folder: Path, unit: str, validation: float, seed: 
 
 
 def measure(dataset: Path, checkpoint: Path, unit: str, validation: float, options: TrainOptions, out: Path) -> Any:
-    """Split, train, and say what validation found."""
-    rows = split_anew(dataset, out / unit / "data", unit, validation, seed=2026)
+    """Split, train, and return the validation scores of the best epoch."""
+    rows = link_split(dataset, out / unit / "data", unit, validation, seed=2026)
     fine_tune(out / unit / "data", checkpoint, out / unit / "model.pth", options)
     best = max(read_table(out / unit / "log.tsv"), key=lambda row: float(row["val_dice"]))
     patients = {split: {row["patient"] for row in rows if row["split"] == split} for split in ("train", "val")}
@@ -60,13 +63,13 @@ def measure(dataset: Path, checkpoint: Path, unit: str, validation: float, optio
 
 
 def main() -> None:
-    """Read the command line, measure, print one JSON object per split."""
+    """Read the command line, measure, and print one JSON object per split."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", type=Path, default=Path("data/ACDC"))
     parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/lite_medsam.pth"))
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--validation", type=float, default=0.34, help="share of patients, or slices, that validate")
-    parser.add_argument("--out", type=Path, help="folder to keep models and logs in")
+    parser.add_argument("--validation", type=float, default=0.34, help="share of patients or slices for validation")
+    parser.add_argument("--out", type=Path, help="folder in which models and logs are kept")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with tempfile.TemporaryDirectory() as temporary:

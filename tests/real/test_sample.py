@@ -1,4 +1,4 @@
-"""Six real patients: equal to the published dataset, and embeddings that are worth something."""
+"""Six real patients: the volumes equal the published ones, and the embeddings give the ventricles back."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -13,16 +13,16 @@ from PIL import Image
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.data import ItemOptions, SliceDataset, positional_encoding
 from acdc_medsam.encoders import load_model
-from acdc_medsam.evaluate.measures import overlap
+from acdc_medsam.evaluate.metrics import dice_coefficient
 from acdc_medsam.evaluate.predict import with_boxes
-from acdc_medsam.evaluate.volumes import read_truth, to_volume
+from acdc_medsam.evaluate.volumes import read_truth, stack_slices
 from acdc_medsam.formats.files import read_table
 from acdc_medsam.formats.index import read_index_comments
 from acdc_medsam.stages.render import resize_label
 from workflow_run import Run, Workflow
 
 SLICES = 25
-"""Slices with structures of the two patients that are encoded."""
+"""Number of slices with structures of the two patients that are encoded."""
 
 
 def test_every_volume_equals_the_published_one(real_images: tuple[Workflow, Run], sample: Path) -> None:
@@ -41,8 +41,8 @@ def test_every_slice_equals_its_plane(real_images: tuple[Workflow, Run], sample:
     seen = 0
     for path in (sample / "published/ACDC_training_volumes").glob("*.h5"):
         with h5py.File(path) as volume:
-            for number, (image, label) in enumerate(zip(volume["image"][:], volume["label"][:], strict=True)):
-                with h5py.File(slices / f"{path.stem}_slice_{number}.h5") as plane:
+            for index, (image, label) in enumerate(zip(volume["image"][:], volume["label"][:], strict=True)):
+                with h5py.File(slices / f"{path.stem}_slice_{index}.h5") as plane:
                     assert np.abs(plane["image"][:] - image).max() <= 1e-5
                     np.testing.assert_array_equal(plane["label"][:], label)
                 seen += 1
@@ -56,7 +56,7 @@ def test_every_check_passed(real_images: tuple[Workflow, Run], real: tuple[Workf
 
 
 class PlainDataset(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, str]]):
-    """The Dataset that fine-tuning notebooks write: embeddings by listing, images and masks by the same stem."""
+    """The dataset class of fine-tuning notebooks: it lists the embeddings, and finds images and masks by their stem."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -65,8 +65,8 @@ class PlainDataset(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor, to
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, str]:
-        path = self.files[number]
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, str]:
+        path = self.files[index]
         image, mask = (
             torch.from_numpy(np.array(Image.open(self.folder / kind / f"{path.stem}.png")))
             for kind in ("images", "masks")
@@ -87,24 +87,25 @@ def test_the_dataset_loads_as_notebooks_load_it(real: tuple[Workflow, Run]) -> N
 
 def test_boxes_and_embeddings_give_the_ventricles_back(real: tuple[Workflow, Run], checkpoint: Path) -> None:
     predict = with_boxes(load_model("lite_medsam", checkpoint), positional_encoding(real[0].data), fine_tuned=False)
-    found = defaultdict(list)
+    dice = defaultdict(list)
     for split in ("train", "val"):
         dataset = SliceDataset(real[0].data, split, ItemOptions())
         for item in map(dataset.__getitem__, range(len(dataset))):
-            for inside, (structure, value) in zip((predict(item) > 0).numpy(), LABELS.items(), strict=True):
+            for mask, (structure, value) in zip((predict(item) > 0).numpy(), LABELS.items(), strict=True):
                 truth = (item["mask"] == value).numpy()
                 if truth.any():
-                    found[structure].append(overlap(inside, truth))
-    mean = {structure: float(np.mean(values)) for structure, values in found.items()}
+                    dice[structure].append(dice_coefficient(mask, truth))
+    mean = {structure: float(np.mean(values)) for structure, values in dice.items()}
     print("mean Dice with boxes:", {key: round(value, 4) for key, value in mean.items()})
     assert mean["LV"] >= 0.93
     assert mean["RV"] >= 0.88
 
 
 def test_published_masks_fit_the_original_grid_without_loss(real_images: tuple[Workflow, Run]) -> None:
-    """Dice 1 is what nearest neighbour allows where no side is longer than 1024 pixels."""
+    """Nearest neighbor loses nothing where no side is longer than 1024 pixels, so Dice is 1."""
     workflow, _ = real_images
-    rows, worst = read_table(workflow.data / "manifest.tsv"), 1.0
+    rows = read_table(workflow.data / "manifest.tsv")
+    worst = 1.0
     for path in sorted((workflow.folder / "ACDC_training_volumes").iterdir()):
         truth = read_truth(path)
         masks = {
@@ -114,10 +115,10 @@ def test_published_masks_fit_the_original_grid_without_loss(real_images: tuple[W
             for row in rows
             if row["slice"].startswith(f"{path.stem}_")
         }
-        assert all((masks[number] == resize_label(truth.label[number], 1024)).all() for number in masks)
-        volume = to_volume(masks, truth.label.shape)
-        worst = min(worst, *(overlap(volume == value, truth.label == value) for value in LABELS.values()))
-    print("lowest Dice of a structure after there and back:", worst)
+        assert all((masks[index] == resize_label(truth.label[index], 1024)).all() for index in masks)
+        volume = stack_slices(masks, truth.label.shape)
+        worst = min(worst, *(dice_coefficient(volume == value, truth.label == value) for value in LABELS.values()))
+    print("lowest Dice of a structure on its original grid:", worst)
     assert worst == 1
 
 

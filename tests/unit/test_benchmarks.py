@@ -1,4 +1,4 @@
-"""The documented benchmarks run, with as little work as they can be given."""
+"""The documented benchmarks run, with as little work as possible."""
 
 import json
 import os
@@ -96,7 +96,7 @@ def test_attentions_are_compared() -> None:
 
 @pytest.mark.parametrize("way", attention.WAYS)
 def test_every_attention_is_the_same(way: str) -> None:
-    inputs = attention.tokens(2, 6, 3, torch.float32, torch.device("cpu"))
+    inputs = attention.make_tokens(2, 6, 3, torch.float32, torch.device("cpu"))
     expected = attention.blocked_attention(*inputs)
     options = {"compiled": False} if way == "flex" else {}
     with torch.inference_mode():

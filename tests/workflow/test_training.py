@@ -113,7 +113,7 @@ def test_a_model_and_its_metrics_follow_the_labels(few: Workflow, request: pytes
     few.run("evaluate")
     after = {row["slice"]: row for row in read_table(few.data / "manifest.tsv")}
     assert all(after[name]["lv_pixels"] == row["lv_pixels"] for name, row in before.items()), "as many as before"
-    assert "epoch 1 of 1" in log.read_text() and "going on with" not in log.read_text()
+    assert "epoch 1 of 1" in log.read_text() and "resuming from" not in log.read_text()
     shifted = sha256_file(folder / "model.pth")
     assert shifted != model
     again = json.loads((folder / "metrics.json").read_text())
@@ -123,7 +123,7 @@ def test_a_model_and_its_metrics_follow_the_labels(few: Workflow, request: pytes
 
     # The model is made again, by a training from the first epoch on, though nothing has changed.
     assert [job for job in few.run("train", "--forcerun", "fine_tune").jobs if "fine-tune" in job]
-    assert "epoch 1 of 1" in log.read_text() and "going on with" not in log.read_text()
+    assert "epoch 1 of 1" in log.read_text() and "resuming from" not in log.read_text()
     assert sha256_file(folder / "model.pth") == shifted
     assert not (folder / "metrics.json").exists() and not (folder / "predictions").exists()
     few.run("report")

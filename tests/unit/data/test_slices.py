@@ -1,4 +1,4 @@
-"""The dataset as PyTorch sees it, on the tiny phantoms, whose PNG files have 64 pixels."""
+"""The PyTorch dataset on the tiny phantoms, whose PNG files have 64 pixels per side."""
 
 import os
 import re
@@ -32,7 +32,7 @@ README = Path(__file__).parents[3] / "README.md"
 
 @pytest.fixture(scope="module")
 def root(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a dataset alone, away from all that it was made from; never written to."""
+    """A copy of the dataset's folder, away from everything that it was made from; never written to."""
     dataset = SmallDataset(tmp_path_factory.mktemp("data") / "set")
     shutil.copytree(made, dataset.output)
     dataset.publish(link="copy")
@@ -41,16 +41,19 @@ def root(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_prompts_worked_out_by_hand() -> None:
+def test_prompts_against_results_worked_out_by_hand() -> None:
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[2:5, 3:7] = True
     assert tight_box(mask).tolist() == [3, 2, 6, 4]
+
     random = torch.Generator().manual_seed(1)
     points = sample_points(mask, 50, random)
     assert all(mask[int(y), int(x)] for x, y in points)
+
     moved = torch.stack([jitter_box(torch.tensor([0.0, 2, 6, 7]), 3, 8, random) for _ in range(200)])
     assert moved.min() >= 0 and moved.max() <= 7 and (moved[:, :2] <= moved[:, 2:]).all()
     assert (moved - torch.tensor([0.0, 2, 6, 7])).abs().max() <= 3 and moved.std(0).min() > 0
+
     for prompt in (tight_box, lambda empty: sample_points(empty, 1, random)):
         with pytest.raises(ValueError):
             prompt(torch.zeros(4, 4, dtype=torch.bool))
@@ -60,23 +63,27 @@ def test_an_item_is_what_the_files_hold(root: Path) -> None:
     dataset = SliceDataset(root, "train", ItemOptions(image=True))
     rows = [row for row in read_table(root / "manifest.tsv") if row["split"] == "train"]
     assert [item["slice"] for item in dataset] == [row["slice"] for row in rows]
-    item, row = dataset[3], rows[3]
+
+    item = dataset[3]
+    row = rows[3]
     mask = read_gray(root / f"train/masks/{row['slice']}.png")
     assert item["mask"].shape == (1024, 1024) and item["mask"].dtype == torch.uint8
     assert (item["mask"].numpy()[8::16, 8::16] == mask).all()
     assert (item["image"].numpy() == read_gray(root / f"train/images/{row['slice']}.png")[None]).all()
     assert torch.equal(item["embedding"], torch.load(root / row["embedding"], weights_only=True))
-    for place, value in enumerate(LABELS.values()):
-        assert item["present"][place] == (mask == value).any()
-        if item["present"][place]:
+
+    for index, value in enumerate(LABELS.values()):
+        assert item["present"][index] == (mask == value).any()
+        if item["present"][index]:
             y, x = np.nonzero(mask == value)
-            assert item["boxes"][place].tolist() == [16 * int(edge) for edge in (x.min(), y.min(), x.max(), y.max())]
+            assert item["boxes"][index].tolist() == [16 * int(edge) for edge in (x.min(), y.min(), x.max(), y.max())]
     assert positional_encoding(root).shape == (1, 256, 64, 64)
 
 
 def test_options_say_what_is_loaded(root: Path) -> None:
     item = SliceDataset(root, "val", ItemOptions(prompts="none", mask_size=256))[0]
     assert item["mask"].shape == (256, 256) and not {"box", "boxes", "points", "image"} & item.keys()
+
     one = SliceDataset(root, "train", ItemOptions(structure="RV", prompts="points", points=5))
     assert len(one) == sum(
         int(row["rv_pixels"]) > 0 for row in read_table(root / "manifest.tsv") if row["split"] == "train"
@@ -127,7 +134,7 @@ def test_mistakes_are_named(root: Path, tmp_path: Path, small: SmallDataset) -> 
 
 
 def rewrite_manifest(root: Path, **changes: str) -> str:
-    """Change columns of the manifest's first row in train; returns the name that its slice then has."""
+    """Change columns of the manifest's first row in train; returns the name of its slice afterward."""
     manifest = root / "manifest.tsv"
     rows = read_table(manifest)
     row = next(row for row in rows if row["split"] == "train")
@@ -150,20 +157,22 @@ def rewrite_manifest(root: Path, **changes: str) -> str:
         ("slice", "nul\0"),
     ],
 )
-def test_a_manifest_that_names_files_elsewhere_is_refused(column: str, name: str, root: Path, tmp_path: Path) -> None:
-    copy, outside = tmp_path / "ACDC", tmp_path / "outside"
+def test_a_manifest_that_names_files_outside_is_refused(column: str, name: str, root: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "ACDC"
+    outside = tmp_path / "outside"
     shutil.copytree(root, copy)
     outside.mkdir()
     shutil.copy(next(copy.glob("train/image_embeddings/*.pt")), outside / "secret.pt")
     shutil.copy(next(copy.glob("train/masks/*.png")), outside / "secret.png")
     name = name.format(outside=outside)
-    said = rewrite_manifest(copy, **{column: name})
-    message = f"{copy}/manifest.tsv, slice {said!r}: {name!r} names no file of the dataset's folder"
-    with pytest.raises(DatasetError, match=re.escape(message) + ".* copy the dataset anew from where it was made"):
+
+    slice_name = rewrite_manifest(copy, **{column: name})
+    message = f"{copy}/manifest.tsv, slice {slice_name!r}: {name!r} is not the name of a file in the dataset's folder"
+    with pytest.raises(DatasetError, match=re.escape(message) + ".* copy the dataset again from where it was made"):
         SliceDataset(copy, "train", ItemOptions(image=True))[0]
 
 
-def test_a_split_that_names_a_folder_elsewhere_is_refused(root: Path, tmp_path: Path) -> None:
+def test_a_split_that_names_a_folder_outside_is_refused(root: Path, tmp_path: Path) -> None:
     copy = tmp_path / "ACDC"
     shutil.copytree(root, copy)
     rewrite_manifest(copy, split="../outside")

@@ -1,4 +1,4 @@
-"""Measures worked out by hand or by SciPy, masks that go back to where they came from, and a whole evaluation."""
+"""Metrics checked by hand or by SciPy, masks restored to the original resolution, and a whole evaluation."""
 
 import gzip
 import json
@@ -16,19 +16,27 @@ from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.acdc.naming import volume_name
-from acdc_medsam.data.slices import SIZE, ItemOptions, SliceDataset
+from acdc_medsam.data.slices import ItemOptions, SliceDataset
 from acdc_medsam.encoders import Encoder, load_model, make_encoder
+from acdc_medsam.encoders.decoder import PROMPT_SIZE
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.evaluate import run
 from acdc_medsam.evaluate.__main__ import main
-from acdc_medsam.evaluate.cases import choose_cases, spread
-from acdc_medsam.evaluate.measures import Mask, compare, ejection_fraction
+from acdc_medsam.evaluate.cases import choose_cases, pick_evenly
+from acdc_medsam.evaluate.metrics import Mask, compute_metrics, ejection_fraction
 from acdc_medsam.evaluate.predict import Predict, to_labels
-from acdc_medsam.evaluate.run import as_table, evaluate_model, splits_to_measure
+from acdc_medsam.evaluate.run import evaluate_model, splits_to_measure
 from acdc_medsam.evaluate.slices import VolumeSlices, find_volume, find_volumes, require_whole_patients
-from acdc_medsam.evaluate.summary import ejection_fractions, summarize
-from acdc_medsam.evaluate.volumes import largest_part, read_truth, to_plane, to_volume, write_nifti
+from acdc_medsam.evaluate.summary import average_scores, ejection_fractions, format_table
+from acdc_medsam.evaluate.volumes import (
+    keep_largest_components,
+    largest_component,
+    read_truth,
+    stack_slices,
+    to_original_size,
+    write_nifti,
+)
 from acdc_medsam.formats.files import read_sealed, read_table, sha256_file
 from acdc_medsam.formats.h5 import read_h5, write_h5
 from acdc_medsam.formats.png import read_gray
@@ -37,63 +45,66 @@ from acdc_medsam.report.results import results_section
 from acdc_medsam.stages.render import resize_label
 from indexes import is_whole
 from small_dataset import SmallDataset
-from trained import say_encoder
+from trained import set_encoder
 
 SPACING = (10.0, 1.5, 2.0)
 
 
-def distances(one: Mask, other: Mask) -> np.ndarray[Any, Any]:
-    """From each voxel of one mask's surface to the other's, in mm, by SciPy."""
-    first, second = (np.pad(mask, 1) for mask in (one, other))
-    edges = [mask & ~binary_erosion(mask) for mask in (first, second)]
-    away: np.ndarray[Any, Any] = distance_transform_edt(~edges[1], SPACING)[edges[0]]
-    return away
+def surface_distances(one: Mask, other: Mask) -> np.ndarray[Any, Any]:
+    """Distances in mm from each voxel of one mask's surface to the other's, by SciPy."""
+    padded = [np.pad(mask, 1) for mask in (one, other)]
+    surfaces = [mask & ~binary_erosion(mask) for mask in padded]
+    distances: np.ndarray[Any, Any] = distance_transform_edt(~surfaces[1], SPACING)[surfaces[0]]
+    return distances
 
 
-def test_measures_against_scipy_and_by_hand() -> None:
+def test_metrics_against_scipy_and_by_hand() -> None:
     random = np.random.default_rng(1)
     truth = np.zeros((5, 24, 20), bool)
     truth[1:4, 5:18, 4:15] = True
     predicted = np.roll(truth, (1, 2), (1, 2)) & (random.random(truth.shape) > 0.05)
-    found = compare(predicted, truth, SPACING)
-    there, back = distances(predicted, truth), distances(truth, predicted)
-    assert found.hd95_mm == pytest.approx(max(np.percentile(there, 95), np.percentile(back, 95)), rel=1e-5)
-    assert found.assd_mm == pytest.approx(np.concatenate([there, back]).mean(), rel=1e-5)
-    assert found.dice == pytest.approx(2 * (predicted & truth).sum() / (predicted.sum() + truth.sum()))
-    assert found.true_volume_ml == pytest.approx(3 * 13 * 11 * 30 / 1000)
-    same = compare(truth, truth, SPACING)
+
+    metrics = compute_metrics(predicted, truth, SPACING)
+    forth = surface_distances(predicted, truth)
+    back = surface_distances(truth, predicted)
+    assert metrics.hd95_mm == pytest.approx(max(np.percentile(forth, 95), np.percentile(back, 95)), rel=1e-5)
+    assert metrics.assd_mm == pytest.approx(np.concatenate([forth, back]).mean(), rel=1e-5)
+    assert metrics.dice == pytest.approx(2 * (predicted & truth).sum() / (predicted.sum() + truth.sum()))
+    assert metrics.true_volume_ml == pytest.approx(3 * 13 * 11 * 30 / 1000)
+
+    same = compute_metrics(truth, truth, SPACING)
     assert (same.dice, same.hd95_mm, same.assd_mm) == (1, 0, 0)
-    nothing = compare(np.zeros_like(truth), truth, SPACING)
+    nothing = compute_metrics(np.zeros_like(truth), truth, SPACING)
     assert (nothing.dice, nothing.hd95_mm, nothing.assd_mm, nothing.volume_ml) == (0, None, None, 0)
     assert ejection_fraction(120, 48) == 60 and ejection_fraction(0, 0) is None
 
 
-def record(patient: str, phase: str, structure: str, **values: float | None) -> dict[str, Any]:
-    known = {"dice": 1.0, "hd95_mm": 2.0, "assd_mm": 1.0, "volume_error_ml": 0.0, "slice_dice": 1.0}
+def make_score(patient: str, phase: str, structure: str, **values: float | None) -> dict[str, Any]:
+    names = {"volume": f"{patient}_{phase}", "patient": patient, "phase": phase, "structure": structure}
+    defaults = {"dice": 1.0, "hd95_mm": 2.0, "assd_mm": 1.0, "volume_error_ml": 0.0, "slice_dice": 1.0}
     volumes = {"volume_ml": 100.0, "true_volume_ml": 100.0}
-    place = {"volume": f"{patient}_{phase}", "patient": patient, "phase": phase, "structure": structure}
-    return {**place, **known, **volumes, **values}
+    return {**names, **defaults, **volumes, **values}
 
 
-def test_means_leave_out_what_was_not_found_and_count_it() -> None:
-    records = [
-        record("patient001", "ED", "LV", dice=0.8, volume_ml=100.0, true_volume_ml=120.0),
-        record("patient001", "ES", "LV", dice=0.6, hd95_mm=None, volume_ml=50.0, true_volume_ml=48.0),
-        record("patient002", "ED", "LV", dice=0.4, hd95_mm=6.0),
+def test_means_leave_out_missed_structures_and_count_them() -> None:
+    scores = [
+        make_score("patient001", "ED", "LV", dice=0.8, volume_ml=100.0, true_volume_ml=120.0),
+        make_score("patient001", "ES", "LV", dice=0.6, hd95_mm=None, volume_ml=50.0, true_volume_ml=48.0),
+        make_score("patient002", "ED", "LV", dice=0.4, hd95_mm=6.0),
     ]
-    means = summarize(records)["LV"]
+    means = average_scores(scores)["LV"]
     assert means["all"]["dice"] == pytest.approx(0.6) and means["ED"]["dice"] == pytest.approx(0.6)
     assert (means["all"]["hd95_mm"], means["all"]["missed"], means["ES"]["hd95_mm"]) == (4, 1, None)
-    errors = ejection_fractions(records)["LV"]
+    errors = ejection_fractions(scores)["LV"]
     assert list(errors["patients"]) == ["patient001"] and errors["mean_error"] == pytest.approx(-10)
-    assert summarize(records)["RV"]["ED"]["dice"] is None
+    assert average_scores(scores)["RV"]["ED"]["dice"] is None
 
 
 def test_cases_are_the_ends_and_the_middle() -> None:
-    scores = {"patient001": 0.9, "patient002": 0.5, "patient003": 0.7}
-    chosen = choose_cases([record(name, "ED", key, dice=score) for name, score in scores.items() for key in LABELS])
+    dice = {"patient001": 0.9, "patient002": 0.5, "patient003": 0.7}
+    chosen = choose_cases([make_score(name, "ED", key, dice=value) for name, value in dice.items() for key in LABELS])
     assert [volume for volume, _ in chosen.values()] == ["patient001_ED", "patient003_ED", "patient002_ED"]
-    assert spread(list("abcdefg"), 3) == ["a", "d", "g"] and spread(["a"], 5) == ["a"]
+    assert pick_evenly(list("abcdefg"), 3) == ["a", "d", "g"] and pick_evenly(["a"], 5) == ["a"]
 
 
 def test_a_pixel_is_of_the_structure_with_the_highest_logit() -> None:
@@ -101,49 +112,56 @@ def test_a_pixel_is_of_the_structure_with_the_highest_logit() -> None:
     assert to_labels(logits).tolist() == [[0, 2, 1]]
 
 
-def test_the_largest_part_of_each_structure_is_kept() -> None:
+def test_the_largest_component_of_each_structure_is_kept() -> None:
     label = np.zeros((3, 8, 8), np.uint8)
-    label[0, 1:4, 1:4] = label[1, 4, 4] = 3  # hang together by a corner
+    label[0, 1:4, 1:4] = label[1, 4, 4] = 3  # connected by a corner
     label[2, 7, 0] = 3
     label[:, 0, 6:] = 1
     kept = label.copy()
     kept[2, 7, 0] = 0
-    assert (largest_part(label) == kept).all()
-    assert not largest_part(np.zeros_like(label)).any()
+    assert (keep_largest_components(label) == kept).all()
+    assert not keep_largest_components(np.zeros_like(label)).any()
+
+
+def test_the_first_of_equally_large_components_is_kept() -> None:
+    mask = np.zeros((3, 8, 8), bool)
+    mask[0, 1, 1:3] = mask[0, 5, 1:3] = mask[2, 5, 1:3] = True
+    assert np.argwhere(largest_component(mask)).tolist() == [[0, 1, 1], [0, 1, 2]]
 
 
 @pytest.mark.parametrize("shape", [(216, 256), (428, 512), (48, 40), (1024, 999)])
-def test_nearest_neighbour_there_and_back_loses_nothing(shape: tuple[int, int]) -> None:
+def test_nearest_neighbor_there_and_back_loses_nothing(shape: tuple[int, int]) -> None:
     label = np.random.default_rng(0).integers(0, 4, shape, np.uint8)
-    assert (to_plane(resize_label(label, 1024), shape) == label).all()
+    assert (to_original_size(resize_label(label, 1024), shape) == label).all()
 
 
-def test_a_plane_wider_than_the_masks_loses_some() -> None:
+def test_a_slice_wider_than_the_masks_loses_some() -> None:
     label = np.random.default_rng(0).integers(0, 4, (64, 1300), np.uint8)
-    assert 0.7 < (to_plane(resize_label(label, 1024), (64, 1300)) == label).mean() < 1
+    assert 0.7 < (to_original_size(resize_label(label, 1024), (64, 1300)) == label).mean() < 1
 
 
 def test_the_truth_goes_back_to_where_it_came_from(made: Path, raw: Path, tmp_path: Path) -> None:
-    """Through the published masks, to NIfTI files that equal the raw labels voxel for voxel, in the same place."""
+    """Through the published masks to NIfTI files that equal the raw labels in every voxel and in geometry."""
     for source in sorted(raw.glob("*/patient*/*_gt.nii.gz")):
-        name, patient = source.name.removesuffix("_gt.nii.gz"), source.parent.name
+        name = source.name.removesuffix("_gt.nii.gz")
+        patient = source.parent.name
         truth = read_truth(made / "work/h5" / patient / "volumes" / f"{name}.h5")
-        kept = [number for number, plane in enumerate(truth.label) if plane.any()]
-        masks = {number: resize_label(truth.label[number], 1024) for number in kept}
-        write_nifti(to_volume(masks, truth.label.shape), truth, tmp_path / f"{name}.nii.gz")
-        ours, theirs = nib.load(tmp_path / f"{name}.nii.gz"), nib.load(source)
+        masks = {index: resize_label(label, 1024) for index, label in enumerate(truth.label) if label.any()}
+        write_nifti(stack_slices(masks, truth.label.shape), truth, tmp_path / f"{name}.nii.gz")
+        ours = nib.load(tmp_path / f"{name}.nii.gz")
+        theirs = nib.load(source)
         assert (np.asarray(ours.dataobj) == np.asarray(theirs.dataobj)).all()
         np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-6)
         np.testing.assert_allclose(ours.header.get_zooms(), theirs.header.get_zooms(), atol=1e-6)
         assert nib.aff2axcodes(ours.affine) == nib.aff2axcodes(theirs.affine)
-        write_nifti(to_volume(masks, truth.label.shape), truth, tmp_path / "again.nii.gz")
+        write_nifti(stack_slices(masks, truth.label.shape), truth, tmp_path / "again.nii.gz")
         assert (tmp_path / "again.nii.gz").read_bytes() == (tmp_path / f"{name}.nii.gz").read_bytes()
         assert gzip.decompress((tmp_path / "again.nii.gz").read_bytes())
 
 
 def test_volumes_of_another_dataset_are_refused(made: Path, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="slice 7 of a volume of 4"):
-        to_volume({7: np.zeros((8, 8), np.uint8)}, (4, 8, 8))
+    with pytest.raises(DatasetError, match="slice 7 of a volume with 4 slices"):
+        stack_slices({7: np.zeros((8, 8), np.uint8)}, (4, 8, 8))
     with h5py.File(tmp_path / "strange.h5", "w") as file:
         file["image"] = [1]
     write_h5(tmp_path / "bare.h5", np.zeros((1, 4, 4), np.float32), np.zeros((1, 4, 4), np.uint8), {}, (1, 4, 4))
@@ -157,31 +175,32 @@ SPLITS = ("val", "test")
 
 @pytest.fixture(scope="module")
 def evaluated(trained: Path, checkpoint: Path) -> tuple[Path, dict[str, Any]]:
-    """What is made of the small dataset's one validation and one testing patient, by a model that lies beside it."""
+    """The evaluation of the small dataset's one validation and one testing patient, in a folder beside the model."""
     out = trained / "evaluation"
     out.mkdir()
-    model, index = out / "model.pth", out / "evaluated.tsv"
+    model = out / "model.pth"
+    index = out / "evaluated.tsv"
     model.symlink_to(trained / "training/model.pth")
     return out, evaluate_model(trained / "data/ACDC", trained, checkpoint, model, SPLITS, out, index, threads=2)
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_an_evaluation_has_all_measures_of_all_ways(
+def test_an_evaluation_has_all_metrics_of_all_ways(
     evaluated: tuple[Path, dict[str, Any]], trained: Path, split: str
 ) -> None:
     out, metrics = evaluated
     assert json.loads((out / "metrics.json").read_text()) == metrics
-    assert len(as_table({**metrics, "splits": {split: metrics["splits"][split]}}).splitlines()) == 10
+    assert len(format_table({**metrics, "splits": {split: metrics["splits"][split]}}).splitlines()) == 10
     measured = metrics["splits"][split]
     rows = [row for row in read_table(trained / "data/ACDC/manifest.tsv") if row["split"] == split]
     assert measured["patients"] == sorted({row["patient"] for row in rows}) and measured["slices"] == len(rows) == 2
     assert measured["slices_not_in_the_dataset"] == 2 * 3 - 2
     for way in WAYS:
-        found = measured["ways"][way]
+        of_way = measured["ways"][way]
         for structure in LABELS:
-            assert [found["structures"][structure][phase]["volumes"] for phase in ("all", "ED", "ES")] == [2, 1, 1]
-            assert 0 <= found["mean_slice_dice"][structure] <= 1
-        assert set(found["ejection_fraction"]) == {"LV", "RV"}
+            assert [of_way["structures"][structure][phase]["volumes"] for phase in ("all", "ED", "ES")] == [2, 1, 1]
+            assert 0 <= of_way["mean_slice_dice"][structure] <= 1
+        assert set(of_way["ejection_fraction"]) == {"LV", "RV"}
     for case in ("best", "median", "worst"):
         assert (out / "cases" / split / f"{case}.png").stat().st_size > 1000
 
@@ -191,8 +210,8 @@ def test_every_file_of_an_evaluation_is_listed_as_written(evaluated: tuple[Path,
     assert list(metrics["splits"]) == list(SPLITS)
     assert is_whole(out / "evaluated.tsv")
     listed = {row["file"]: row["sha256"] for row in read_sealed(out / "evaluated.tsv")}
-    there = {str(file.relative_to(out)) for file in out.rglob("*") if file.is_file()}
-    assert set(listed) == there - {"evaluated.tsv", ".evaluated.tsv.times", "model.pth"}
+    present = {str(file.relative_to(out)) for file in out.rglob("*") if file.is_file()}
+    assert set(listed) == present - {"evaluated.tsv", ".evaluated.tsv.times", "model.pth"}
     assert all(sha256 == sha256_file(out / name) for name, sha256 in listed.items())
     assert metrics["model_sha256"] == sha256_file(out / "model.pth")
 
@@ -201,61 +220,66 @@ def test_predictions_are_where_the_scan_is(evaluated: tuple[Path, dict[str, Any]
     files = list(evaluated[0].glob("predictions/*/*/*.nii.gz"))
     assert len(files) == 2 * 6
     for file in files:
-        source, image = nib.load(next(raw.rglob(file.name))), nib.load(file)
+        source = nib.load(next(raw.rglob(file.name)))
+        image = nib.load(file)
         assert image.shape == source.shape and image.get_data_dtype() == np.uint8
         np.testing.assert_allclose(image.affine, source.affine, atol=1e-6)
 
 
-def test_a_slice_that_the_dataset_lacks_is_made_as_the_stages_do(trained: Path, checkpoint: Path) -> None:
+def test_a_missing_slice_is_made_as_the_stages_do(trained: Path, checkpoint: Path) -> None:
     model = load_model("lite_medsam", checkpoint)
     encoder = make_encoder(model, ENCODERS["lite_medsam"], "float32", torch.device("cpu"))
     dataset = SliceDataset(trained / "data/ACDC", "val", ItemOptions())
-    slices, row = VolumeSlices(dataset, encoder.encode), dataset.rows[0]
+    slices = VolumeSlices(dataset, encoder.encode)
+    row = dataset.rows[0]
     truth = read_truth(find_volumes(trained, [row])[volume_name(row["patient"], int(row["frame"]))])
-    made, known = slices.make(truth, int(row["slice_index"])), dataset[0]
+    made = slices.make_item(truth, int(row["slice_index"]))
+    known = dataset[0]
+
     png = read_gray(dataset.root / "val/images" / f"{row['slice']}.png")
     assert torch.equal(made["embedding"], encoder.encode(torch.from_numpy(png.copy())[None])[0])
     assert made["slice"] == row["slice"] and torch.equal(made["present"], known["present"])
-    # The small dataset's own masks have 64 pixels, each of them 16 of those of 1024.
+    # The small dataset's own masks have 64 pixels per side, so one of their pixels is 16 wide at 1024.
     assert (made["mask"] == known["mask"]).float().mean() > 0.97
     assert (made["boxes"] - known["boxes"]).abs().max() <= 32
 
 
 @pytest.fixture
 def kept(made: Path, checkpoint: Path, tmp_path: Path) -> Path:
-    """A copy of the small dataset, whose embeddings are said to be by the checkpoint."""
+    """A copy of the small dataset, with the checkpoint as the encoder of its embeddings."""
     shutil.copytree(made, tmp_path / "set")
     dataset = SmallDataset(tmp_path / "set")
     dataset.publish()
-    say_encoder(dataset, checkpoint)
+    set_encoder(dataset, checkpoint)
     return dataset.output
 
 
 def evaluate(folder: Path, checkpoint: Path, *splits: str) -> dict[str, Any]:
-    """Evaluate the released decoder itself, into ``training/``."""
-    data, out = folder / "data/ACDC", folder / "training"
+    """Evaluate the released decoder itself; the output goes to ``training/``."""
+    data = folder / "data/ACDC"
+    out = folder / "training"
     return evaluate_model(data, folder, checkpoint, checkpoint, splits, out, out / "evaluated.tsv", threads=2)
 
 
 def perfect(*_: Any, **__: Any) -> Predict:
-    """Find each structure where it is."""
+    """Predict each structure exactly."""
     return lambda item: torch.stack([item["mask"] == value for value in LABELS.values()]).float() * 2 - 1
 
 
 @pytest.fixture
 def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spare the encoder's work where predictions do not need it."""
+    """Save the encoder's work where predictions do not need it."""
     monkeypatch.setattr(run, "with_boxes", perfect)
     monkeypatch.setattr(run, "without_prompts", perfect)
     monkeypatch.setattr(Encoder, "encode", lambda encoder, images: torch.zeros(len(images), 256, 64, 64))
 
 
-def empty_slices(folder: Path, split: str) -> int:
-    """Slices of the split's volumes that no manifest has, because they show nothing."""
+def count_empty_slices(folder: Path, split: str) -> int:
+    """Number of slices of the split's volumes that the manifest leaves out, because they show nothing."""
     volumes = find_volumes(
         folder, [row for row in read_table(folder / "data/ACDC/manifest.tsv") if row["split"] == split]
     )
-    return sum(not plane.any() for path in volumes.values() for plane in read_truth(path).label)
+    return sum(not label.any() for path in volumes.values() for label in read_truth(path).label)
 
 
 @pytest.mark.usefixtures("no_model")
@@ -264,17 +288,17 @@ def test_a_perfect_predictor_is_perfect_and_empty_slices_count(
 ) -> None:
     for split in SPLITS:
         measured = evaluate(kept, checkpoint, split)["splits"][split]
-        empty = empty_slices(kept, split)
+        empty = count_empty_slices(kept, split)
         assert measured["slices_not_in_the_dataset"] == empty
         for structure in LABELS:
-            found = measured["ways"]["fine_tuned"]
-            # Masks of the small dataset have 64 pixels for slices of 48, so they lose nothing either.
-            assert found["structures"][structure]["all"]["dice"] == 1 == found["mean_slice_dice"][structure]
-            without = found["slices_without"][structure]["all"]
+            of_way = measured["ways"]["fine_tuned"]
+            # The small dataset's masks have 64 pixels for slices of 48, so they lose nothing either.
+            assert of_way["structures"][structure]["all"]["dice"] == 1 == of_way["mean_slice_dice"][structure]
+            without = of_way["slices_without"][structure]["all"]
             assert without["slices"] >= empty and without["found"] == 0
 
     def everywhere(*_: Any, **__: Any) -> Predict:
-        return lambda item: torch.ones(3, SIZE, SIZE)
+        return lambda item: torch.ones(3, PROMPT_SIZE, PROMPT_SIZE)
 
     monkeypatch.setattr(run, "without_prompts", everywhere)
     without = evaluate(kept, checkpoint, "val")["splits"]["val"]["ways"]["fine_tuned"]["slices_without"]
@@ -283,11 +307,12 @@ def test_a_perfect_predictor_is_perfect_and_empty_slices_count(
 
 
 @pytest.mark.usefixtures("no_model")
-def test_what_an_earlier_evaluation_left_is_removed(
+def test_the_files_of_an_earlier_evaluation_are_removed(
     kept: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By the command line, which measures `val` unless it is told otherwise."""
-    out, prediction = kept / "training", "fine_tuned/patient009_frame01.nii.gz"
+    """By the command line, which measures `val` by default."""
+    out = kept / "training"
+    prediction = "fine_tuned/patient009_frame01.nii.gz"
     left = [out / name for name in ("evaluated.tsv", f"predictions/val/{prediction}", f"predictions/{prediction}")]
     left += [out / name for name in (f"predictions/test/{prediction}", "cases/test/best.png", "cases/best.png")]
     notes = out / "predictions/val/notes.txt"
@@ -308,14 +333,15 @@ def test_what_an_earlier_evaluation_left_is_removed(
 @pytest.mark.usefixtures("no_model")
 def test_a_dataset_that_was_split_by_slice_is_refused(kept: Path, checkpoint: Path) -> None:
     SmallDataset(kept).publish(unit="slice")
-    say_encoder(SmallDataset(kept), checkpoint)
+    set_encoder(SmallDataset(kept), checkpoint)
     rows = read_table(kept / "data/ACDC/manifest.tsv")
     patients = {split: {row["patient"] for row in rows if row["split"] == split} for split in ("train", "val")}
-    shared, count = len(patients["train"] & patients["val"]), len(patients["val"])
+    shared = len(patients["train"] & patients["val"])
+    count = len(patients["val"])
     assert shared
     with pytest.raises(DatasetError, match=f"{shared} of the {count} patients of 'val' .* set split.unit: patient"):
         evaluate(kept, checkpoint, "val")
-    require_whole_patients(kept / "data/ACDC/manifest.tsv", rows, "test")  # no testing patient is trained on
+    require_whole_patients(kept / "data/ACDC/manifest.tsv", rows, "test")  # No testing patient is trained on.
 
 
 @pytest.mark.usefixtures("no_model")
@@ -333,7 +359,8 @@ def test_a_split_without_structures_has_nothing_to_measure(kept: Path, checkpoin
 def test_the_report_shows_results_of_this_dataset_and_model(
     evaluated: tuple[Path, dict[str, Any]], trained: Path, tmp_path: Path
 ) -> None:
-    manifest, metrics = trained / "data/ACDC/manifest.tsv", evaluated[0] / "metrics.json"
+    manifest = trained / "data/ACDC/manifest.tsv"
+    metrics = evaluated[0] / "metrics.json"
     found = results_section(metrics, manifest)
     assert found is not None and [results.split for results in found] == list(SPLITS)
     for results in found:
@@ -344,6 +371,7 @@ def test_the_report_shows_results_of_this_dataset_and_model(
     other = tmp_path / "manifest.tsv"
     other.write_text("another dataset")
     assert results_section(metrics, other) is None
+
     (tmp_path / "metrics.json").write_text(metrics.read_text())
     (tmp_path / "cases").symlink_to(metrics.parent / "cases")
     assert results_section(tmp_path / "metrics.json", manifest) is None, "there is no model"

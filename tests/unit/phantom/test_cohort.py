@@ -1,3 +1,5 @@
+"""Synthetic patients: the same bytes every time, in ACDC's layout, with plausible hearts."""
+
 from itertools import product
 from pathlib import Path
 
@@ -25,7 +27,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def full_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One patient of the size that its seed draws."""
+    """One patient of a size drawn from its seed."""
     return write_cohort(tmp_path_factory.mktemp("full"), patients=1, first=4)[0]
 
 
@@ -48,8 +50,8 @@ def volume_ml(folder: Path, phase: str, structure: str) -> float:
     return float((voxels(frame.label) == LABELS[structure]).sum() * voxel)
 
 
-def neighbours(mask: np.ndarray) -> np.ndarray:
-    """Voxels that share an edge with the mask in their slice."""
+def neighbors(mask: np.ndarray) -> np.ndarray:
+    """Voxels outside the mask that share an edge with it in their slice."""
     cross = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], bool)
     return binary_dilation(mask, cross) & ~mask
 
@@ -72,11 +74,12 @@ def test_gzip_headers_hold_neither_time_nor_name(full_size: Path) -> None:
 def test_more_patients_change_no_other(tmp_path: Path) -> None:
     write_cohort(tmp_path / "few", patients=1, first=2, **TINY)
     write_cohort(tmp_path / "many", patients=3, **TINY)
-    few, many = contents(tmp_path / "few"), contents(tmp_path / "many")
+    few = contents(tmp_path / "few")
+    many = contents(tmp_path / "many")
     assert few.items() <= many.items()
 
 
-def test_testing_patients_are_numbered_on(tmp_path: Path) -> None:
+def test_testing_patients_follow_the_training_patients(tmp_path: Path) -> None:
     folders = write_cohort(tmp_path, patients=2, first=7, testing=1, **TINY)
     assert [str(folder.relative_to(tmp_path)) for folder in folders] == [
         "training/patient007",
@@ -99,7 +102,8 @@ def test_info_cfg_matches_the_files(cohort: Path) -> None:
         lines = (folder / "Info.cfg").read_text().splitlines()
         info = dict(line.split(": ") for line in lines)
         assert list(info) == ["ED", "ES", "Group", "Height", "NbFrame", "Weight"]
-        ed, es = int(info["ED"]), int(info["ES"])
+        ed = int(info["ED"])
+        es = int(info["ES"])
         assert 1 <= ed < es <= int(info["NbFrame"])
         assert 130 < float(info["Height"]) < 210
         assert 30 < float(info["Weight"]) < 130
@@ -114,7 +118,8 @@ def test_each_group_has_integer_and_floating_point_images(cohort: Path) -> None:
 
 def test_the_geometry_is_acdc_s(full_size: Path) -> None:
     for frame in read_patient(full_size).frames:
-        image, label = nib.load(frame.image), nib.load(frame.label)
+        image = nib.load(frame.image)
+        label = nib.load(frame.label)
         assert image.shape == label.shape
         columns, rows, depth = image.shape
         assert columns != rows
@@ -132,14 +137,15 @@ def test_the_geometry_is_acdc_s(full_size: Path) -> None:
 def test_images_can_be_normalized_and_show_blood_above_muscle(cohort: Path) -> None:
     for patient in find_cohort(cohort).patients:
         for frame in patient.frames:
-            image, label = voxels(frame.image), voxels(frame.label)
+            image = voxels(frame.image)
+            label = voxels(frame.label)
             signal = normalize_intensities(image).image
             rv, muscle, lv = (np.median(signal[label == value]) for value in (1, 2, 3))
             assert muscle < 0.5 * min(rv, lv), (patient.name, frame.phase)
 
 
 @pytest.mark.parametrize("phase", ["ED", "ES"])
-def test_labels_are_whole(cohort: Path, phase: str) -> None:
+def test_labels_are_complete(cohort: Path, phase: str) -> None:
     for folder in sorted((cohort / "training").iterdir()):
         label = label_of(folder, phase)
         assert set(np.unique(label)) == {0, 1, 2, 3}
@@ -147,15 +153,15 @@ def test_labels_are_whole(cohort: Path, phase: str) -> None:
         assert not label[-1].any(), f"{folder.name}: a structure below the apex"
         middle = label[2:4]
         assert all((part == value).any() for part in middle for value in (1, 2, 3))
-        assert set(np.unique(label[neighbours(label == LABELS["LV"])])) == {LABELS["MYO"]}
+        assert set(np.unique(label[neighbors(label == LABELS["LV"])])) == {LABELS["MYO"]}
 
 
 def test_the_right_ventricle_lies_in_front_of_the_septum(full_size: Path) -> None:
     label = label_of(full_size, "ED")
     right, left = (np.argwhere(label == LABELS[name]).mean(axis=0) for name in ("RV", "LV"))
-    # This picture is upright: the chest is on its left.
+    # This image is upright, with the chest on the left.
     assert right[2] < left[2] - 5
-    assert label[neighbours(label == LABELS["RV"])].max() == LABELS["MYO"]
+    assert label[neighbors(label == LABELS["RV"])].max() == LABELS["MYO"]
 
 
 def test_hearts_contract(cohort: Path) -> None:
@@ -169,7 +175,7 @@ def test_hearts_contract(cohort: Path) -> None:
 
 def test_groups_differ_as_their_pathology_does(cohort: Path) -> None:
     def mid_area(number: int, phase: str, structure: str) -> float:
-        """Area of a structure in the middle of the heart, mm2."""
+        """Area of a structure in the middle of the heart in mm2."""
         folder = cohort / f"training/patient{number:03d}"
         pixel = nib.load(read_patient(folder).frames[0].label).header.get_zooms()[0]
         return float((label_of(folder, phase)[2] == LABELS[structure]).sum() * pixel**2)

@@ -1,7 +1,8 @@
-"""Training on three slices of phantoms with LiteMedSAM's decoder; how good it gets is for real data to say."""
+"""Training on a few slices of phantoms with LiteMedSAM's decoder. How good it gets is measured on real data."""
 
 import importlib
 import logging
+import math
 import os
 import random
 import re
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import acdc_medsam.train.fit as fit
 from acdc_medsam.acdc.labels import LABELS
@@ -30,96 +32,126 @@ from acdc_medsam.formats.png import read_gray, write_png
 from acdc_medsam.layout import MANIFEST_COLUMNS
 from acdc_medsam.train.history import SECONDS
 from acdc_medsam.train.options import TrainOptions
-from acdc_medsam.train.task import FineTuning
-from acdc_medsam.train.weights import encoder_of, find_checkpoint
+from acdc_medsam.train.task import FineTuning, make_schedule
+from acdc_medsam.train.weights import find_checkpoint, identify_encoder
 from indexes import is_whole
 from small_dataset import SmallDataset
 from trained import keeping_last
 
+ROOT = Path(__file__).parents[3]
 OPTIONS = TrainOptions(epochs=2, batch_size=1)
 
 
-def same(one: Path, other: Path) -> bool:
+def have_same_weights(one: Path, other: Path) -> bool:
     """Whether two models have the same weights, bit for bit."""
     first, second = (torch.load(path, weights_only=True) for path in (one, other))
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
 def epochs(log: Path) -> list[dict[str, str]]:
+    """Rows of a log without its durations."""
     return [{key: value for key, value in row.items() if key not in SECONDS} for row in read_table(log)]
 
 
 def test_a_batch_is_decoded_as_segment_anything_does_one_by_one() -> None:
     model = build_lite_medsam().requires_grad_(False)
-    embeddings, encoding = torch.randn(2, 256, 64, 64), model.prompt_encoder.get_dense_pe()
+    embeddings = torch.randn(2, 256, 64, 64)
+    encoding = model.prompt_encoder.get_dense_pe()
     boxes = torch.tensor([[100.0, 200, 600, 700], [300, 0, 1000, 500]])
     sparse, dense = encode_boxes(model.prompt_encoder, boxes)
     found = decode(model.mask_decoder, embeddings, encoding, sparse, dense)
-    for number in range(2):
-        one = slice(number, number + 1)
+    for index in range(2):
+        one = slice(index, index + 1)
         expected, _ = model.mask_decoder.predict_masks(embeddings[one], encoding, sparse[one], dense[one])
         torch.testing.assert_close(found[one], expected, rtol=1e-4, atol=1e-4)
     assert decode_box(model, embeddings[0], encoding, boxes[0], 0, 512).shape == (512, 512)
 
 
-def test_a_run_that_crashed_goes_on_to_the_same_weights(
+def reference_factor(step: int, steps: int) -> float:
+    """Share of the peak learning rate at a step: 5 % of the steps rise linearly, the others fall along a cosine."""
+    warm_up = max(1, round(0.05 * steps))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 29, 30, 100, 1234, 12000])
+def test_the_learning_rate_follows_the_formula_step_by_step(steps: int) -> None:
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=3e-4)
+    schedule = make_schedule(optimizer, steps)
+    for step in range(steps):
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(3e-4 * reference_factor(step, steps), rel=1e-9)
+        optimizer.step()
+        schedule.step()
+
+
+def test_the_options_have_the_defaults_of_the_configuration() -> None:
+    configuration = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    assert TrainOptions(**configuration["train"]) == TrainOptions()
+
+
+def test_a_run_that_crashed_resumes_to_the_same_weights(
     trained: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data, model = trained / "data/ACDC", tmp_path / "model.pth"
+    data = trained / "data/ACDC"
+    model = tmp_path / "model.pth"
     step = FineTuning.training_step
 
-    def crash(task: Any, batch: Any, number: int) -> Any:
-        if task.current_epoch == 1 and number == 1:
+    def crash(task: Any, batch: Any, batch_index: int) -> Any:
+        if task.current_epoch == 1 and batch_index == 1:
             raise MemoryError
-        return step(task, batch, number)
+        return step(task, batch, batch_index)
 
     monkeypatch.setattr(FineTuning, "training_step", crash)
     with pytest.raises(MemoryError):
         fit.fine_tune(data, checkpoint, model, OPTIONS, threads=2)
     assert len(epochs(tmp_path / "log.tsv")) == 1 and not model.exists()
+
     monkeypatch.setattr(FineTuning, "training_step", step)
     shutil.copyfile(tmp_path / "last.ckpt", tmp_path / "stopped.ckpt")
     with caplog.at_level(logging.INFO), keeping_last():
         fit.fine_tune(data, checkpoint, model, OPTIONS, threads=2)
-    assert "going on with" in caplog.text
+    assert "resuming from" in caplog.text
     states = [torch.load(folder / "kept.ckpt", weights_only=True) for folder in (tmp_path, trained / "training")]
     assert states[0]["global_step"] == states[1]["global_step"] == 4
     torch.testing.assert_close(states[0]["state_dict"], states[1]["state_dict"], rtol=0, atol=0)
     torch.testing.assert_close(states[0]["optimizer_states"], states[1]["optimizer_states"], rtol=0, atol=0)
-    assert same(model, trained / "training/model.pth")
+    assert have_same_weights(model, trained / "training/model.pth")
     assert epochs(tmp_path / "log.tsv") == epochs(trained / "training/log.tsv")
+
     shutil.move(tmp_path / "stopped.ckpt", tmp_path / "last.ckpt")
     with caplog.at_level(logging.INFO):
-        assert fit.resumable(tmp_path / "last.ckpt", "another run") is None
+        assert fit.find_resumable(tmp_path / "last.ckpt", "another run") is None
         (tmp_path / "last.ckpt").write_bytes(b"damaged")
-        assert fit.resumable(tmp_path / "last.ckpt", "a run") is None
-    assert "is of other data, options or code" in caplog.text and "last.ckpt cannot be read" in caplog.text
+        assert fit.find_resumable(tmp_path / "last.ckpt", "a run") is None
+    assert "belongs to other data, options or code" in caplog.text and "last.ckpt cannot be read" in caplog.text
 
 
 def test_a_run_that_is_killed_again_and_again(
     trained: Path, checkpoint: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """With SIGKILL: at last in the second epoch, and with the last epoch done but no model written."""
+    """With SIGKILL, finally in the second epoch, and after the last epoch before the model is written."""
     kills: int = request.config.getoption("--training-kills")
     if not kills:
-        pytest.skip("kill a training run so many times with --training-kills")
+        pytest.skip("set --training-kills to the number of times that a training run is killed")
     chance = random.Random(7)
     early = [chance.choice(["step:1", "step:2", "write:log.tsv", "write:best.ckpt"]) for _ in range(kills - 2)]
-    places = [*early, "step:4", "write:model.pth"][-kills:]
+    moments = [*early, "step:4", "write:model.pth"][-kills:]
     folders = ["--data_dir", str(trained / "data/ACDC"), "--out", str(tmp_path / "killed")]
     options = ["--checkpoint", str(checkpoint), "--epochs", "2", "--batch_size", "1", "--threads", "2"]
     helper = Path(__file__).parents[2] / "helpers/trained.py"
     environment = {**os.environ, "PYTHONPATH": str(Path(fit.__file__).parents[2])}
 
-    def start(place: str) -> int:
-        return subprocess.run([sys.executable, str(helper), place, *folders, *options], env=environment).returncode
+    def start(moment: str) -> int:
+        return subprocess.run([sys.executable, str(helper), moment, *folders, *options], env=environment).returncode
 
-    assert [start(place) for place in places] == [-signal.SIGKILL] * kills
+    assert [start(moment) for moment in moments] == [-signal.SIGKILL] * kills
     assert not (tmp_path / "killed/model.pth").exists()
-    assert start("nowhere") == 0
+    assert start("never") == 0
 
-    whole, killed = trained / "training", tmp_path / "killed"
-    assert same(killed / "model.pth", whole / "model.pth")
+    whole = trained / "training"
+    killed = tmp_path / "killed"
+    assert have_same_weights(killed / "model.pth", whole / "model.pth")
     assert (killed / "model.pth").read_bytes() == (whole / "model.pth").read_bytes()
     assert epochs(killed / "log.tsv") == epochs(whole / "log.tsv")
     states = [torch.load(folder / "kept.ckpt", weights_only=True) for folder in (killed, whole)]
@@ -128,15 +160,15 @@ def test_a_run_that_is_killed_again_and_again(
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps that take no time, of which the first learns from where the labels are."""
+    """Steps that take no time, but whose result depends on the labels."""
 
-    def step(task: FineTuning, batch: Any, number: int) -> torch.Tensor:
+    def step(task: FineTuning, batch: Any, batch_index: int) -> torch.Tensor:
         pattern = batch["mask"][0].flatten()[::64].view(4, 256) - 0.5
         loss: torch.Tensor = (task.decoder.mask_tokens.weight * pattern).sum()  # type: ignore[union-attr, operator]
         return loss
 
     def validate(task: FineTuning, batch: Any) -> None:
-        task.found["dice_LV"].append(torch.tensor(0.5))
+        task.dice_values["dice_LV"].append(torch.tensor(0.5))
 
     monkeypatch.setattr(FineTuning, "training_step", step)
     monkeypatch.setattr(FineTuning, "validation_step", validate)
@@ -146,20 +178,22 @@ class Trained:
     """A folder of its own with a dataset and a model that was trained on it."""
 
     def __init__(self, folder: Path, checkpoint: Path) -> None:
-        self.data, self.work, self.checkpoint = folder / "data/ACDC", folder / "training", checkpoint
+        self.data = folder / "data/ACDC"
+        self.work = folder / "training"
         self.model = self.work / "model.pth"
+        self.checkpoint = checkpoint
 
     def train(self) -> None:
-        """Fine-tune with the same options."""
+        """Fine-tune with OPTIONS."""
         fit.fine_tune(self.data, self.checkpoint, self.model, OPTIONS, threads=2)
 
-    def forget(self) -> None:
+    def remove_outputs(self) -> None:
         """Remove the declared outputs, as Snakemake does before each job."""
         for name in ("model.pth", "trained.tsv"):
             (self.work / name).unlink(missing_ok=True)
 
     def shift_labels(self) -> None:
-        """Move all labels by six pixels, so that each structure has as many as before."""
+        """Move all labels by six pixels, so that each structure keeps its number of pixels."""
         rows = read_table(self.data / "manifest.tsv")
         for row in rows:
             mask = self.data / row["split"] / "masks" / f"{row['slice']}.png"
@@ -172,7 +206,7 @@ class Trained:
 
 @pytest.fixture
 def again(trained: Path, checkpoint: Path, tmp_path: Path, quick: None) -> Trained:
-    """A copy of the dataset, trained on quickly."""
+    """A copy of the dataset with a quickly trained model."""
     shutil.copytree(trained / "data", tmp_path / "data")
     made = Trained(tmp_path, checkpoint)
     made.train()
@@ -196,38 +230,40 @@ def test_other_labels_are_trained_on_anew_and_nothing_old_stays(
         (again.work / name).parent.mkdir(parents=True, exist_ok=True)
         (again.work / name).touch()
     again.shift_labels()
-    again.forget()
+    again.remove_outputs()
     caplog.clear()
     with caplog.at_level(logging.INFO):
         again.train()
-    assert "going on with" not in caplog.text and "epoch 1 of 2" in caplog.text
+    assert "resuming from" not in caplog.text and "epoch 1 of 2" in caplog.text
     assert again.model.read_bytes() != before
     assert [name for name in EVALUATION if (again.work / name).exists()] == []
     assert not (again.work / "cases").exists()
-    assert (again.work / "notes.txt").exists() and (again.work / "predictions/notes.txt").exists(), "not the workflow's"
+    for name in ("notes.txt", "predictions/notes.txt"):
+        assert (again.work / name).exists(), "it is not the workflow's"
 
 
 def test_other_code_trains_anew(
     again: Trained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(fit, "code_hash", lambda script: "another loss", raising=False)
-    again.forget()
+    again.remove_outputs()
     caplog.clear()
     with caplog.at_level(logging.INFO):
         again.train()
-    assert "going on with" not in caplog.text and "epoch 1 of 2" in caplog.text
+    assert "resuming from" not in caplog.text and "epoch 1 of 2" in caplog.text
 
 
 def test_a_stopped_run_of_other_code_is_not_resumed(
     again: Trained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def crash(task: Any, batch: Any, number: int) -> Any:
+    step = FineTuning.training_step
+
+    def crash(task: Any, batch: Any, batch_index: int) -> Any:
         if task.current_epoch == 1:
             raise MemoryError
-        return step(task, batch, number)
+        return step(task, batch, batch_index)
 
-    again.forget()
-    step = FineTuning.training_step
+    again.remove_outputs()
     monkeypatch.setattr(FineTuning, "training_step", crash)
     with pytest.raises(MemoryError):
         again.train()
@@ -236,29 +272,29 @@ def test_a_stopped_run_of_other_code_is_not_resumed(
     monkeypatch.setattr(fit, "code_hash", lambda script: "another loss", raising=False)
     with caplog.at_level(logging.INFO):
         again.train()
-    assert "going on with" not in caplog.text and "epoch 1 of 2" in caplog.text.split("last.ckpt is of other")[1]
+    assert "resuming from" not in caplog.text and "epoch 1 of 2" in caplog.text.split("last.ckpt belongs to other")[1]
 
 
 def test_a_finished_run_is_trained_again_only_without_outputs(again: Trained, caplog: pytest.LogCaptureFixture) -> None:
-    """As after ``snakemake --forcerun``; the command line alone has no reason to train again."""
+    """Outputs are missing after ``snakemake --forcerun``; the command line alone does not train again."""
     before = again.model.read_bytes(), again.model.stat().st_mtime_ns
     caplog.clear()
     with caplog.at_level(logging.INFO):
-        (again.work / "last.ckpt").touch()  # as if it had been killed at the very end
+        (again.work / "last.ckpt").touch()  # As if it had been killed at the very end.
         again.train()
         assert not (again.work / "last.ckpt").exists()
-        assert "is trained already" in caplog.text and "epoch 1 of 2" not in caplog.text
+        assert "is already trained" in caplog.text and "epoch 1 of 2" not in caplog.text
         assert before == (again.model.read_bytes(), again.model.stat().st_mtime_ns)
-        again.forget()
+        again.remove_outputs()
         again.train()
-    assert "epoch 1 of 2" in caplog.text and "going on with" not in caplog.text
+    assert "epoch 1 of 2" in caplog.text and "resuming from" not in caplog.text
     assert again.model.read_bytes() == before[0]
     again.model.write_bytes(b"damaged")
     again.train()
     assert again.model.read_bytes() == before[0]
 
 
-def test_what_training_made_is_listed(trained: Path) -> None:
+def test_the_files_of_a_training_are_listed(trained: Path) -> None:
     index = trained / "training/trained.tsv"
     assert is_whole(index)
     rows = {row["file"]: row for row in read_sealed(index)}
@@ -273,7 +309,7 @@ def test_validation_without_structures_is_refused_at_once(again: Trained, caplog
         empty = np.zeros_like(read_gray(mask))
         mask.unlink()
         write_png(mask, empty)
-    again.forget()
+    again.remove_outputs()
     caplog.clear()
     with caplog.at_level(logging.INFO), pytest.raises(DatasetError, match="no slice of the split 'val' shows a struct"):
         again.train()
@@ -285,7 +321,7 @@ def test_a_structure_that_validation_lacks_is_left_out(monkeypatch: pytest.Monke
     task = FineTuning(model, model.prompt_encoder.get_dense_pe(), 1e-3, "a run")
     mask = torch.zeros(1, 256, 256, dtype=torch.uint8)
     mask[0, 100:150, 90:160] = LABELS["LV"]
-    # The myocardium is so small that it is in the mask of 1024 pixels alone, by which it is said to be present.
+    # The myocardium is so small that only the mask of 1024 pixels, which `present` is taken from, shows it.
     present = torch.tensor([[False, True, True]])
     boxes = torch.tensor([[[0.0, 0, 0, 0], [8, 8, 9, 9], [360, 400, 636, 596]]])
     logged = dict[str, float]()
@@ -300,7 +336,7 @@ def test_a_structure_that_validation_lacks_is_left_out(monkeypatch: pytest.Monke
     assert 0 <= logged["val_dice"] <= 1
 
 
-def test_what_is_saved_is_the_best_epoch(trained: Path) -> None:
+def test_the_saved_model_is_that_of_the_best_epoch(trained: Path) -> None:
     rows = read_table(trained / "training/log.tsv")
     best = torch.load(trained / "training/best.ckpt", weights_only=True)
     assert best["epoch"] + 1 == int(max(rows, key=lambda row: float(row["val_dice"]))["epoch"])
@@ -317,23 +353,25 @@ def test_the_model_is_the_encoders_own_with_another_decoder(trained: Path, check
     assert changed and all(key.startswith("mask_decoder.") for key in changed)
 
 
-def test_segment_anything_takes_the_model_and_says_the_same(trained: Path) -> None:
-    path, empty = trained / "training/model.pth", build_lite_medsam()
+def test_segment_anything_loads_the_model_and_agrees(trained: Path) -> None:
+    path = trained / "training/model.pth"
+    empty = build_lite_medsam()
     sam = modeling.Sam(empty.image_encoder, empty.prompt_encoder, empty.mask_decoder)
     sam.load_state_dict(torch.load(path, weights_only=True), strict=True, assign=True)
     sam.image_encoder.img_size = 256
-    embedding, encoding = torch.randn(256, 64, 64), sam.prompt_encoder.get_dense_pe().detach()
+    embedding = torch.randn(256, 64, 64)
+    encoding = sam.prompt_encoder.get_dense_pe().detach()
     with torch.no_grad():
         prompts = sam.prompt_encoder(points=None, boxes=None, masks=None)
         logits, _ = sam.mask_decoder(embedding[None], encoding, *prompts, multimask_output=True)
         masks = sam.postprocess_masks(logits, (256, 256), (1024, 1024))[0] > sam.mask_threshold
     ours = without_prompts(load_model("lite_medsam", path), encoding)({"embedding": embedding}) > 0
-    # Ours gives each pixel to one structure, so it may leave out what two of SAM's masks share.
+    # Ours assigns each pixel to one structure, so it may leave out pixels that two of SAM's masks share.
     assert torch.equal(ours.any(0), masks.any(0))
     assert not (ours & ~masks).any() and ours.sum(0).max() <= 1
 
 
-def test_the_published_lite_medsam_takes_the_model(trained: Path) -> None:
+def test_the_published_lite_medsam_loads_the_model(trained: Path) -> None:
     from reference import WHEEL, lite_medsam_model
 
     if not WHEEL.is_file():
@@ -341,18 +379,18 @@ def test_the_published_lite_medsam_takes_the_model(trained: Path) -> None:
     lite_medsam_model().load_state_dict(torch.load(trained / "training/model.pth", weights_only=True), strict=True)
 
 
-def test_the_checkpoint_is_known_by_the_embeddings(trained: Path, checkpoint: Path, small: SmallDataset) -> None:
+def test_the_checkpoint_is_found_by_the_fingerprint(trained: Path, checkpoint: Path, small: SmallDataset) -> None:
     data = trained / "data/ACDC"
-    assert encoder_of(data, checkpoint) == ("lite_medsam", "float32")
+    assert identify_encoder(data, checkpoint) == ("lite_medsam", "float32")
     other = small.output / "other.pth"
     other.write_bytes(b"other weights")
     assert find_checkpoint(data, [other, checkpoint]) == checkpoint
     with pytest.raises(CheckpointError, match=r"other.pth did not make the embeddings"):
-        encoder_of(data, other)
+        identify_encoder(data, other)
     with pytest.raises(CheckpointError, match="looked at no file in checkpoints/"):
         find_checkpoint(data, [])
     with pytest.raises(CheckpointError, match=r"gone.pth is missing"):
-        encoder_of(data, small.output / "gone.pth")
+        identify_encoder(data, small.output / "gone.pth")
 
 
 def test_a_command_says_what_is_wrong(
@@ -370,7 +408,7 @@ def test_a_command_says_what_is_wrong(
 
 
 def test_the_documented_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    text = (Path(__file__).parents[3] / "docs/training.md").read_text()
+    text = (ROOT / "docs/training.md").read_text()
     commands = re.findall(r"^python -m acdc_medsam\.(train|evaluate) (.*)$", text, re.MULTILINE)
     assert len(commands) >= 2
     for name, options in commands:

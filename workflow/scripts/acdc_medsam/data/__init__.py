@@ -1,6 +1,6 @@
-"""The published dataset as PyTorch sees it: ``SliceDataset``, ``DataModule``, ``positional_encoding``.
+"""PyTorch access to the published dataset: ``SliceDataset``, ``DataModule`` and ``positional_encoding``.
 
-Needs the dataset's folder alone. ``DataModule`` is imported when it is first asked for, because it needs Lightning.
+Only the dataset's folder is needed. ``DataModule`` is imported on first use, because it needs Lightning.
 """
 
 from typing import TYPE_CHECKING, Any

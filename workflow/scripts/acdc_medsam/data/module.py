@@ -8,15 +8,20 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from acdc_medsam.data.slices import Item, ItemOptions, SliceDataset, seeded
+from acdc_medsam.data.slices import ItemOptions, SliceDataset, SliceItem, make_generator
 
 
-class Shuffled(Sampler[int]):
-    """A shuffled order that is the same each time it is asked for: Lightning may ask once or twice for an epoch."""
+class SeededSampler(Sampler[int]):
+    """A shuffled order that stays the same however often Lightning asks for it within an epoch."""
 
     def __init__(self, count: int, *seed: object) -> None:
-        """Shuffle so many items by what the seed's parts say."""
-        self.order: list[int] = torch.randperm(count, generator=seeded(*seed)).tolist()
+        """Shuffle the indices from 0 to ``count - 1``.
+
+        Args:
+            count: The number of items.
+            seed: Everything that the order depends on.
+        """
+        self.order: list[int] = torch.randperm(count, generator=make_generator(*seed)).tolist()
 
     def __len__(self) -> int:
         return len(self.order)
@@ -26,47 +31,50 @@ class Shuffled(Sampler[int]):
 
 
 class DataModule(pl.LightningDataModule):
-    """Loaders of the splits of a dataset.
+    """Data loaders for the splits of a dataset.
 
-    The order of training slices and what is drawn for each depend on seed and epoch alone, so a run that goes on after
-    a crash sees what it would have seen. The trainer must ask for its loader anew in each epoch
-    (``reload_dataloaders_every_n_epochs=1``). Validation and test draw nothing: boxes are tight.
+    The order of the training slices and everything drawn for them depend on the seed and the epoch alone, so a resumed
+    run sees what an uninterrupted run would have seen. The trainer must request a new loader for each epoch
+    (``reload_dataloaders_every_n_epochs=1``). Nothing is drawn for validation and test: their boxes are tight.
     """
 
     def __init__(
         self, root: str | Path, options: ItemOptions | None = None, batch_size: int = 4, workers: int = 0
     ) -> None:
-        """Remember what to load.
+        """Store what to load.
 
         Args:
-            root: folder of the dataset, such as ``data/ACDC``.
-            options: what an item holds.
-            batch_size: slices in a batch.
-            workers: processes that load; 0 loads in the process itself.
+            root: The folder of the dataset, such as ``data/ACDC``.
+            options: The content of an item.
+            batch_size: The number of slices in a batch.
+            workers: The number of processes that load; with 0 the main process loads.
         """
         super().__init__()
-        self.root, self.options = Path(root), options or ItemOptions()
-        self.batch_size, self.workers = batch_size, workers
+        self.root = Path(root)
+        self.options = options or ItemOptions()
+        self.batch_size = batch_size
+        self.workers = workers
 
-    def train_dataloader(self) -> DataLoader[Item]:
-        """Slices of ``train``, in an order of their own in each epoch."""
+    def train_dataloader(self) -> DataLoader[SliceItem]:
+        """Slices of ``train``, in a different order in each epoch."""
         dataset = SliceDataset(self.root, "train", self.options)
         dataset.epoch = self.trainer.current_epoch if self.trainer else 0
-        return self._loader(dataset, Shuffled(len(dataset), self.options.seed, dataset.epoch, "order"))
+        return self._loader(dataset, SeededSampler(len(dataset), self.options.seed, dataset.epoch, "order"))
 
-    def val_dataloader(self) -> DataLoader[Item]:
-        """Slices of ``val``, in the manifest's order."""
+    def val_dataloader(self) -> DataLoader[SliceItem]:
+        """Slices of ``val``, in the order of the manifest."""
         return self._loader(SliceDataset(self.root, "val", replace(self.options, box_jitter=0)))
 
-    def test_dataloader(self) -> DataLoader[Item]:
-        """Slices of ``test``, in the manifest's order."""
+    def test_dataloader(self) -> DataLoader[SliceItem]:
+        """Slices of ``test``, in the order of the manifest."""
         return self._loader(SliceDataset(self.root, "test", replace(self.options, box_jitter=0)))
 
-    def _loader(self, dataset: SliceDataset, order: Shuffled | None = None) -> DataLoader[Item]:
+    def _loader(self, dataset: SliceDataset, sampler: SeededSampler | None = None) -> DataLoader[SliceItem]:
         return DataLoader(
             dataset,
             self.batch_size,
-            sampler=order,
+            sampler=sampler,
             num_workers=self.workers,
+            # Pinned memory is copied faster to a GPU.
             pin_memory=torch.cuda.is_available(),
         )

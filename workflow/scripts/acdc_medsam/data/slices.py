@@ -1,4 +1,4 @@
-"""A PyTorch dataset over one split of ``data/ACDC``."""
+"""A PyTorch dataset of one split of ``data/ACDC``."""
 
 import hashlib
 from collections.abc import Iterable
@@ -14,40 +14,40 @@ from torch.utils.data import Dataset
 
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.data.prompts import jitter_box, sample_points, tight_box
+from acdc_medsam.encoders.decoder import PROMPT_SIZE
 from acdc_medsam.errors import ConfigError, DatasetError
 from acdc_medsam.formats.files import Row, read_table
 from acdc_medsam.formats.png import read_gray
 from acdc_medsam.formats.tensors import open_embedding
 from acdc_medsam.layout import EMBEDDING_SHAPE, MANIFEST, PIXEL_COLUMNS, SPLITS
 
-SIZE = 1024
-"""Boxes and points are in pixels of a picture of this side, whatever the size of the PNG files."""
-
 METADATA = ("slice", "patient", "phase", "group", "frame", "slice_index", "height", "width", "spacing")
 """Columns of the manifest that an item holds as text."""
 
-Item = dict[str, Any]
+SliceItem = dict[str, Any]
+"""One slice, with the keys that :class:`SliceDataset` lists."""
 
 
 @dataclass(frozen=True)
 class ItemOptions:
-    """What an item of a :class:`SliceDataset` holds.
+    """Content of the items of a :class:`SliceDataset`.
 
     Attributes:
-        structure: RV, MYO or LV: masks of it alone, 0 and 1, of the slices that show it; None: all labels.
+        structure: RV, MYO or LV for binary masks of the slices that show this structure; None for all labels.
         prompts: ``box``, ``points`` or ``none``.
-        box_jitter: each side of a box is moved by up to so many pixels of 1024, anew in each epoch.
-        points: number of points drawn inside the mask, anew in each epoch.
-        mask_size: side of the masks in pixels, such as 1024, or 256 as the decoder's own output.
-        image: whether to load the image; training needs the embedding alone.
-        seed: of everything drawn.
+        box_jitter: The largest distance by which each side of a box is moved, in pixels of 1024, drawn anew in each
+            epoch.
+        points: The number of points drawn inside the mask, anew in each epoch.
+        mask_size: The side of the masks in pixels, such as 1024, or 256 like the decoder's own output.
+        image: Whether to load the image. Training needs only the embedding.
+        seed: The seed of everything that is drawn.
     """
 
     structure: str | None = None
     prompts: Literal["box", "points", "none"] = "box"
     box_jitter: float = 0
     points: int = 1
-    mask_size: int = SIZE
+    mask_size: int = PROMPT_SIZE
     image: bool = False
     seed: int = 2026
 
@@ -60,123 +60,153 @@ class ItemOptions:
             raise ConfigError("box_jitter must be 0 or more, points and mask_size 1 or more")
 
 
-class SliceDataset(Dataset[Item]):
-    """Slices of one split, each a dictionary.
+class SliceDataset(Dataset[SliceItem]):
+    """Slices of one split, each as a dictionary.
 
-    ``embedding`` (256, 64, 64) float32, mapped from its file; ``mask`` (S, S) uint8, labels 0 to 3, or 0 and 1 of one
-    structure; with ``image`` also ``image`` (1, 1024, 1024) uint8. With boxes ``box`` (4,), of all that the mask shows,
-    and ``boxes`` (3, 4) with ``present`` (3,), of RV, MYO and LV, zeros for one that is not there; with points
-    ``points`` (n, 2) and ``point_labels`` (n,), ones. Boxes (x0, y0, x1, y1) and points (x, y) are float32 in pixels of
-    1024. And the METADATA as text.
+    ======================  =====================  ==================================================================
+    key                     shape and type         content
+    ======================  =====================  ==================================================================
+    ``embedding``           (256, 64, 64) float32  The image embedding, memory-mapped from its file.
+    ``mask``                (S, S) uint8           Labels 0 to 3; with ``structure``, 0 and 1.
+    ``image``               (1, H, W) uint8        The image; only with ``image``.
+    ``box``                 (4,) float32           The box around everything that the mask shows; with boxes.
+    ``boxes``               (3, 4) float32         The boxes of RV, MYO and LV, zeros for absent ones; with boxes of
+                                                   all labels.
+    ``present``             (3,) bool              Which of RV, MYO and LV the slice shows; as ``boxes``.
+    ``points``              (n, 2) float32         Points (x, y) inside the mask; with points.
+    ``point_labels``        (n,) float32           1 for each point, 0 if the mask is empty; with points.
+    the names in METADATA   text                   Columns of the manifest.
+    ======================  =====================  ==================================================================
 
-    What is drawn depends on the seed, ``epoch`` and the slice's name alone: not on order, workers or threads.
+    Boxes (x0, y0, x1, y1) and points are in pixels of 1024. Everything that is drawn depends on the seed, on ``epoch``
+    and on the slice's name, but not on the order, the workers or the threads.
     """
 
     def __init__(self, root: str | Path, split: str = "train", options: ItemOptions | None = None) -> None:
         """List the slices.
 
         Args:
-            root: folder of the dataset, such as ``data/ACDC``, wherever it was copied.
+            root: The folder of the dataset, such as ``data/ACDC`` or a copy of it.
             split: ``train``, ``val`` or ``test``.
-            options: what an item holds.
+            options: The content of an item.
 
         Raises:
-            DatasetError: there is no manifest, no slice of that split, or no embedding; or the manifest names a file
-                that is not in the dataset's folder.
+            DatasetError: There is no manifest, no slice of the split, or no embedding; or the manifest names a file
+                outside the dataset's folder.
         """
-        self.root, self.split, self.options, self.epoch = Path(root), split, options or ItemOptions(), 0
+        self.root = Path(root)
+        self.split = split
+        self.options = options or ItemOptions()
+        self.epoch = 0
+
         manifest = self.root / MANIFEST
-        rows = [row for row in read_table(manifest) if row["split"] == split in SPLITS]
+        # The split becomes part of paths, so only a known name is used.
+        rows = [row for row in read_table(manifest) if row["split"] == split and split in SPLITS]
         if self.options.structure is not None:
             rows = [row for row in rows if int(row[PIXEL_COLUMNS[self.options.structure]])]
         if not rows:
             shows = f" that shows {self.options.structure}" if self.options.structure else ""
             raise DatasetError(f"{manifest}: no slice of the split '{split}'{shows}; choose another split")
+
         if not any(row["embedding"] for row in rows):
             raise DatasetError(
                 f"{manifest} names no embeddings: the dataset was made without an encoder; "
                 "set encoder.name in config.yaml and run the workflow again"
             )
-        refuse_names_elsewhere(rows, manifest)
+        reject_outside_names(rows, manifest)
         self.rows = rows
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, place: int) -> Item:
-        row, options = self.rows[place], self.options
+    def __getitem__(self, index: int) -> SliceItem:
+        row = self.rows[index]
+        options = self.options
         folder = self.root / self.split
+
+        # torch wants memory that it may write to, which Pillow's is not.
         label = torch.from_numpy(read_gray(folder / "masks" / f"{row['slice']}.png").copy())
         if options.structure is not None:
             label = (label == LABELS[options.structure]).to(torch.uint8)
-        item: Item = {key: row[key] for key in METADATA}
-        item |= {
-            "embedding": open_embedding(self.root / row["embedding"], EMBEDDING_SHAPE),
-            "mask": resized(label, options.mask_size),
-        }
+
+        item: SliceItem = {key: row[key] for key in METADATA}
+        item["embedding"] = open_embedding(self.root / row["embedding"], EMBEDDING_SHAPE)
+        item["mask"] = resize_mask(label, options.mask_size)
         if options.image:
             item["image"] = torch.from_numpy(read_gray(folder / "images" / f"{row['slice']}.png").copy())[None]
         return item | self._prompts(label, row["slice"])
 
-    def _prompts(self, label: Tensor, name: str) -> Item:
-        options, scale = self.options, SIZE / len(label)
-        generator = seeded(options.seed, self.epoch, name)
+    def _prompts(self, label: Tensor, name: str) -> SliceItem:
+        options = self.options
+        scale = PROMPT_SIZE / len(label)
+        generator = make_generator(options.seed, self.epoch, name)
         if options.prompts == "none":
             return {}
-        # A slice without structures, which a dataset may keep, has no prompt: all zeros, and nothing is present.
+
+        # A dataset may keep slices without structures. Their prompts are zeros, and nothing is present.
         if options.prompts == "points":
-            points = sample_points(label > 0, options.points, generator) * scale if label.any() else None
-            found = torch.zeros(options.points, 2) if points is None else points
-            return {"points": found, "point_labels": torch.full((options.points,), float(points is not None))}
-        of_all = self._box(label > 0, scale, generator)
+            shown = bool(label.any())
+            points = sample_points(label > 0, options.points, generator) * scale if shown else None
+            return {
+                "points": torch.zeros(options.points, 2) if points is None else points,
+                "point_labels": torch.full((options.points,), float(shown)),
+            }
+
+        box = self._box(label > 0, scale, generator)
         if options.structure is not None:
-            return {"box": of_all}
-        shown = [label == value for value in LABELS.values()]
+            return {"box": box}
+        masks = [label == value for value in LABELS.values()]
         return {
-            "box": of_all,
-            "boxes": torch.stack([self._box(mask, scale, generator) for mask in shown]),
-            "present": torch.stack([mask.any() for mask in shown]),
+            "box": box,
+            "boxes": torch.stack([self._box(mask, scale, generator) for mask in masks]),
+            "present": torch.stack([mask.any() for mask in masks]),
         }
 
     def _box(self, mask: Tensor, scale: float, generator: torch.Generator) -> Tensor:
         if not mask.any():
             return torch.zeros(4)
         box = tight_box(mask) * scale
-        return jitter_box(box, self.options.box_jitter, SIZE, generator) if self.options.box_jitter else box
+        return jitter_box(box, self.options.box_jitter, PROMPT_SIZE, generator) if self.options.box_jitter else box
 
 
-def refuse_names_elsewhere(rows: Iterable[Row], manifest: Path) -> None:
-    """Refuse names by which a manifest, which may come from anywhere, would have files opened outside its folder.
+def reject_outside_names(rows: Iterable[Row], manifest: Path) -> None:
+    """Reject a manifest whose names lead out of its folder: it may come from anyone.
 
-    Only names count: the links of a dataset that was published with ``publish: {link: symlink}`` lead outside.
+    Only names are examined: a dataset published with ``publish: {link: symlink}`` has links that lead outside.
+
+    Args:
+        rows: Rows of the manifest.
+        manifest: The manifest, for the message.
 
     Raises:
-        DatasetError: the name of a slice holds a folder, or that of an embedding leads out of the dataset's folder.
+        DatasetError: The name of a slice contains a folder, or that of an embedding leads out of the dataset's folder.
     """
     for row in rows:
         embedding = PurePosixPath(row["embedding"])
-        named_here = {
+        is_inside = {
             row["slice"]: PurePosixPath(row["slice"]).name == row["slice"],
             row["embedding"]: embedding.name and not embedding.is_absolute() and ".." not in embedding.parts,
         }
-        for name, here in named_here.items():
-            if not here or "\0" in name:
+        for name, inside in is_inside.items():
+            if not inside or "\0" in name:
                 raise DatasetError(
-                    f"{manifest}, slice {row['slice']!r}: {name!r} names no file of the dataset's folder and was not "
-                    "opened; copy the dataset anew from where it was made"
+                    f"{manifest}, slice {row['slice']!r}: {name!r} is not the name of a file in the dataset's folder, "
+                    "so it was not opened; copy the dataset again from where it was made"
                 )
 
 
-def seeded(*parts: object) -> torch.Generator:
-    """Make a generator whose numbers depend on these parts alone, however near they are to other ones."""
-    digest = hashlib.sha256(":".join(map(str, parts)).encode()).digest()
+def make_generator(*seed: object) -> torch.Generator:
+    """Make a random generator whose numbers depend only on the given values, even if other values differ little."""
+    # Hashing makes unrelated seeds even of consecutive epochs. Seven bytes stay below torch's limit of 64 bits.
+    digest = hashlib.sha256(":".join(map(str, seed)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
-def resized(label: Tensor, size: int) -> Tensor:
-    """Resize a label (H, W) uint8 to (size, size) by nearest neighbour."""
+def resize_mask(label: Tensor, size: int) -> Tensor:
+    """Resize a label (H, W) uint8 to (size, size) by nearest neighbor."""
     if label.shape == (size, size):
         return label
+    # torch's nearest neighbor picks other pixels than Pillow's, which the masks were made with.
     small = Image.fromarray(label.numpy()).resize((size, size), Image.Resampling.NEAREST)
     return torch.from_numpy(np.array(small))
 
@@ -185,6 +215,6 @@ def positional_encoding(root: str | Path) -> Tensor:
     """Open the positional encoding that the mask decoder needs: (1, 256, 64, 64) float32.
 
     Raises:
-        DatasetError: it is missing or damaged.
+        DatasetError: The file is missing or damaged.
     """
     return open_embedding(Path(root) / "positional_encoding" / "pe.pt", (1, *EMBEDDING_SHAPE))

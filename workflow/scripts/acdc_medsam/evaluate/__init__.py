@@ -1,1 +1,1 @@
-"""How good the masks are, per patient at the original resolution: ``python -m acdc_medsam.evaluate``."""
+"""Evaluate the masks of whole patients at the original resolution: ``python -m acdc_medsam.evaluate``."""

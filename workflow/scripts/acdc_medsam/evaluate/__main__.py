@@ -12,26 +12,12 @@ from acdc_medsam.train import require_libraries
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Evaluate as the command line says; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m acdc_medsam.evaluate",
-        description="Segment a split with a fine-tuned model and with the released one, and measure the masks in 3D.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--data_dir", type=Path, default=Path("data/ACDC"), help="folder of the dataset")
-    parser.add_argument("--model", type=Path, default=Path("training/model.pth"), help="fine-tuned weights")
-    parser.add_argument(
-        "--checkpoint", type=Path, help="what the embeddings were made with; else sought in checkpoints/"
-    )
-    parser.add_argument("--volumes", type=Path, help="folder of ACDC_training_volumes; else two above the dataset")
-    parser.add_argument(
-        "--split", choices=("val", "test"), nargs="+", default=["val"], help="which patients to measure, or both"
-    )
-    parser.add_argument("--out", type=Path, default=Path("training"), help="folder of what is made")
-    given = parser.parse_args(arguments)
+    given = make_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         require_libraries()
-        from acdc_medsam.evaluate.run import as_table, evaluate_model
+        from acdc_medsam.evaluate.run import evaluate_model
+        from acdc_medsam.evaluate.summary import format_table
         from acdc_medsam.train.weights import find_checkpoint
 
         checkpoint = given.checkpoint or find_checkpoint(given.data_dir, sorted(Path("checkpoints").glob("*.pth")))
@@ -40,8 +26,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (AcdcError, OSError) as error:
         print(f"error: {describe_os_error(error) if isinstance(error, OSError) else error}", file=sys.stderr)
         return 1
-    print(as_table(metrics))
+    print(format_table(metrics))
     return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m acdc_medsam.evaluate",
+        description="Segment a split with a fine-tuned model and with the released one, and measure the masks in 3D.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--data_dir", type=Path, default=Path("data/ACDC"), help="folder of the dataset")
+    parser.add_argument("--model", type=Path, default=Path("training/model.pth"), help="fine-tuned weights")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="weights that the embeddings were made with; searched for in checkpoints/ by default",
+    )
+    parser.add_argument(
+        "--volumes",
+        type=Path,
+        help="folder that holds ACDC_training_volumes; two levels above the dataset by default",
+    )
+    parser.add_argument(
+        "--split", choices=("val", "test"), nargs="+", default=["val"], help="splits whose patients are measured"
+    )
+    parser.add_argument("--out", type=Path, default=Path("training"), help="output folder")
+    return parser
 
 
 if __name__ == "__main__":

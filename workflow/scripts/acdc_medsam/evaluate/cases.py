@@ -1,4 +1,4 @@
-"""Pictures of the best, the median and the worst volume: truth and prediction side by side."""
+"""Pictures of the best, the median and the worst volume, with the reference above the prediction."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from acdc_medsam.acdc.labels import COLOURS
-from acdc_medsam.data.slices import SIZE
-from acdc_medsam.evaluate.summary import Record, mean
-from acdc_medsam.evaluate.volumes import Label, read_truth
+from acdc_medsam.encoders.decoder import PROMPT_SIZE
+from acdc_medsam.evaluate.summary import Score, mean
+from acdc_medsam.evaluate.volumes import Label, LabelVolume, read_truth
 from acdc_medsam.formats.files import Written, write_bytes
 from acdc_medsam.formats.png import Gray
 from acdc_medsam.measures.outlines import close_up, find_outlines
@@ -19,88 +19,98 @@ from acdc_medsam.stages.render import resize_image, resize_label
 
 T = TypeVar("T")
 
-SIDE = 320
-"""Pixels of a panel."""
+PANEL_SIZE = 320
+"""Side of a panel in pixels."""
 
-SHOWN = 5
-"""Slices of a volume in a picture."""
+SLICES_PER_CASE = 5
+"""Number of slices of a volume in a picture."""
 
 
-def choose_cases(records: Sequence[Record]) -> dict[str, tuple[str, float]]:
-    """``best``, ``median`` and ``worst`` -> volume and its mean Dice over structures."""
-    volumes = sorted({str(record["volume"]) for record in records})
-    scores = {
-        volume: mean(record["dice"] for record in records if record["volume"] == volume) or 0.0 for volume in volumes
-    }
-    ordered = sorted(scores, key=lambda volume: scores[volume])
+def choose_cases(scores: Sequence[Score]) -> dict[str, tuple[str, float]]:
+    """Choose the volumes to draw by their mean Dice over structures.
+
+    Returns:
+        The volume and its mean Dice for each of ``best``, ``median`` and ``worst``.
+    """
+    volumes = sorted({str(score["volume"]) for score in scores})
+    dice = {volume: mean(score["dice"] for score in scores if score["volume"] == volume) or 0.0 for volume in volumes}
+    # Volumes of equal Dice stay in the order of their names.
+    ordered = sorted(dice, key=lambda volume: dice[volume])
     chosen = {"best": ordered[-1], "median": ordered[len(ordered) // 2], "worst": ordered[0]}
-    return {case: (volume, scores[volume]) for case, volume in chosen.items()}
+    return {case: (volume, dice[volume]) for case, volume in chosen.items()}
 
 
 def draw_cases(
-    volumes: Mapping[str, Path], predicted: Mapping[str, Label], records: Sequence[Record], out: Path
+    volumes: Mapping[str, Path], predicted: Mapping[str, LabelVolume], scores: Sequence[Score], out: Path
 ) -> tuple[dict[str, Any], list[Written]]:
     """Draw the best, the median and the worst volume.
 
     Args:
-        volumes: The volume's name -> its H5 file.
-        predicted: The volume's name -> its labels (Z, H, W) as they were found.
-        records: The agreement of each volume and structure.
+        volumes: The H5 file of each volume, by the volume's name.
+        predicted: The predicted labels (Z, H, W) of each volume, by the volume's name.
+        scores: The scores of all volumes and structures.
         out: The output folder.
 
     Returns:
-        The case -> its volume and mean Dice; and the record of each picture.
+        The volume and mean Dice of each case, and the record of each picture.
     """
-    chosen = choose_cases(records)
-    pictures = list[Written]()
+    chosen = choose_cases(scores)
+    records: list[Written] = []
     for case, (volume, _) in chosen.items():
         truth = read_truth(volumes[volume])
-        shown = spread([number for number, plane in enumerate(truth.label) if plane.any()], SHOWN)
+        labeled = [index for index, label in enumerate(truth.label) if label.any()]
         panels = [
             (
-                resize_image(truth.image[number], SIZE),
-                resize_label(truth.label[number], SIZE),
-                resize_label(predicted[volume][number], SIZE),
+                resize_image(truth.image[index], PROMPT_SIZE),
+                resize_label(truth.label[index], PROMPT_SIZE),
+                resize_label(predicted[volume][index], PROMPT_SIZE),
             )
-            for number in shown
+            for index in pick_evenly(labeled, SLICES_PER_CASE)
         ]
-        pictures.append(draw_case(panels, out / f"{case}.png"))
-    return {case: {"volume": volume, "dice": dice} for case, (volume, dice) in chosen.items()}, pictures
+        records.append(draw_case(panels, out / f"{case}.png"))
+
+    cases = {case: {"volume": volume, "dice": dice} for case, (volume, dice) in chosen.items()}
+    return cases, records
 
 
 def draw_case(panels: Sequence[tuple[Gray, Label, Label]], path: Path) -> Written:
-    """Draw some slices of a volume, one beside the other: above with the true outlines, below with the predicted ones.
+    """Draw slices of a volume side by side: above with the true outlines, below with the predicted ones.
 
     Args:
-        panels: The image, the true label and the predicted label of each slice, (S, S) each.
+        panels: The image, the true labels and the predicted labels of each slice, (S, S) each.
         path: The output, a PNG file.
 
     Returns:
         The record of the file.
     """
-    canvas = Image.new("RGB", (SIDE * len(panels), 2 * SIDE))
+    canvas = Image.new("RGB", (PANEL_SIZE * len(panels), 2 * PANEL_SIZE))
     for column, (pixels, truth, predicted) in enumerate(panels):
-        for line, label in enumerate((truth, predicted)):
-            canvas.paste(_panel(pixels, label, close_up(truth)), (column * SIDE, line * SIDE))
+        # Both panels show the same section, so that they can be compared.
+        window = close_up(truth)
+        for row, label in enumerate((truth, predicted)):
+            canvas.paste(_draw_panel(pixels, label, window), (column * PANEL_SIZE, row * PANEL_SIZE))
+
     buffer = io.BytesIO()
     canvas.save(buffer, format="png")
     return write_bytes(path, buffer.getbuffer())
 
 
-def _panel(pixels: Gray, label: Label, window: tuple[float, float, float]) -> Image.Image:
+def _draw_panel(pixels: Gray, label: Label, window: tuple[float, float, float]) -> Image.Image:
     left, top, share = window
     height, width = pixels.shape
     box = (left * width, top * height, (left + share) * width, (top + share) * height)
-    panel = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.LANCZOS, box).convert("RGB")
+    panel = Image.fromarray(pixels).resize((PANEL_SIZE, PANEL_SIZE), Image.Resampling.LANCZOS, box).convert("RGB")
+
     pen = ImageDraw.Draw(panel)
     for structure, outlines in find_outlines(label).items():
         for points in outlines:
-            shown = (points - np.array([left, top])) / share * SIDE
-            pen.line([(float(x), float(y)) for x, y in shown], fill=COLOURS[structure], width=2)
+            line = (points - np.array([left, top])) / share * PANEL_SIZE
+            pen.line([(float(x), float(y)) for x, y in line], fill=COLOURS[structure], width=2)
     return panel
 
 
-def spread(items: Sequence[T], count: int) -> list[T]:
-    """So many of some slices, from one end to the other."""
-    places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
-    return [items[place] for place in dict.fromkeys(places.tolist())]
+def pick_evenly(items: Sequence[T], count: int) -> list[T]:
+    """Pick ``count`` items evenly from the first to the last, or all if there are fewer."""
+    indices = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
+    # Rounding may give the same index twice.
+    return [items[index] for index in dict.fromkeys(indices.tolist())]

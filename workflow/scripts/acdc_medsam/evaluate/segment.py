@@ -1,82 +1,111 @@
-"""Segment whole volumes slice by slice, and compare them with the truth."""
+"""Segment whole volumes slice by slice, and score them against the reference segmentation."""
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from acdc_medsam.acdc.labels import LABELS
-from acdc_medsam.data.slices import Item
-from acdc_medsam.evaluate.measures import compare, overlap
+from acdc_medsam.data.slices import SliceItem
+from acdc_medsam.evaluate.metrics import compute_metrics, dice_coefficient
 from acdc_medsam.evaluate.predict import Predict, to_labels
-from acdc_medsam.evaluate.summary import Record, mean
-from acdc_medsam.evaluate.volumes import Label, Truth, largest_part, to_volume
+from acdc_medsam.evaluate.summary import Score, mean
+from acdc_medsam.evaluate.volumes import (
+    Label,
+    LabelVolume,
+    Truth,
+    keep_largest_components,
+    largest_component,
+    stack_slices,
+)
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """A volume as it was segmented, and how it agrees with the truth.
+    """A segmented volume and its scores.
 
     Attributes:
-        label: (Z, H, W) uint8, the largest part of each structure, see :func:`largest_part`.
-        records: One record for each structure that the volume shows, its ``slices`` the Dice of each slice that shows
-            the structure, as predicted.
-        without: One record for each structure: the number of ``slices`` without it, and the number of those in which
-            it was ``found`` all the same, as predicted.
+        label: The predicted labels (Z, H, W), of each structure only the largest connected component.
+        scores: One score per structure that the volume shows, see :func:`score_structure`.
+        false_positives: One count per structure: the number of ``slices`` without the structure, and the number of
+            these in which it was ``found`` nevertheless.
     """
 
-    label: Label
-    records: list[Record]
-    without: list[Record]
+    label: LabelVolume
+    scores: list[Score]
+    false_positives: list[Score]
 
 
-def segment(slices: Iterable[Item], predict: Predict, truth: Truth) -> Segmentation:
-    """Predict all slices of one volume and compare them with the truth.
+def segment_volume(slices: Iterable[SliceItem], predict: Predict, truth: Truth) -> Segmentation:
+    """Predict all slices of one volume and score them against the reference segmentation.
 
     Args:
         slices: All slices of the volume, in any order.
-        predict: The function that finds the structures in a slice.
-        truth: The volume.
+        predict: Function that predicts the logits (3, S, S) of RV, MYO and LV in a slice.
+        truth: Reference segmentation of the volume.
 
     Raises:
-        DatasetError: A slice is outside of the volume.
+        DatasetError: A slice lies outside the volume.
     """
+    label_maps: dict[int, Label] = {}
     masks: dict[str, dict[int, Label]] = {structure: {} for structure in LABELS}
-    planes = dict[int, Label]()
-    slice_dice = defaultdict[str, list[float]](list)
-    found_without = defaultdict[str, list[bool]](list)
+    slice_dice: dict[str, list[float]] = {structure: [] for structure in LABELS}
+    found_without: dict[str, list[bool]] = {structure: [] for structure in LABELS}
 
     for item in slices:
         logits = predict(item)
-        number = int(item["slice_index"])
-        planes[number] = to_labels(logits).numpy()
-        for structure, inside in zip(LABELS, (logits > 0).numpy(), strict=True):
-            masks[structure][number] = inside.astype(np.uint8)
-            true = item["mask"].numpy() == LABELS[structure]
-            if true.any():
-                slice_dice[structure].append(overlap(inside, true))
+        index = int(item["slice_index"])
+        label_maps[index] = to_labels(logits).numpy()
+
+        # With boxes, structures may overlap, so each one is scored as it was predicted.
+        for structure, mask in zip(LABELS, (logits > 0).numpy(), strict=True):
+            masks[structure][index] = mask.astype(np.uint8)
+            # Dice is undefined where the reference is empty, so such slices are only checked for false positives.
+            true_mask = item["mask"].numpy() == LABELS[structure]
+            if true_mask.any():
+                slice_dice[structure].append(dice_coefficient(mask, true_mask))
             else:
-                found_without[structure].append(bool(inside.any()))
+                found_without[structure].append(bool(mask.any()))
 
-    records, without = list[Record](), list[Record]()
-    for structure, value in LABELS.items():
-        named = {"volume": truth.name, "patient": truth.patient, "phase": truth.phase, "structure": structure}
-        found = found_without[structure]
-        without.append({**named, "slices": len(found), "found": sum(found)})
+    shown = [structure for structure, value in LABELS.items() if (truth.label == value).any()]
+    return Segmentation(
+        label=keep_largest_components(stack_slices(label_maps, truth.label.shape)),
+        scores=[score_structure(structure, masks[structure], slice_dice[structure], truth) for structure in shown],
+        false_positives=[
+            {**describe_structure(structure, truth), "slices": len(found), "found": sum(found)}
+            for structure, found in found_without.items()
+        ],
+    )
 
-        # With boxes structures may overlap, and each is measured as it was found.
-        predicted = largest_part(to_volume(masks[structure], truth.label.shape))
-        true = truth.label == value
-        if true.any():
-            agreement = compare(predicted > 0, true, truth.spacing)
-            records.append(
-                {
-                    **named,
-                    **asdict(agreement),
-                    "volume_error_ml": agreement.volume_ml - agreement.true_volume_ml,
-                    "slice_dice": mean(slice_dice[structure]),
-                    "slices": slice_dice[structure],
-                }
-            )
-    return Segmentation(largest_part(to_volume(planes, truth.label.shape)), records, without)
+
+def score_structure(
+    structure: str, masks: Mapping[int, Label], slice_dice: Sequence[float], truth: Truth
+) -> dict[str, object]:
+    """Score the largest connected component of one structure in three dimensions.
+
+    Args:
+        structure: RV, MYO or LV, which the volume shows.
+        masks: The predicted masks (S, S), 0 and 1, by slice index.
+        slice_dice: The Dice coefficient of each slice that shows the structure.
+        truth: Reference segmentation of the volume.
+
+    Returns:
+        The row of ``metrics.json``, and ``dice_per_slice``.
+
+    Raises:
+        DatasetError: A slice lies outside the volume.
+    """
+    predicted = largest_component(stack_slices(masks, truth.label.shape) > 0)
+    metrics = compute_metrics(predicted, truth.label == LABELS[structure], truth.spacing)
+    return {
+        **describe_structure(structure, truth),
+        **asdict(metrics),
+        "volume_error_ml": metrics.volume_ml - metrics.true_volume_ml,
+        "slice_dice": mean(slice_dice),
+        "dice_per_slice": slice_dice,
+    }
+
+
+def describe_structure(structure: str, truth: Truth) -> dict[str, str]:
+    """Name the structure and the volume that a row of ``metrics.json`` is about."""
+    return {"volume": truth.name, "patient": truth.patient, "phase": truth.phase, "structure": structure}

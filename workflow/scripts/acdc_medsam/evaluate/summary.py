@@ -1,85 +1,127 @@
-"""From one row for each volume and structure to means, and to ejection fractions."""
+"""From one score per volume and structure to means, ejection fractions, and a table for the terminal."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from acdc_medsam.acdc.labels import LABELS, PHASES
-from acdc_medsam.evaluate.measures import ejection_fraction
+from acdc_medsam.evaluate.metrics import ejection_fraction
+from acdc_medsam.layout import WAYS
 
-Record = Mapping[str, Any]
+Score = Mapping[str, Any]
+"""What was measured of one structure in one volume: ``volume``, ``patient``, ``phase``, ``structure`` and values."""
 
 AVERAGED = ("dice", "hd95_mm", "assd_mm", "volume_ml", "true_volume_ml", "volume_error_ml", "slice_dice")
+"""Values whose mean is reported."""
 
 
 def mean(values: Iterable[float | None]) -> float | None:
-    """Mean of the values that there are; None where there are none."""
+    """Compute the mean of the values that are not None; None if there are none."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
 
 
-def summarize(records: Sequence[Record]) -> dict[str, Any]:
-    """Means of each structure, in all volumes and in those of each phase.
-
-    ``missed`` counts volumes in which nothing of the structure was found; they have no distance.
-    """
-    summary: dict[str, Any] = {}
-    for structure in LABELS:
-        of_structure = [record for record in records if record["structure"] == structure]
-        summary[structure] = {
-            phase: {
-                **{key: mean(record[key] for record in chosen) for key in AVERAGED},
-                "volumes": len(chosen),
-                "missed": sum(record["hd95_mm"] is None for record in chosen),
-            }
-            for phase, chosen in (
-                ("all", of_structure),
-                *((phase, [record for record in of_structure if record["phase"] == phase]) for phase in PHASES),
-            )
-        }
-    return summary
+def select(scores: Iterable[Score], structure: str, phase: str) -> list[Score]:
+    """Select the scores of a structure in a phase, or in both phases if ``phase`` is ``all``."""
+    return [score for score in scores if score["structure"] == structure and phase in ("all", score["phase"])]
 
 
-def count_found_without(records: Sequence[Record]) -> dict[str, Any]:
-    """Count, of each structure and phase, the ``slices`` without it, and those in which it was ``found`` all the same.
+def summarize_way(scores: Sequence[Score], false_positives: Sequence[Score]) -> dict[str, Any]:
+    """Summarize one way of predicting for ``metrics.json``.
 
     Args:
-        records: For each volume and structure ``phase``, ``slices`` and ``found``.
+        scores: The scores of all volumes, see :func:`acdc_medsam.evaluate.segment.score_structure`.
+        false_positives: The counts of all volumes, see :class:`acdc_medsam.evaluate.segment.Segmentation`.
     """
-    return {
-        structure: {
-            phase: {
-                key: sum(
-                    record[key]
-                    for record in records
-                    if record["structure"] == structure and phase in ("all", record["phase"])
-                )
-                for key in ("slices", "found")
-            }
-            for phase in ("all", *PHASES)
-        }
+    slice_dice = {
+        structure: [dice for score in select(scores, structure, "all") for dice in score["dice_per_slice"]]
         for structure in LABELS
+    }
+    rows = [{key: value for key, value in score.items() if key != "dice_per_slice"} for score in scores]
+    return {
+        "mean_slice_dice": {structure: mean(values) for structure, values in slice_dice.items()},
+        "structures": average_scores(scores),
+        "slices_without": sum_false_positives(false_positives),
+        "ejection_fraction": ejection_fractions(scores),
+        "volumes": rows,
     }
 
 
-def ejection_fractions(records: Sequence[Record]) -> dict[str, Any]:
-    """Ejection fractions of both ventricles in percent, of each patient with both phases, and their errors."""
-    found: dict[str, Any] = {}
+def average_scores(scores: Sequence[Score]) -> dict[str, Any]:
+    """Average the scores of each structure over all volumes, and over those of each phase.
+
+    ``missed`` counts the volumes in which nothing of the structure was predicted; they have no distances.
+    """
+    summary: dict[str, Any] = {}
+    for structure in LABELS:
+        summary[structure] = {}
+        for phase in ("all", *PHASES):
+            selected = select(scores, structure, phase)
+            summary[structure][phase] = {
+                **{key: mean(score[key] for score in selected) for key in AVERAGED},
+                "volumes": len(selected),
+                "missed": sum(score["hd95_mm"] is None for score in selected),
+            }
+    return summary
+
+
+def sum_false_positives(counts: Sequence[Score]) -> dict[str, Any]:
+    """Sum the ``slices`` without each structure, and those in which it was ``found``, over all and over each phase."""
+    summary: dict[str, Any] = {}
+    for structure in LABELS:
+        summary[structure] = {}
+        for phase in ("all", *PHASES):
+            selected = select(counts, structure, phase)
+            summary[structure][phase] = {key: sum(count[key] for count in selected) for key in ("slices", "found")}
+    return summary
+
+
+def ejection_fractions(scores: Sequence[Score]) -> dict[str, Any]:
+    """Compute both ventricles' ejection fractions in percent, and their errors, for patients with both phases."""
+    summary: dict[str, Any] = {}
     for structure in ("LV", "RV"):
-        volumes = {
-            (record["patient"], record["phase"]): record for record in records if record["structure"] == structure
-        }
-        patients = {}
+        volumes = {(score["patient"], score["phase"]): score for score in select(scores, structure, "all")}
+        patients: dict[str, Any] = {}
         for patient in sorted({name for name, _ in volumes}):
-            pair = [volumes.get((patient, phase)) for phase in PHASES]
-            if pair[0] is None or pair[1] is None:
+            diastole, systole = (volumes.get((patient, phase)) for phase in PHASES)
+            if diastole is None or systole is None:
                 continue
-            predicted, true = (ejection_fraction(pair[0][key], pair[1][key]) for key in ("volume_ml", "true_volume_ml"))
+            predicted = ejection_fraction(diastole["volume_ml"], systole["volume_ml"])
+            true = ejection_fraction(diastole["true_volume_ml"], systole["true_volume_ml"])
             error = None if predicted is None or true is None else predicted - true
             patients[patient] = {"percent": predicted, "true_percent": true, "error": error}
-        errors = [one["error"] for one in patients.values()]
-        found[structure] = {
+
+        errors = [values["error"] for values in patients.values()]
+        summary[structure] = {
             "mean_error": mean(errors),
             "mean_absolute_error": mean(None if error is None else abs(error) for error in errors),
             "patients": patients,
         }
-    return found
+    return summary
+
+
+def format_table(metrics: Mapping[str, Any]) -> str:
+    """Format the means of each split, way and structure as lines of text.
+
+    Args:
+        metrics: The content of ``metrics.json``.
+    """
+    heads = f"{'structure':>10}{'Dice 3D':>9}{'HD95 mm':>9}{'ASSD mm':>9}{'Dice 2D':>9}{'missed':>8}"
+    lines: list[str] = []
+    for split, of_split in metrics["splits"].items():
+        lines.append(f"{split:30}{heads}{'false positives':>18}")
+        for way, words in WAYS.items():
+            of_way = of_split["ways"][way]
+            lines += [f"{words:30}{_format_structure(of_way, structure)}" for structure in of_way["structures"]]
+    return "\n".join(lines)
+
+
+def _format_structure(of_way: Mapping[str, Any], structure: str) -> str:
+    means = of_way["structures"][structure]["all"]
+    values = (means["dice"], means["hd95_mm"], means["assd_mm"], of_way["mean_slice_dice"][structure])
+    numbers = [
+        f"{value:9.{digits}f}" if value is not None else f"{'-':>9}"
+        for value, digits in zip(values, (4, 2, 2, 4), strict=True)
+    ]
+    absent = of_way["slices_without"][structure]["all"]
+    false_positives = f"{absent['found']} of {absent['slices']}"
+    return f"{structure:>10}{''.join(numbers)}{means['missed']:8}{false_positives:>18}"

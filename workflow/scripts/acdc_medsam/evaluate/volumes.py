@@ -1,4 +1,4 @@
-"""Between slices of 1024 pixels and volumes as the scanner gave them: labels, spacing, NIfTI."""
+"""Volumes at the original resolution: read the reference, stack predicted slices, write NIfTI files."""
 
 import gzip
 from collections.abc import Mapping
@@ -13,46 +13,52 @@ from scipy import ndimage
 
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.errors import DatasetError
+from acdc_medsam.evaluate.metrics import Mask
 from acdc_medsam.formats.files import Written, sha256_file, write_bytes
 from acdc_medsam.formats.h5 import read_h5
 
 Label = npt.NDArray[np.uint8]
+"""Labels or a mask of a slice (H, W)."""
+
+LabelVolume = npt.NDArray[np.uint8]
+"""Labels or a mask of a volume (Z, H, W)."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """A labelled volume.
+    """The reference segmentation of a volume, with its image and geometry.
 
     Attributes:
-        name: ``patient001_frame01``.
-        patient: ``patient001``.
+        name: The volume's name, such as ``patient001_frame01``.
+        patient: The patient's name, such as ``patient001``.
         phase: ED or ES.
-        image: (Z, H, W) float32 in [0, 1].
-        label: (Z, H, W) in {0, 1, 2, 3}.
-        spacing: (z, y, x) in mm.
-        affine: (4, 4) from voxel (x, y, z) to mm, as in the NIfTI.
-        sha256: The hex sha256 of the file that it was read from.
+        image: The image (Z, H, W) float32 in [0, 1].
+        label: The labels (Z, H, W) in {0, 1, 2, 3}.
+        spacing: The voxel spacing (z, y, x) in mm.
+        affine: The affine (4, 4) from voxels (x, y, z) to mm, as in the raw NIfTI file.
+        sha256: The hex sha256 of the H5 file.
     """
 
     name: str
     patient: str
     phase: str
     image: npt.NDArray[np.float32]
-    label: Label
+    label: LabelVolume
     spacing: tuple[float, float, float]
     affine: npt.NDArray[np.float64]
     sha256: str
 
 
 def read_truth(path: Path) -> Truth:
-    """Read an H5 volume's image, label and geometry.
+    """Read the image, labels and geometry of an H5 volume.
 
     Raises:
-        DatasetError: it is missing or is not one of the workflow's volumes.
+        DatasetError: The file is missing or is not one of the workflow's volumes.
     """
     content = read_h5(path, dimensions=3)
     try:
-        patient, phase = (str(content.attributes[key]) for key in ("patient", "phase"))
+        patient = str(content.attributes["patient"])
+        phase = str(content.attributes["phase"])
         z, y, x = (float(size) for size in content.attributes["spacing"])
         affine = np.asarray(content.attributes["affine"], np.float64).reshape(4, 4)
     except (KeyError, TypeError, ValueError) as error:
@@ -60,6 +66,7 @@ def read_truth(path: Path) -> Truth:
             f"{path}: its attributes are not those of a volume of this workflow ({error!r}); "
             "`snakemake repair` makes it again"
         ) from error
+
     return Truth(
         name=path.stem,
         patient=patient,
@@ -72,49 +79,67 @@ def read_truth(path: Path) -> Truth:
     )
 
 
-def to_plane(mask: Label, shape: tuple[int, int]) -> Label:
-    """Resize (S, S) to a plane (H, W) by nearest neighbour.
+def to_original_size(mask: Label, shape: tuple[int, int]) -> Label:
+    """Resize a mask (S, S) to the original ``shape`` (H, W) by nearest neighbor.
 
-    It undoes :func:`acdc_medsam.stages.render.resize_label` exactly where the plane has no side longer than S.
+    This is the exact inverse of :func:`acdc_medsam.stages.render.resize_label` if neither H nor W is larger than S.
     """
     return np.asarray(Image.fromarray(mask).resize(shape[::-1], Image.Resampling.NEAREST))
 
 
-def to_volume(masks: Mapping[int, Label], shape: tuple[int, int, int]) -> Label:
-    """Put masks (S, S), by place along z, into a volume (Z, H, W); slices that are not given are background.
+def stack_slices(masks: Mapping[int, Label], shape: tuple[int, int, int]) -> LabelVolume:
+    """Stack masks into a volume at the original resolution.
+
+    Args:
+        masks: The masks (S, S) by slice index. Slices without a mask are background.
+        shape: The shape (Z, H, W) of the volume.
 
     Raises:
-        DatasetError: a place is outside of the volume.
+        DatasetError: A slice lies outside the volume.
     """
     volume = np.zeros(shape, np.uint8)
-    for place, mask in masks.items():
-        if not 0 <= place < shape[0]:
-            raise DatasetError(f"slice {place} of a volume of {shape[0]}: manifest and H5 volumes are of two datasets")
-        volume[place] = to_plane(mask, (shape[1], shape[2]))
+    for index, mask in masks.items():
+        if not 0 <= index < shape[0]:
+            raise DatasetError(
+                f"slice {index} of a volume with {shape[0]} slices: the manifest and the H5 volumes belong to "
+                "different datasets"
+            )
+        volume[index] = to_original_size(mask, (shape[1], shape[2]))
     return volume
 
 
-def largest_part(label: Label) -> Label:
-    """Keep of each structure in (Z, H, W) the largest part that hangs together, by faces, edges or corners.
+def largest_component(mask: Mask) -> Mask:
+    """Find the largest connected component of a mask (Z, H, W); voxels are connected by faces, edges or corners."""
+    components, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    if not count:
+        return mask
+    sizes = np.bincount(components.ravel())[1:]
+    # Of equally large components argmax takes the first one, on every machine. MONAI sorts them, in no defined order.
+    return np.asarray(components == sizes.argmax() + 1)
 
-    A heart has one of each. A decoder that nobody tells where the heart is finds a little of them elsewhere.
+
+def keep_largest_components(label: LabelVolume) -> LabelVolume:
+    """Keep only the largest connected component of each structure, as in clinical post-processing.
+
+    A heart has one of each structure, but a decoder without prompts may also detect small parts of them elsewhere in
+    the body.
     """
     kept = np.zeros_like(label)
     for value in LABELS.values():
-        parts, count = ndimage.label(label == value, np.ones((3, 3, 3)))
-        if count:
-            kept[parts == np.bincount(parts.ravel())[1:].argmax() + 1] = value
+        kept[largest_component(label == value)] = value
     return kept
 
 
-def write_nifti(label: Label, truth: Truth, path: Path) -> Written:
-    """Write a label (Z, H, W) as ``.nii.gz`` in the place of the volume that it is of, so that it opens above it.
+def write_nifti(label: LabelVolume, truth: Truth, path: Path) -> Written:
+    """Write labels (Z, H, W) as ``.nii.gz`` with the geometry of the scan, so that viewers overlay them on it.
 
     Returns:
         The record of the file.
     """
+    # NIfTI's axes are (x, y, z).
     image = nib.Nifti1Image(np.ascontiguousarray(label.transpose(2, 1, 0)), truth.affine)
-    # Where a header contradicts itself, pixdim is what the dataset took as spacing, and the affine what viewers take.
+    # Where ACDC's headers contradict themselves, the dataset took its spacing from pixdim, but viewers use the affine.
     image.header.set_zooms(truth.spacing[::-1])
     image.header.set_xyzt_units("mm")
+    # Without a time in the header, equal labels give equal bytes.
     return write_bytes(path, gzip.compress(image.to_bytes(), 6, mtime=0))

@@ -15,8 +15,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder that gets training/ and testing/")
     parser.add_argument("--patients", type=int, default=10, help="training patients (default: 10)")
     parser.add_argument("--testing", type=int, default=0, help="testing patients (default: 0)")
-    parser.add_argument("--depth", type=int, help="slices of each volume (default: 8 to 12, drawn)")
-    parser.add_argument("--seed", type=int, default=2026, help="another seed, another cohort (default: 2026)")
+    parser.add_argument("--depth", type=int, help="slices of each volume (default: drawn from 8 to 12)")
+    parser.add_argument("--seed", type=int, default=2026, help="seed of everything drawn (default: 2026)")
     options = parser.parse_args(arguments)
     try:
         folders = write_cohort(

@@ -8,7 +8,12 @@ from acdc_medsam.errors import ConfigError
 
 
 def require_libraries() -> None:
-    """Raise ConfigError, saying how to install them, if what training and evaluation need besides is not there."""
+    """Check that the optional dependencies of training and evaluation are installed.
+
+    Raises:
+        ConfigError: A dependency is missing; the message says how to install it.
+    """
+    # Importing them would take seconds.
     missing = [name for name in ("monai", "pytorch_lightning") if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(
@@ -16,7 +21,7 @@ def require_libraries() -> None:
         )
 
 
-def quiet_libraries() -> None:
-    """Leave out what Lightning says about itself, loaders and clusters, and MONAI about its own old functions."""
+def silence_libraries() -> None:
+    """Suppress Lightning's messages about itself, loaders and clusters, and MONAI's deprecation warnings."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|monai")

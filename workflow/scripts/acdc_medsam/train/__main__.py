@@ -13,26 +13,7 @@ from acdc_medsam.train.options import TrainOptions
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train as the command line says; returns the exit status."""
-    defaults = TrainOptions()
-    parser = argparse.ArgumentParser(
-        prog="python -m acdc_medsam.train",
-        description="Fine-tune the mask decoder on a dataset's embeddings. The same command goes on after a crash.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--data_dir", type=Path, default=Path("data/ACDC"), help="folder of the dataset")
-    parser.add_argument(
-        "--checkpoint", type=Path, help="what the embeddings were made with; else sought in checkpoints/"
-    )
-    parser.add_argument("--out", type=Path, default=Path("training"), help="folder of what is made")
-    parser.add_argument("--epochs", type=int, default=defaults.epochs)
-    parser.add_argument("--learning_rate", type=float, default=defaults.learning_rate)
-    parser.add_argument("--batch_size", type=int, default=defaults.batch_size)
-    parser.add_argument("--box_jitter", type=float, default=defaults.box_jitter, help="pixels of 1024")
-    parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, or one GPU such as cuda:0")
-    parser.add_argument("--workers", type=int, default=0, help="processes that load data")
-    parser.add_argument("--threads", type=int, help="of the computation on a CPU; else torch's choice")
-    given = parser.parse_args(arguments)
+    given = make_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         require_libraries()
@@ -54,6 +35,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {describe_os_error(error) if isinstance(error, OSError) else error}", file=sys.stderr)
         return 1
     return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    defaults = TrainOptions()
+    parser = argparse.ArgumentParser(
+        prog="python -m acdc_medsam.train",
+        description="Fine-tune the mask decoder on a dataset's embeddings. The same command resumes a stopped run.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--data_dir", type=Path, default=Path("data/ACDC"), help="folder of the dataset")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="weights that the embeddings were made with; searched for in checkpoints/ by default",
+    )
+    parser.add_argument("--out", type=Path, default=Path("training"), help="output folder")
+    parser.add_argument("--epochs", type=int, default=defaults.epochs)
+    parser.add_argument("--learning_rate", type=float, default=defaults.learning_rate)
+    parser.add_argument("--batch_size", type=int, default=defaults.batch_size)
+    parser.add_argument("--box_jitter", type=float, default=defaults.box_jitter, help="pixels of 1024")
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, or one GPU such as cuda:0")
+    parser.add_argument("--workers", type=int, default=0, help="processes that load data")
+    parser.add_argument("--threads", type=int, help="threads of the computation on a CPU; torch's choice by default")
+    return parser
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -25,64 +26,17 @@ from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.formats.tensors import load_saved, saved_bytes
 from acdc_medsam.layout import MANIFEST
 from acdc_medsam.runtime.code_hash import code_hash
-from acdc_medsam.train import quiet_libraries
+from acdc_medsam.train import silence_libraries
 from acdc_medsam.train.folder import BEST, INDEX, LAST, LOG, is_finished, remove_training
 from acdc_medsam.train.history import History
 from acdc_medsam.train.options import TrainOptions
 from acdc_medsam.train.task import FineTuning, start_as_single_mask
-from acdc_medsam.train.weights import encoder_of
+from acdc_medsam.train.weights import identify_encoder
 
 logger = logging.getLogger(__name__)
 
 MASK_SIZE = 256
-"""Side of the decoder's own masks, at which the loss is computed."""
-
-
-def save_model(model: nn.Module, path: Path) -> Written:
-    """Write a model's weights under its own names, as ``load_model`` and segment_anything's ``Sam`` read them.
-
-    Returns:
-        The record of the file.
-    """
-    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    return write_bytes(path, saved_bytes(weights))
-
-
-def training_identity(data: Path, checkpoint: Path, options: TrainOptions) -> str:
-    """Hex sha256 over everything that the result of a training depends on.
-
-    That is the content of the masks and embeddings of ``train`` and ``val``, their order, the options, the released
-    weights, and the code that trains.
-
-    Raises:
-        DatasetError: The manifest does not have the digests.
-    """
-    manifest = data / MANIFEST
-    columns = ("slice", "split", "mask_sha256", "embedding_sha256")
-    try:
-        slices = [[row[column] for column in columns] for row in read_table(manifest) if row["split"] != "test"]
-    except KeyError as error:
-        raise DatasetError(
-            f"{manifest} has no column {error}: it is of another version of the workflow; run the workflow again"
-        ) from error
-
-    code = code_hash(Path(__file__).with_name("__main__.py"))
-    facts = [slices, asdict(options), sha256_file(checkpoint), code]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def require_structures(dataset: SliceDataset) -> None:
-    """Stop where validation would have nothing to measure.
-
-    Raises:
-        DatasetError: No slice shows a structure.
-    """
-    if not any(dataset[place]["mask"].any() for place in range(len(dataset))):
-        raise DatasetError(
-            f"{dataset.root / MANIFEST}: no slice of the split '{dataset.split}' shows a structure, so no epoch "
-            "is better than another; raise split.validation in config.yaml, or set another split.seed, "
-            "and run the workflow again"
-        )
+"""Side of the decoder's own masks in pixels, at which the loss is computed."""
 
 
 def fine_tune(
@@ -94,10 +48,10 @@ def fine_tune(
     workers: int = 0,
     threads: int | None = None,
 ) -> None:
-    """Fine-tune the mask decoder, or go on where a run of the same identity was stopped.
+    """Fine-tune the mask decoder, or resume an interrupted run of the same identity.
 
-    A training that has finished is not repeated while its model and index are there. What a training of another
-    identity left beside the model is removed before the first epoch, see :func:`training_identity`.
+    A finished training is not repeated while its model and index are there. The files that a training of another
+    identity left beside the model are removed before the first epoch, see :func:`training_identity`.
 
     Args:
         data: The folder of the dataset.
@@ -112,112 +66,214 @@ def fine_tune(
             result by rounding error.
 
     Raises:
-        CheckpointError, DatasetError: What is wrong, with the file's name.
+        CheckpointError, DatasetError: The input cannot be used; the message names the file.
     """
     if threads is not None:
         set_threads(threads)
 
-    name, _ = encoder_of(data, checkpoint)
+    name, _ = identify_encoder(data, checkpoint)
     identity = training_identity(data, checkpoint, options)
     if is_finished(model, identity):
-        (model.parent / LAST).unlink(missing_ok=True)  # left by a run that was killed just before it removed it
-        logger.info("%s is trained already on this dataset, with these options and this code", model)
+        # A run that was killed just before its end has left this file.
+        (model.parent / LAST).unlink(missing_ok=True)
+        logger.info("%s is already trained on this dataset, with these options and this code", model)
         return
 
     items = ItemOptions(box_jitter=options.box_jitter, mask_size=MASK_SIZE, seed=options.seed)
     module = DataModule(data, items, options.batch_size, workers)
-    SliceDataset(data, "train", items)  # refuses an empty split
+    SliceDataset(data, "train", items)  # Raises for an empty split.
     require_structures(SliceDataset(data, "val", items))
 
-    whole = load_trainable(name, checkpoint)
-    task = FineTuning(whole, positional_encoding(data), options.learning_rate, identity)
-    work = model.parent
-    files = WholeFiles()
+    sam = load_trainable(name, checkpoint)
+    task = FineTuning(sam, positional_encoding(data), options.learning_rate, identity)
+    checkpoint_io = AtomicCheckpointIO()
     with claimed_device(device) as where:
         if where.type == "cpu":
             keep_freed_memory()
-        trainer = make_trainer(work, options, where, files)
-        last = resumable(work / LAST, identity)
+        trainer = make_trainer(model.parent, options, where, checkpoint_io)
+
+        last = find_resumable(model.parent / LAST, identity)
         if last is None:
             remove_training(model)
-        else:
-            logger.info("going on with %s", last)
+        # The checkpoint may come from anywhere, so nothing in it is executed.
         trainer.fit(task, module, ckpt_path=last, weights_only=True)
 
-    best = load_saved(work / BEST)
-    task.load_state_dict(best["state_dict"])
-    # A run that goes on after its best epoch has not written that checkpoint itself.
-    made = [save_model(whole, model), files.written.get(BEST) or take_record(work / BEST), take_record(work / LOG)]
-    index = work / INDEX
-    write_index(index, [index_row(file, index, identity=identity) for file in made], ("identity",))
+    save_training(task, sam, model, checkpoint_io.written)
 
-    # As long as it is there, a run was stopped; without it, one that is asked for again trains again.
-    (work / LAST).unlink()
-    logger.info("%s: decoder of epoch %d", model, best["epoch"] + 1)
+
+def training_identity(data: Path, checkpoint: Path, options: TrainOptions) -> str:
+    """Hash everything that the result of a training depends on.
+
+    That is the content of the masks and embeddings of ``train`` and ``val``, their order, the options, the released
+    weights, and the code that trains.
+
+    Returns:
+        The hex sha256.
+
+    Raises:
+        DatasetError: The manifest does not have the digests.
+    """
+    manifest = data / MANIFEST
+    columns = ("slice", "split", "mask_sha256", "embedding_sha256")
+    # Testing slices are not read by the training, so other ones make no difference.
+    try:
+        slices = [[row[column] for column in columns] for row in read_table(manifest) if row["split"] != "test"]
+    except KeyError as error:
+        raise DatasetError(
+            f"{manifest} has no column {error}: another version of the workflow made it; run the workflow again"
+        ) from error
+
+    # The hash covers the module and everything that it imports.
+    code = code_hash(Path(__file__).with_name("__main__.py"))
+    facts = [slices, asdict(options), sha256_file(checkpoint), code]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def require_structures(dataset: SliceDataset) -> None:
+    """Require that validation has something to measure.
+
+    Args:
+        dataset: The slices of ``val``.
+
+    Raises:
+        DatasetError: No slice shows a structure.
+    """
+    if not any(dataset[index]["mask"].any() for index in range(len(dataset))):
+        raise DatasetError(
+            f"{dataset.root / MANIFEST}: no slice of the split '{dataset.split}' shows a structure, so no epoch "
+            "is better than another; raise split.validation in config.yaml, or set another split.seed, "
+            "and run the workflow again"
+        )
 
 
 def load_trainable(name: str, checkpoint: Path) -> nn.Module:
-    """Load a model whose mask decoder can be trained in place, and whose masks start as the answer to a box."""
-    whole = load_model(name, checkpoint)
-    decoder = cast(nn.Module, whole.mask_decoder)
-    # Weights are mapped from the checkpoint; what is trained gets memory of its own.
+    """Load a model whose mask decoder can be trained in place, and whose masks start as the answer to a box.
+
+    Args:
+        name: The encoder's name, a key of ENCODERS.
+        checkpoint: The released weights.
+    """
+    sam = load_model(name, checkpoint)
+    decoder = cast(nn.Module, sam.mask_decoder)
+    # Weights are mapped from the checkpoint; those to be trained need memory of their own.
     decoder.load_state_dict({key: value.clone() for key, value in decoder.state_dict().items()}, assign=True)
     start_as_single_mask(decoder)
-    return whole
+    return sam
 
 
-class WholeFiles(TorchCheckpointIO):
-    """Writes Lightning's checkpoints under another name first: its own way is atomic within one file system alone."""
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes Lightning's checkpoints atomically. Lightning's own way is atomic only within one file system.
+
+    Attributes:
+        written: The record of each file as it was last written, by the file's name.
+    """
 
     def __init__(self) -> None:
-        """Start with nothing written; ``written`` has the record of each file's last content, by the file's name."""
+        """Start with nothing written."""
         super().__init__()
-        self.written = dict[str, Written]()
+        self.written: dict[str, Written] = {}
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Replace the file as a whole."""
         self.written[Path(path).name] = write_bytes(Path(path), saved_bytes(checkpoint))
 
 
-def make_trainer(work: Path, options: TrainOptions, device: torch.device, files: WholeFiles) -> pl.Trainer:
-    """Make what runs the epochs; its checkpoints are ``best.ckpt`` and ``last.ckpt``, each replaced as a whole."""
-    quiet_libraries()
-    common: dict[str, Any] = {"dirpath": work, "enable_version_counter": False, "save_on_train_epoch_end": True}
+def make_trainer(
+    folder: Path, options: TrainOptions, device: torch.device, checkpoint_io: AtomicCheckpointIO
+) -> pl.Trainer:
+    """Make the trainer that runs the epochs and writes ``log.tsv``, ``best.ckpt`` and ``last.ckpt``.
+
+    Args:
+        folder: The folder of these files.
+        options: The options of the training.
+        device: The device to compute on.
+        checkpoint_io: The writer of the checkpoints.
+    """
+    silence_libraries()
     gpu = device.type == "cuda"
+    # The files keep their names: without this, Lightning would number them rather than replace them.
+    common: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
+
     return pl.Trainer(
         accelerator="gpu" if gpu else "cpu",
         devices=[device.index] if gpu else 1,
-        precision="bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "16-mixed" if gpu else "32-true",
+        precision="32-true" if not gpu else "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed",
         max_epochs=options.epochs,
+        # Not every operation has a deterministic form on a GPU.
         deterministic="warn" if gpu else True,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
+        # Lightning's loggers do not continue the files of a run that is resumed, so the History below writes the log.
         logger=False,
-        # One process, whatever a cluster says of its job.
-        plugins=[LightningEnvironment(), files],
+        # Lightning would otherwise start as many processes as a cluster grants the job.
+        plugins=[LightningEnvironment(), checkpoint_io],
         enable_model_summary=False,
         enable_progress_bar=sys.stderr.isatty(),
         gradient_clip_val=1.0,
+        # The History comes first, so that each checkpoint contains the row of its own epoch.
         callbacks=[
-            History(work / LOG),
+            History(folder / LOG),
             ModelCheckpoint(filename="best", monitor="val_dice", mode="max", save_weights_only=True, **common),
             ModelCheckpoint(filename="last", **common),
         ],
     )
 
 
-def resumable(last: Path, identity: str) -> Path | None:
-    """The checkpoint of a run that was stopped, if it was of the same identity."""
+def find_resumable(last: Path, identity: str) -> Path | None:
+    """Find the checkpoint of an interrupted run, and remove one that cannot be resumed.
+
+    Args:
+        last: The checkpoint, which need not exist.
+        identity: The identity of the training.
+
+    Returns:
+        The checkpoint if it belongs to a run of the same identity, else None.
+    """
     if not last.is_file():
         return None
     try:
         known = load_saved(last)["identity"]
-    except Exception as error:  # of any kind, see load_saved
+    except Exception as error:  # Damaged files raise errors of many kinds, see load_saved.
         logger.warning("%s cannot be read (%s); training starts anew", last, type(error).__name__)
     else:
-        # Where the best epoch has gone, it cannot be known whether a later one is better.
+        # Without the best epoch so far, it is unknown whether a later one is better.
         if known == identity and last.with_name(BEST).is_file():
+            logger.info("resuming from %s", last)
             return last
-        logger.info("%s is of other data, options or code; training starts anew", last)
+        logger.info("%s belongs to other data, options or code; training starts anew", last)
     last.unlink()
     return None
+
+
+def save_training(task: FineTuning, sam: nn.Module, model: Path, written: Mapping[str, Written]) -> None:
+    """Save the model of the best epoch and the index, and mark the training as finished.
+
+    Args:
+        task: The trained task, whose decoder is that of ``sam``.
+        sam: The whole model.
+        model: The output.
+        written: The record of each checkpoint that this run wrote, by the file's name.
+    """
+    folder = model.parent
+    best = load_saved(folder / BEST)
+    task.load_state_dict(best["state_dict"])
+
+    # A run that was resumed after its best epoch has not written that checkpoint itself.
+    best_record = written.get(BEST) or take_record(folder / BEST)
+    records = [save_model(sam, model), best_record, take_record(folder / LOG)]
+    index = folder / INDEX
+    write_index(index, [index_row(record, index, identity=task.identity) for record in records], ("identity",))
+
+    # This file marks an interrupted run. Without it, a training that is requested again starts from the beginning.
+    (folder / LAST).unlink()
+    logger.info("%s: decoder of epoch %d", model, best["epoch"] + 1)
+
+
+def save_model(model: nn.Module, path: Path) -> Written:
+    """Write a model's weights under its own names, as ``load_model`` and segment_anything's ``Sam`` read them.
+
+    Returns:
+        The record of the file.
+    """
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    return write_bytes(path, saved_bytes(weights))

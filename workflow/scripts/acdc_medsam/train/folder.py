@@ -1,4 +1,4 @@
-"""The files in a trained model's folder: what they are called, whether they are whole, and how they are removed."""
+"""The files in a trained model's folder: their names, whether they are intact, and how they are removed."""
 
 import logging
 import re
@@ -13,7 +13,7 @@ from acdc_medsam.formats.index import read_records
 logger = logging.getLogger(__name__)
 
 INDEX = "trained.tsv"
-"""Index of what a training that finished has made; each row says which training by its identity."""
+"""Index of the files that a finished training wrote; each row holds the identity of the training."""
 
 BEST, LAST, LOG = "best.ckpt", "last.ckpt", "log.tsv"
 METRICS, EVALUATED = "metrics.json", "evaluated.tsv"
@@ -23,40 +23,44 @@ _CASE = re.compile(r"(best|median|worst)\.png")
 
 
 def is_finished(model: Path, identity: str) -> bool:
-    """Whether a training of this identity has finished, and the model is still the one that it wrote."""
+    """Whether a training of this identity has finished, and the model is still the file that it wrote."""
     index = model.with_name(INDEX)
     if not (model.is_file() and index.is_file()):
         return False
     try:
         records = [(written, row) for written, row in read_records(index) if written.path.name == model.name]
-    except DatasetError:  # a damaged index says nothing of the model
+    except DatasetError:  # A damaged index is no evidence of the model's origin.
         return False
     return any(row.get("identity") == identity and written.sha256 == sha256_file(model) for written, row in records)
 
 
 def remove_training(model: Path) -> None:
-    """Remove a model and all that training and evaluation left beside it; files of other names stay."""
+    """Remove a model and everything that training and evaluation wrote beside it; files of other names stay."""
     folder = model.parent
     remove_evaluation(folder)
+
     files = (folder / INDEX, model, folder / LOG, folder / BEST, folder / LAST)
     present = [file for file in files if file.is_file()]
     for file in present:
         file.unlink()
     if present:
-        logger.info("removed what an earlier training left: %s", ", ".join(file.name for file in present))
+        logger.info("removed the files of an earlier training: %s", ", ".join(file.name for file in present))
 
 
 def remove_evaluation(folder: Path) -> None:
-    """Remove the metrics, predictions and pictures that an evaluation left; files of other names stay."""
-    for file in (folder / METRICS, folder / EVALUATED, *_made_below(folder)):
+    """Remove the metrics, predictions and pictures that an evaluation wrote; files of other names stay."""
+    # The folder belongs to the user, who may keep notes in it, so only the workflow's own names are removed.
+    for file in (folder / METRICS, folder / EVALUATED, *_predictions_and_cases(folder)):
         file.unlink(missing_ok=True)
+
     for name in ("predictions", "cases"):
-        below = [path for path in (folder / name).rglob("*") if path.is_dir() and not path.is_symlink()]
-        for path in (*sorted(below, reverse=True), folder / name):
+        subfolders = [path for path in (folder / name).rglob("*") if path.is_dir() and not path.is_symlink()]
+        # The innermost folders come first, so that those around them are empty by then.
+        for path in (*sorted(subfolders, reverse=True), folder / name):
             if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
                 path.rmdir()
 
 
-def _made_below(folder: Path) -> Iterator[Path]:
+def _predictions_and_cases(folder: Path) -> Iterator[Path]:
     for name, pattern in (("predictions", _PREDICTION), ("cases", _CASE)):
         yield from [path for path in (folder / name).rglob("*") if pattern.fullmatch(path.name)]

@@ -1,4 +1,4 @@
-"""How to train: the options, without what they are used by."""
+"""Options of a training run, in a module that needs no training library."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,17 @@ from acdc_medsam.errors import ConfigError
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How to train.
+    """Options of a training run, with the same defaults as the keys of ``train`` in ``config.yaml``.
 
     Attributes:
-        epochs: passes over the training slices.
-        learning_rate: the highest one of AdamW.
-        seed: of the order of slices and of what is drawn.
-        batch_size: slices in a batch.
-        box_jitter: each side of a box is moved by up to so many pixels of 1024.
+        epochs: The number of passes over the training slices.
+        learning_rate: The peak learning rate of AdamW.
+        seed: The seed of the order of slices and of everything that is drawn.
+        batch_size: The number of slices in a batch.
+        box_jitter: The largest distance by which each side of a box is moved, in pixels of 1024.
     """
 
-    epochs: int = 50
+    epochs: int = 30
     learning_rate: float = 3e-4
     seed: int = 2026
     batch_size: int = 4

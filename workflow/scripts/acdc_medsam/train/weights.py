@@ -1,4 +1,4 @@
-"""Which checkpoint the embeddings of a dataset were made with: their fingerprint says."""
+"""Identify the checkpoint that a dataset's embeddings were made with, by the fingerprint in its manifest."""
 
 from collections.abc import Iterable
 from itertools import product
@@ -11,58 +11,74 @@ from acdc_medsam.formats.files import read_table, sha256_file
 from acdc_medsam.layout import MANIFEST
 
 
-def fingerprints(data: Path) -> set[str]:
-    """Fingerprints of the encoders that made a dataset's embeddings.
+def read_fingerprints(data: Path) -> set[str]:
+    """Read the fingerprints of the encoders that made a dataset's embeddings.
+
+    Args:
+        data: The folder of the dataset.
 
     Raises:
-        DatasetError: there are no embeddings.
+        DatasetError: The dataset has no embeddings.
     """
-    used = {row["encoder"] for row in read_table(data / MANIFEST)} - {""}
-    if not used:
+    fingerprints = {row["encoder"] for row in read_table(data / MANIFEST)} - {""}
+    if not fingerprints:
         raise DatasetError(f"{data / MANIFEST} names no embeddings; set encoder.name and run the workflow again")
-    return used
+    return fingerprints
 
 
-def encoder_of(data: Path, checkpoint: Path) -> tuple[str, str]:
-    """Find out which encoder made the dataset's embeddings with the weights in ``checkpoint``.
+def identify_encoder(data: Path, checkpoint: Path) -> tuple[str, str]:
+    """Identify the encoder that made a dataset's embeddings with the weights in ``checkpoint``.
+
+    Args:
+        data: The folder of the dataset.
+        checkpoint: The released weights.
 
     Returns:
         The encoder's name, and the precision that it computed in, one of PRECISIONS.
 
     Raises:
-        CheckpointError: The embeddings were made by other weights.
-        DatasetError: There are no embeddings.
+        CheckpointError: The file is missing, or other weights made the embeddings.
+        DatasetError: The dataset has no embeddings.
     """
-    used = fingerprints(data)
+    fingerprints = read_fingerprints(data)
     if not checkpoint.is_file():
         raise CheckpointError(
             f"{checkpoint} is missing: give the checkpoint that the embeddings of {data} were made with"
         )
+
     weights = sha256_file(checkpoint)
     for name, precision in product(ENCODERS, PRECISIONS):
         # A dataset that was made on several machines may hold embeddings of both kinds of device.
-        if used <= {fingerprint(name, weights, precision, device) for device in DEVICES}:
+        if fingerprints <= {fingerprint(name, weights, precision, device) for device in DEVICES}:
             return name, precision
     raise CheckpointError(
-        f"{checkpoint} did not make the embeddings of {data}: embeddings and decoder must be of one model; "
+        f"{checkpoint} did not make the embeddings of {data}: embeddings and decoder must come from the same model; "
         "give the checkpoint that the dataset was made with, or run the workflow again with this one"
     )
 
 
 def find_checkpoint(data: Path, candidates: Iterable[Path]) -> Path:
-    """The one of some checkpoints that made the dataset's embeddings.
+    """Find the checkpoint that made a dataset's embeddings.
+
+    Args:
+        data: The folder of the dataset.
+        candidates: The checkpoints to try.
 
     Raises:
-        CheckpointError: none did.
-        DatasetError: there are no embeddings.
+        CheckpointError: None of the candidates made the embeddings.
+        DatasetError: The dataset has no embeddings.
     """
-    fingerprints(data)
+    # Without embeddings, no candidate can be the right one, and the message must say so.
+    read_fingerprints(data)
     tried = list(candidates)
     for checkpoint in tried:
         try:
-            encoder_of(data, checkpoint)
+            identify_encoder(data, checkpoint)
         except CheckpointError:
             continue
         return checkpoint
+
     names = ", ".join(map(str, tried)) or "no file in checkpoints/"
-    raise CheckpointError(f"looked at {names}: none made the embeddings of {data}; name it with --checkpoint")
+    raise CheckpointError(
+        f"no checkpoint that made the embeddings of {data} was found (looked at {names}); name it with --checkpoint"
+    )
