@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.data import tight_box
 from acdc_medsam.encoders import load_model, make_encoder, positional_encoding
-from acdc_medsam.encoders.decoder import SIZE, decode_box
+from acdc_medsam.encoders.decoder import PROMPT_SIZE, decode_box
 from acdc_medsam.encoders.devices import keep_freed_memory
 from acdc_medsam.encoders.model import PRECISIONS
 from acdc_medsam.encoders.registry import ENCODERS
@@ -42,7 +42,7 @@ def mean_dice(model: nn.Module, embeddings: list[Tensor], masks: list[Tensor]) -
         for structure, value in LABELS.items():
             truth = mask == value
             if truth.any():
-                box = tight_box(truth) * (SIZE / len(mask))
+                box = tight_box(truth) * (PROMPT_SIZE / len(mask))
                 inside = decode_box(model, embedding, encoding, box, 0, len(mask)) > 0
                 found[structure].append(overlap(inside.numpy(), truth.numpy()))
     return {structure: float(np.mean(values)) for structure, values in found.items()}

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from acdc_medsam.acdc.cohort import count_slices, find_cohort, read_patient
+from acdc_medsam.acdc.cohort import count_raw_slices, find_cohort, read_patient
 from acdc_medsam.errors import CohortError
 
 
@@ -20,7 +20,7 @@ def test_a_sound_cohort(cohort: Path) -> None:
     assert [patient.name for patient in found.patients] == [f"patient{n:03d}" for n in (1, 2, 3, 4)]
     assert [patient.subset for patient in found.patients] == ["training"] * 3 + ["testing"]
     assert found.problems == {}
-    assert count_slices(found.patients) == 4 * 2 * 4
+    assert count_raw_slices(found.patients) == 4 * 2 * 4
     assert [frame.phase for frame in found.patients[0].frames] == ["ED", "ES"]
 
 

@@ -30,6 +30,12 @@ EMBEDDING_SHAPE = (256, 64, 64)
 PIXEL_COLUMNS = {structure: f"{structure.lower()}_pixels" for structure in LABELS}
 """Structure -> column with its pixels in the H5 slice, before resizing."""
 
+RAW_IMAGE_SHA256 = "image_sha256"
+"""Attribute of an H5 file: hex sha256 of the raw NIfTI image that it was made from."""
+
+PNG_IMAGE_SHA256 = "image_sha256"
+"""Column of the slice tables and of the manifest: hex sha256 of the PNG image."""
+
 SLICE_COLUMNS = (
     "slice",
     "patient",
@@ -42,7 +48,7 @@ SLICE_COLUMNS = (
     "width",
     "spacing",
     *PIXEL_COLUMNS.values(),
-    "image_sha256",
+    PNG_IMAGE_SHA256,
     "mask_sha256",
     "pixels_sha256",
 )
@@ -62,7 +68,7 @@ MANIFEST_COLUMNS = (
     "width",
     "spacing",
     *PIXEL_COLUMNS.values(),
-    "image_sha256",
+    PNG_IMAGE_SHA256,
     "mask_sha256",
     "embedding",
     "embedding_digest",

@@ -2,8 +2,8 @@
 
 from acdc_medsam import __version__
 
-LICENCE = "CC BY-NC-SA 4.0"
-LICENCE_URL = "https://creativecommons.org/licenses/by-nc-sa/4.0/"
+LICENSE = "CC BY-NC-SA 4.0"
+LICENSE_URL = "https://creativecommons.org/licenses/by-nc-sa/4.0/"
 ACDC_URL = "https://humanheart-project.creatis.insa-lyon.fr/database/"
 ACDC_DATE = "2018-11-01"
 """Of the journal's issue."""
@@ -40,7 +40,7 @@ NOTICE = f"""\
 Made from ACDC, the Automated Cardiac Diagnosis Challenge dataset ({ACDC_URL}),
 by {SOFTWARE}.
 
-Licence: {LICENCE} ({LICENCE_URL}), for non-commercial research.
+Licence: {LICENSE} ({LICENSE_URL}), for non-commercial research.
 What is derived from it must be shared under the same licence. ACDC must be cited wherever it is used:
 
 {ACDC_BIBTEX}

@@ -207,7 +207,7 @@ def _number_or_nan(text: str) -> float:
     return number if 0 < number < math.inf else math.nan
 
 
-def count_slices(patients: Sequence[Patient]) -> int:
+def count_raw_slices(patients: Sequence[Patient]) -> int:
     """Number of slices in all frames, from the NIfTI headers alone; frames that cannot be read count as 0."""
     return sum(_depth(frame.image) for patient in patients for frame in patient.frames)
 

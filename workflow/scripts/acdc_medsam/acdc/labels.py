@@ -12,7 +12,7 @@ GROUPS = ("DCM", "HCM", "MINF", "NOR", "RV")
 PHASES = ("ED", "ES")
 """End-diastole and end-systole, the two annotated frames of every patient."""
 
-COLOURS = {"RV": "#56b4e9", "MYO": "#d55e00", "LV": "#f0e442"}
+COLORS = {"RV": "#56b4e9", "MYO": "#d55e00", "LV": "#f0e442"}
 """Contour colours that colour-blind people can tell apart: M. Okabe and K. Ito, Color Universal Design, 2008."""
 
 STRUCTURE_NAMES = {"RV": "right ventricle", "MYO": "myocardium", "LV": "left ventricle"}

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acdc_medsam.encoders.checkpoint_file import checked_sha256, reading, require_file
+from acdc_medsam.encoders.checkpoint_file import call_reader, checked_sha256, require_file
 from acdc_medsam.encoders.registry import ENCODERS, EncoderSpec
 from acdc_medsam.encoders.tiny_vit import build_lite_medsam
 from acdc_medsam.encoders.vit import build_sam
@@ -113,7 +113,7 @@ def misfits(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
 
 
 def _load(checkpoint: Path, spec: EncoderSpec) -> Any:
-    zipped = reading(checkpoint, _starts_as_zip)
+    zipped = call_reader(checkpoint, _starts_as_zip)
     whole = zipfile.is_zipfile(checkpoint)
     try:
         # torch's format before 1.6 is no zip file and cannot be mapped.

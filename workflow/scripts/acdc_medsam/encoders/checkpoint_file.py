@@ -36,7 +36,7 @@ def checked_sha256(checkpoint: Path, spec: EncoderSpec, expected: str | None, an
         DatasetError: It has another sha256 than ``announced``.
     """
     require_file(checkpoint, spec)
-    actual = reading(checkpoint, sha256_file)
+    actual = call_reader(checkpoint, sha256_file)
     if expected is not None and actual != expected.lower():
         raise CheckpointError(
             f"{checkpoint} is not the file that is configured: its sha256 is {actual}, encoder.sha256 says {expected}; "
@@ -46,7 +46,7 @@ def checked_sha256(checkpoint: Path, spec: EncoderSpec, expected: str | None, an
     return actual
 
 
-def reading(checkpoint: Path, read: Callable[[Path], T]) -> T:
+def call_reader(checkpoint: Path, read: Callable[[Path], T]) -> T:
     """Return ``read(checkpoint)``; an OSError becomes a CheckpointError that names the file."""
     try:
         return read(checkpoint)

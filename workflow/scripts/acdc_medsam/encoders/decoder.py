@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from acdc_medsam.acdc.labels import LABELS
 
-SIZE = 1024
+PROMPT_SIZE = 1024
 """Boxes are in pixels of a picture of this side."""
 
 CLASS_TOKENS = {structure: 1 + place for place, structure in enumerate(LABELS)}
@@ -22,7 +22,7 @@ def encode_boxes(prompt_encoder: nn.Module, boxes: Tensor) -> tuple[Tensor, Tens
     """Turn boxes (B, 4) in pixels of 1024 into the decoder's sparse (B, 2, 256) and dense (B, 256, 64, 64) prompts."""
     encoder = cast(Any, prompt_encoder)
     prompts: tuple[Tensor, Tensor] = encoder(
-        points=None, boxes=boxes * (encoder.input_image_size[0] / SIZE), masks=None
+        points=None, boxes=boxes * (encoder.input_image_size[0] / PROMPT_SIZE), masks=None
     )
     return prompts
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image, ImageDraw
 
-from acdc_medsam.acdc.labels import COLOURS
+from acdc_medsam.acdc.labels import COLORS
 from acdc_medsam.data.slices import SIZE
 from acdc_medsam.evaluate.summary import Record, mean
 from acdc_medsam.evaluate.volumes import Label, read_truth
@@ -96,7 +96,7 @@ def _panel(pixels: Gray, label: Label, window: tuple[float, float, float]) -> Im
     for structure, outlines in find_outlines(label).items():
         for points in outlines:
             shown = (points - np.array([left, top])) / share * SIDE
-            pen.line([(float(x), float(y)) for x, y in shown], fill=COLOURS[structure], width=2)
+            pen.line([(float(x), float(y)) for x, y in shown], fill=COLORS[structure], width=2)
     return panel
 
 

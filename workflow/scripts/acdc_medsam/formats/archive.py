@@ -4,7 +4,7 @@ import zipfile
 from pathlib import Path
 
 
-def claims_more(path: Path) -> bool:
+def may_be_zip_bomb(path: Path) -> bool:
     """Whether a zip file would unfold to more than it takes on the disk; torch.save never compresses.
 
     False for a file that is no zip file, or a damaged one: whoever reads it says so.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.formats.archive import claims_more
+from acdc_medsam.formats.archive import may_be_zip_bomb
 from acdc_medsam.formats.files import Written, write_bytes
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def load_saved(source: Path | io.BytesIO, mmap: bool = False) -> Any:
     """
     import torch
 
-    if isinstance(source, Path) and claims_more(source):
+    if isinstance(source, Path) and may_be_zip_bomb(source):
         raise CompressedError(f"{source} is compressed")
     return torch.load(source, weights_only=True, map_location="cpu", mmap=mmap)
 

@@ -17,6 +17,7 @@ from acdc_medsam.formats.files import read_sealed
 from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.formats.kept import Kept, find_kept
 from acdc_medsam.formats.png import GrayFile
+from acdc_medsam.layout import PNG_IMAGE_SHA256
 from acdc_medsam.runtime.jobs import ON_SCREEN
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def embed_batch(tables: Sequence[Path], table: Path, store: Path, options: Encod
     for path in tables:
         for row in read_sealed(path):
             pixels[row["slice"]] = row["pixels_sha256"]
-            images[row["pixels_sha256"]] = GrayFile(path.parent / f"images/{row['slice']}.png", row["image_sha256"])
+            images[row["pixels_sha256"]] = GrayFile(path.parent / f"images/{row['slice']}.png", row[PNG_IMAGE_SHA256])
 
     started = time.monotonic()
     maker, embeddings, encoded = find_or_encode(images, store, options)

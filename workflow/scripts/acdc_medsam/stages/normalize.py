@@ -23,6 +23,7 @@ from acdc_medsam.formats.files import Written, remove_others
 from acdc_medsam.formats.h5 import write_h5
 from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.formats.nifti import Nifti, read_nifti
+from acdc_medsam.layout import RAW_IMAGE_SHA256
 from acdc_medsam.runtime.outside import require_announced
 
 logger = logging.getLogger(__name__)
@@ -245,7 +246,7 @@ def _write_frame(patient: Patient, frame: Frame, volume: Volume, folder: Path, p
         "clip_level": normalized.clip_level,
         "raw_min": normalized.raw_min,
         "raw_max": normalized.raw_max,
-        "image_sha256": volume.sources[frame.image.name],
+        RAW_IMAGE_SHA256: volume.sources[frame.image.name],
         "label_sha256": volume.sources[frame.label.name],
         "software": f"acdc-medsam {__version__}",
     }

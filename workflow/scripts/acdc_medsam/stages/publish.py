@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Sources:
+class PublishSources:
     """What a dataset is published from; lists are in the order of patients or batches.
 
     ``embeddings`` is empty and ``encoding``, the index of the positional encoding, None for a dataset without
@@ -48,7 +48,7 @@ class Sources:
     encoding: Path | None = None
 
 
-def plan_files(sources: Sources) -> tuple[dict[Path, Written], list[Row]]:
+def plan_files(sources: PublishSources) -> tuple[dict[Path, Written], list[Row]]:
     """Work out what is published where.
 
     Returns:
@@ -178,7 +178,7 @@ def make_folders(output: Path, wanted: Sequence[Path]) -> None:
 
 
 def publish_dataset(
-    sources: Sources,
+    sources: PublishSources,
     subsets: Mapping[str, str],
     left_out: Sequence[str],
     output: Path,

@@ -20,7 +20,7 @@ from acdc_medsam.formats.files import Row, Written, remove_others, write_table
 from acdc_medsam.formats.h5 import read_h5
 from acdc_medsam.formats.index import index_row, read_index_comments, read_records, write_index
 from acdc_medsam.formats.png import Gray, write_png
-from acdc_medsam.layout import PIXEL_COLUMNS, SLICE_COLUMNS
+from acdc_medsam.layout import PIXEL_COLUMNS, PNG_IMAGE_SHA256, SLICE_COLUMNS
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def render_patient(volumes: Path, index: Path, table: Path, size: int, keep_empt
                 image = write_png(images / f"{item.name}.png", pixels)
                 mask = write_png(masks / f"{item.name}.png", resize_label(item.label, size))
                 digests = {
-                    "image_sha256": image.sha256,
+                    PNG_IMAGE_SHA256: image.sha256,
                     "mask_sha256": mask.sha256,
                     "pixels_sha256": pixels_sha256(pixels),
                 }
