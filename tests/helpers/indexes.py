@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from acdc_medsam.formats.index import check_indexes, read_records
+from acdc_medsam.formats.index import read_records
+from acdc_medsam.formats.index_check import check_indexes
 
 
 def files_of(index: Path) -> list[Path]:

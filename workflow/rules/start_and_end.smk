@@ -6,7 +6,8 @@ import time
 
 from acdc_medsam.verify.checks import has_passed
 from acdc_medsam.acdc.cohort import count_raw_slices
-from acdc_medsam.formats.index import check_indexes, remove_damaged, write_times
+from acdc_medsam.formats.index import write_times
+from acdc_medsam.formats.index_check import check_indexes, remove_damaged
 from acdc_medsam.errors import describe_os_error
 from acdc_medsam.runtime.run_lock import RunLock, remove_temporary_files
 from acdc_medsam.runtime.stopping import SignalStop

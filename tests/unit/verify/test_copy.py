@@ -141,7 +141,7 @@ DEFECTS: dict[str, tuple[Defect, str]] = {
 def test_a_sound_copy_passes(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(copy)]) == 0
     files = len(provenance_of(copy)["files"])
-    assert capsys.readouterr().out == f"{copy}: all {files} files are as provenance.json says\n"
+    assert capsys.readouterr().out == f"{copy}: all {files} files match provenance.json\n"
 
 
 @pytest.mark.parametrize("kind", DEFECTS)
@@ -153,7 +153,7 @@ def test_a_planted_defect_is_named(copy: Path, capsys: pytest.CaptureFixture[str
     assert main(["verify", str(copy), "--threads", "2"]) == 1
     *lines, last = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith(expected.format(**facts))], lines
-    assert last == f"{copy} is not as provenance.json says; differences: {len(lines)}"
+    assert last == f"{copy} does not match provenance.json; differences: {len(lines)}"
 
 
 @pytest.mark.parametrize(

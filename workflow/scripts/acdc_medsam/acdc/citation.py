@@ -1,4 +1,4 @@
-"""Licence and citations that everything made from ACDC has to carry."""
+"""License and citations that everything derived from ACDC must carry."""
 
 from acdc_medsam import __version__
 
@@ -6,7 +6,8 @@ LICENSE = "CC BY-NC-SA 4.0"
 LICENSE_URL = "https://creativecommons.org/licenses/by-nc-sa/4.0/"
 ACDC_URL = "https://humanheart-project.creatis.insa-lyon.fr/database/"
 ACDC_DATE = "2018-11-01"
-"""Of the journal's issue."""
+"""Publication date of the journal issue that describes ACDC."""
+
 MEDSAM_URL = "https://github.com/bowang-lab/MedSAM"
 SOFTWARE = f"acdc-medsam {__version__}"
 
@@ -49,4 +50,4 @@ Where image embeddings are used, please cite MedSAM ({MEDSAM_URL}) too:
 
 {MEDSAM_BIBTEX}
 """
-"""What every export carries in a file NOTICE_NAME."""
+"""Text that every export carries in a file named NOTICE_NAME."""
