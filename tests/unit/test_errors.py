@@ -20,7 +20,7 @@ GAP = "\u2026"
 
 PROGRAMMING = {
     *("ValueError", "KeyError", "AttributeError", "ModuleNotFoundError", "URLError", "OSError"),
-    *("CompressedError", "Interrupted", "KeyboardInterrupt"),
+    *("CompressedError", "InterruptedTransfer", "KeyboardInterrupt"),
 }
 """What is raised for mistakes of those who call, is caught again, or is the system's own, put into words later."""
 
