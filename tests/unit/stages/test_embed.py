@@ -68,7 +68,7 @@ def test_only_images_that_the_store_lacks_are_encoded(work: Work) -> None:
     assert not lost.stat().st_mode & 0o222
 
 
-def test_another_checkpoint_is_refused_even_with_nothing_to_encode(work: Work) -> None:
+def test_another_checkpoint_is_refused_with_nothing_to_encode(work: Work) -> None:
     table = work.embed("p001-016.tsv", work.tables)
     other = replace(work.options, sha256="0" * 64)
     with pytest.raises(CheckpointError, match=r"is not the file that is configured"):

@@ -60,6 +60,7 @@ def with_defaults(value: Any, schema: Schema) -> Any:
     if not isinstance(value, Mapping):
         return value
 
+    # Groups of keys have no default of their own, but their keys have.
     defaults = {
         key: with_defaults(value.get(key, part.get("default", {})), part)
         for key, part in schema.get("properties", {}).items()
@@ -95,5 +96,6 @@ def _explain(error: jsonschema.ValidationError) -> Iterator[str]:
             yield f"{key}.{name}: unknown key; {hint}".lstrip(".")
         return
 
+    # The validator's own words are the last resort: they do not say what is expected in the user's terms.
     expected = schema.get("x-expected") or error.message
     yield f"{key}: {value!r} given; expected {expected}"

@@ -168,6 +168,7 @@ def read_patient(folder: Path) -> Patient:
     if info and group not in GROUPS:
         known = ", ".join(GROUPS)
         problems.append(f"{name}: Info.cfg: Group is {group or 'missing'}; it must be one of {known}")
+    # Equal frames would be published under one name, the second over the first.
     if len(frames) == 2 and frames[0].number == frames[1].number:
         problems.append(f"{name}: Info.cfg: ED and ES are the same frame {frames[0].number}; correct one of them")
     if problems:
@@ -224,6 +225,7 @@ def _read_info(path: Path, problems: list[str]) -> tuple[dict[str, str], str]:
 def _find_frame(folder: Path, phase: str, info: dict[str, str], problems: list[str]) -> Frame | None:
     """Return the frame of a phase, or None after appending its defects to ``problems``."""
     name = folder.name
+    # Without Info.cfg, its defect is reported, and not once more for each phase.
     if not info:
         return None
 

@@ -76,7 +76,10 @@ def atomic_path(path: Path, read_only: bool = False) -> Iterator[Path]:
 
         # Changing the mode of a link would change that of the file it leads to, which belongs to someone else.
         if temporary.stat().st_nlink == 1 and not temporary.is_symlink():
+            # mkstemp makes files that only their owner can read.
             temporary.chmod(0o444 if read_only else 0o644)
+
+        # Without this, a power failure could leave the new name with missing content.
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
@@ -252,6 +255,7 @@ def parse_table(data: bytes) -> list[Row]:
         csv.Error: The content cannot be parsed.
     """
     lines = io.StringIO(data.decode("utf-8"), newline="")
+    # DictReader puts surplus fields under the key None, and fills missing ones with the value None.
     rows = list(csv.DictReader((line for line in lines if not line.startswith("#")), delimiter="\t"))
     if any(None in row.values() or None in row for row in rows):
         raise ValueError("a line has more or fewer columns than the first")

@@ -62,6 +62,7 @@ def write_index(
     marked = ((_NOTE, notes), (LEFT_OUT, left_out), (_SOURCE, source_lines), (_MAKER, maker_lines))
     comments = [mark + " ".join(text.split()) for mark, texts in marked for text in texts]
 
+    # The times come first: an index without its times would be read in full, times without an index do no harm.
     times = {str(row["file"]): [int(str(row[key])) for key in ("bytes", "mtime_ns")] for row in rows}
     write_times(path, times)
     write_table(path, [*INDEX_COLUMNS, *extra_columns], rows, comments, sealed=True)
@@ -108,6 +109,7 @@ def read_records(path: Path) -> list[tuple[Written, Row]]:
     records = []
 
     for row in read_sealed(path):
+        # Not resolve(), which would follow links.
         file = Path(os.path.normpath(path.parent / row["file"]))
         mtime_ns = times.get(row["file"], [0, 0])[1]
         records.append((Written(file, int(row["bytes"]), row["sha256"], mtime_ns), row))
@@ -131,4 +133,5 @@ def read_times(index: Path) -> Times:
         sound = all(len(pair) == 2 and all(type(number) is int for number in pair) for pair in times.values())
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
+    # Damaged times are as good as none: the files are read instead.
     return times if sound else {}

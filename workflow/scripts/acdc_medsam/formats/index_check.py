@@ -49,6 +49,7 @@ class Findings:
 
 def remove_damaged(findings: Findings) -> None:
     """Remove every damaged file that is still in the state in which it was checked."""
+    # Listed anew, because another process may have replaced a file since the check.
     folders = _Folders()
     for file, found in findings.found.items():
         if found is not None and folders.look_up(str(file)) == found:
@@ -73,6 +74,7 @@ def _list_folder(folder: str) -> dict[str, FileState]:
     """Return name -> state of the files in a folder; an empty dict if the folder is missing."""
     found = {}
     try:
+        # scandir needs no system call of its own to tell files from folders.
         with os.scandir(folder or ".") as entries:
             for entry in entries:
                 # is_file() is False for a broken link, so stat() does not fail.
@@ -130,6 +132,7 @@ def check_indexes(
         try:
             content = read_sealed_bytes(table)
         except DatasetError:
+            # Snakemake makes a missing index again by itself; a damaged one has to be removed for that.
             found = folders.look_up(str(table))
             if found is not None:
                 findings.add(table, table, found, "is not as it was written")

@@ -54,6 +54,7 @@ def find_kept(path: Path) -> Kept | None:
     A file with the size and time of its record counts as intact. One with another time is read: if its content matches
     the record, the record gets the new time.
     """
+    # A record may be damaged in any way, so that its values can be of any type.
     try:
         record = json.loads(record_path(path).read_bytes())
         written = Written(path, int(record["bytes"]), str(record["sha256"]), int(record["mtime_ns"]))

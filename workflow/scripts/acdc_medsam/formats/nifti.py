@@ -125,6 +125,7 @@ def _open_stream(path: Path, file: BinaryIO) -> BinaryIO:
     if not file.read(1):
         raise VolumeError(f"{path.name}: the file is empty (0 bytes); restore it from the original dataset")
     file.seek(0)
+    # Opened from the stream, because gzip.open would read the file a second time by its name.
     return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if path.suffix == ".gz" else file
 
 
@@ -132,12 +133,14 @@ def _read_header(stream: BinaryIO, path: Path) -> tuple[Header, npt.NDArray[np.f
     """Return the header, and its pixdim as it stands in the file: nibabel replaces a spacing of 0 by 1 mm."""
     start = stream.read(LONGEST_HEADER)
     for magic, offset, kind in HEADERS:
+        # The first field is the size of the header, in the byte order of the file.
         sizes = {int.from_bytes(start[:4], order) for order in ("little", "big")}
         if start[offset : offset + len(magic)] == magic and kind.sizeof_hdr in sizes and len(start) >= kind.sizeof_hdr:
             try:
                 header = kind(start[: kind.sizeof_hdr], check=False)
                 pixdim = header["pixdim"][1:4].copy()
                 header.check_fix(quiet)
+                # Parsed now, so that nothing fails later: each of these may raise an error for a nonsensical header.
                 header.get_data_shape(), header.get_data_dtype(), header.get_data_offset(), header.get_slope_inter()
             except Exception as error:  # of any type: nibabel fails in many ways on a header that is nonsense
                 raise VolumeError(

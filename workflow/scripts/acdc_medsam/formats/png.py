@@ -69,6 +69,7 @@ def read_gray(path: Path, data: bytes | None = None) -> Gray:
                     f"{path}: claims {image.width} x {image.height} pixels, more than any image here; "
                     "`snakemake repair` makes it again"
                 )
+            # Pillow decodes the pixels only here, after the checks.
             return np.asarray(image)
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DatasetError(f"{path}: not a readable PNG ({error}); `snakemake repair` makes it again") from error

@@ -69,6 +69,7 @@ def embed_batch(tables: Sequence[Path], table: Path, store: Path, options: Encod
     for path in tables:
         for row in read_sealed(path):
             pixels_by_slice[row["slice"]] = row["pixels_sha256"]
+            # Slices with equal pixels share one embedding.
             images[row["pixels_sha256"]] = GrayFile(path.parent / f"images/{row['slice']}.png", row[PNG_IMAGE_SHA256])
 
     started = time.monotonic()
@@ -81,6 +82,7 @@ def embed_batch(tables: Sequence[Path], table: Path, store: Path, options: Encod
         facts = {"slice": name, "digest": kept.written.path.stem, "maker": maker_name(kept.facts)}
         rows.append(index_row(kept.written, table, encoder=maker.fingerprint, **facts))
 
+    # Embeddings found in the store may have been made with other versions of the software.
     makers = {maker_name(kept.facts): kept.facts for kept in embeddings.values()}
     sources = {options.checkpoint.name: maker.weights}
     write_index(table, rows, EMBEDDING_COLUMNS, sources=sources, makers=makers)
@@ -126,6 +128,7 @@ def find_or_encode(
     threads = set_threads(options.threads)
     with claimed_device(options.device) as device:
         maker = Maker(options.name, weights, options.precision, device.type, options.code)
+        # Only now is the kind of device known, of "auto" too, and with it the name of each embedding.
         found = find_embeddings(images, store, maker)
         digests = {embedding_digest(maker.fingerprint, pixels): pixels for pixels in images if pixels not in found}
         missing = {digest: images[pixels] for digest, pixels in digests.items()}

@@ -115,6 +115,7 @@ def normalize_intensities(volume: Array, percentile: float = 99.0) -> Normalized
             f"intensities up to {raw_max:g} are too large to be scaled; restore the image from the original dataset"
         )
 
+    # A value that alone makes up the percentile is the threshold, whatever the contrast of the image is.
     in_one_bin = float(np.diff(cdf, prepend=0).max())
     if in_one_bin >= percentile / 100 or not threshold > low:
         raise VolumeError(
@@ -245,12 +246,14 @@ def normalize_patient(
         if on_invalid != "exclude":
             raise VolumeError(f"{message}. Or leave the patient out: 'on_invalid: exclude' in config.yaml") from error
         logger.warning("left out: %s", message)
+        # Files of the other frame may have been written already.
         remove_others(folders, keep=[])
         write_index(index, [], left_out=[message], notes=notes)
         return
 
     for note in notes:
         logger.warning("%s", note)
+    # The index names these digests as the sources, so the files must be those that the run was planned with.
     expected = sources if announced is None else announced
     for name, sha256 in sources.items():
         require_announced(source / name, sha256, expected.get(name, ""))

@@ -156,6 +156,7 @@ def link_file(source: Path, target: Path, mode: str) -> None:
                         f"{target}: no hard link to {source} can be made ({error.strerror}); "
                         "set 'publish: {link: copy}' in config.yaml"
                     ) from error
+                # With "auto", a file system without hard links, or another disk, gets a copy.
                 shutil.copy2(source, temporary)
 
 
@@ -165,6 +166,7 @@ def _is_published(source: Path, target: Path, mode: str) -> bool:
         return mode == "symlink" and target.is_symlink() and target.exists() and target.samefile(source)
     if not target.exists():
         return False
+    # One file under two names is a hard link.
     if target.samefile(source):
         return mode != "copy"
 
@@ -232,6 +234,7 @@ def publish_dataset(
         files.append(replace(written, path=output / target))
     files.append(write_table(manifest, MANIFEST_COLUMNS, rows))
 
+    # The indexes of stage render repeat the reasons and notes of stage normalize.
     comments = [read_index_comments(path) for path in sources.png]
     write_index(
         index,

@@ -108,6 +108,7 @@ def render_patient(volumes: Path, index: Path, table: Path, size: int, keep_empt
     rows = list[Row]()
     files = list[Written]()
     for volume, _ in read_records(volumes):
+        # The index also names the H5 slices, which have the same content.
         if volume.path.parent.name != "volumes":
             continue
         for item in read_slices(volume.path, volume.sha256):
