@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from acdc_medsam.acdc.labels import COLOURS
+from acdc_medsam.acdc.labels import COLORS
 from acdc_medsam.formats.index import read_records
 from acdc_medsam.measures.outlines import find_outlines
 from acdc_medsam.phantom.cohort import write_patient
@@ -28,5 +28,5 @@ with tempfile.TemporaryDirectory() as folder:
     for structure, outlines in find_outlines(mask).items():
         for points in outlines:
             line = [(1024 + 1024 * x, 1024 * y) for x, y in points]
-            ImageDraw.Draw(pair).line(line, COLOURS[structure], width=5, joint="curve")
+            ImageDraw.Draw(pair).line(line, COLORS[structure], width=5, joint="curve")
     pair.resize((1024, 512), Image.Resampling.LANCZOS).save(Path(__file__).with_name("example.png"), optimize=True)

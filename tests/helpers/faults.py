@@ -1,4 +1,4 @@
-"""What can be wrong, or only unusual, with a patient's files: how to make it so, and what must come of it."""
+"""Faults and unusual features of a patient's files: how to make them, and the expected outcome."""
 
 import gzip
 import math
@@ -14,12 +14,12 @@ import nibabel as nib
 import numpy as np
 
 DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
-"""NIfTI-1's code of a type -> numpy's name of it without byte order."""
+"""NIfTI-1 code of a type -> NumPy's name for it without byte order."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a phantom's first frame, and its Info.cfg."""
+    """Files of a phantom's first frame, and its Info.cfg."""
 
     folder: Path
 
@@ -38,7 +38,14 @@ class Files:
 
 @dataclass(frozen=True)
 class Fault:
-    """A way to spoil a patient, and the message, a part of it, that says so with the file's name in ``file``."""
+    """Way to damage a patient's files.
+
+    Attributes:
+        name: Name of the fault.
+        damage: Function that damages the files.
+        message: Part of the message that reports the fault.
+        file: Attribute of Files with the file that the message must name, or empty for none.
+    """
 
     name: str
     damage: Callable[[Files], object]
@@ -59,19 +66,19 @@ def voxels(path: Path) -> Any:
 
 
 def rewrite(path: Path, data: Any, affine: Any = None) -> None:
-    """Replace a volume's voxels, and with them its type and shape."""
+    """Replace the voxels of a volume, which may have another type and shape."""
     before = nib.load(path)
     nib.save(nib.Nifti1Image(data, before.affine if affine is None else affine), path)
 
 
 def both(files: Files, change: Callable[[Any], Any]) -> None:
-    """Change the voxels of image and label alike."""
+    """Apply the same change to the voxels of image and label."""
     for path in (files.image, files.label):
         rewrite(path, change(voxels(path)))
 
 
 def edit_header(path: Path, **fields: Any) -> None:
-    """Change fields of a compressed file's header, or single ``field__index`` of them, and nothing else."""
+    """Change fields in the header of a compressed file, or single elements of them (``field__index``)."""
     data = gzip.decompress(path.read_bytes())
     header = nib.Nifti1Header(data[:348], check=False)
     for name, value in fields.items():
@@ -88,7 +95,7 @@ def edit_bytes(path: Path, change: Callable[[bytes], bytes]) -> None:
 
 
 def edit_info(files: Files, **keys: str) -> None:
-    """Replace lines of Info.cfg; an empty text removes the line."""
+    """Replace lines of Info.cfg; an empty value removes the line."""
     lines = [line for line in files.info.read_text().splitlines() if line.split(":")[0] not in keys]
     files.info.write_text("\n".join([*lines, *(f"{key}: {value}" for key, value in keys.items() if value)]))
 
@@ -100,14 +107,14 @@ def with_value(path: Path, value: float, dtype: str) -> None:
 
 
 def uncompress(path: Path, cut: int = 0) -> None:
-    """Put a ``.nii`` into the place of a ``.nii.gz``, without its last bytes."""
+    """Replace a ``.nii.gz`` by a ``.nii`` without its last ``cut`` bytes."""
     data = gzip.decompress(path.read_bytes())
     path.with_suffix("").write_bytes(data[: len(data) - cut])
     path.unlink()
 
 
 def mostly(value: int, path: Path) -> None:
-    """Give 99.5 % of the voxels one value, the smallest, so that the 99th percentile is the minimum."""
+    """Give the smallest value to 99.5 % of the voxels, so that it is also the 99th percentile."""
     data = np.full(voxels(path).shape, value, np.int16)
     data.flat[:: data.size // 30] = value + 100
     rewrite(path, data)
@@ -213,7 +220,7 @@ VOLUME_FAULTS = [
     Fault("a header of two files", lambda f: edit_header(f.image, magic=b"ni1"), "not a readable NIfTI file"),
     Fault("a .nii cut short", lambda f: uncompress(f.image, cut=100), "which a file of"),
 ]
-"""What only reading the voxels shows: the job that normalizes the patient says it."""
+"""Faults that only reading the voxels shows. The job that normalizes the patient reports them."""
 
 COHORT_FAULTS = [
     Fault(".nii beside .nii.gz", lambda f: f.image.with_suffix("").touch(), "both .nii.gz and .nii are there"),
@@ -242,7 +249,7 @@ COHORT_FAULTS = [
     Fault("Group missing", lambda f: edit_info(f, Group=""), "Info.cfg: Group is missing; it must be one of", "info"),
     Fault("Group unknown", lambda f: edit_info(f, Group="ABC"), "Info.cfg: Group is ABC; it must be one of", "info"),
 ]
-"""What is seen before any job runs."""
+"""Faults that are reported before any job runs."""
 
 
 def scaled(files: Files) -> None:
@@ -257,13 +264,13 @@ def big_endian(files: Files) -> None:
 
 
 def contradict(files: Files) -> None:
-    """As ACDC's patient100: the sform says 1 x 1 x 1 mm, qform and pixdim something else."""
+    """Set the sform to 1 x 1 x 1 mm, unlike qform and pixdim, as in ACDC's patient100."""
     for path in (files.image, files.label):
         edit_header(path, sform_code=1, srow_x=[1, 0, 0, 0], srow_y=[0, 1, 0, 0], srow_z=[0, 0, 1, 0])
 
 
 def link_outside(files: Files) -> None:
-    """Have the patient's folder be a link to one that lies outside of the raw folder."""
+    """Replace the patient's folder by a link to a folder outside the raw folder."""
     outside = files.folder.parents[2] / f"elsewhere {files.folder.name}"
     files.folder.rename(outside)
     files.folder.symlink_to(outside)
@@ -290,11 +297,11 @@ UNUSUAL: dict[str, Callable[[Files], object]] = {
     "intensities around 2^31": lambda f: rewrite(f.image, voxels(f.image).astype(np.int32) + 2_000_000_000),
     **{dtype: as_type(dtype) for dtype in ("u1", "i1", "u2", "u4", "i4", "f8")},
 }
-"""What is valid all the same and must give the right result."""
+"""Unusual but valid features, which must give the right result."""
 
 
 def plain_volume(path: Path) -> Any:
-    """Read a NIfTI-1 volume by its specification with struct and numpy alone: (Z, H, W)."""
+    """Read a NIfTI-1 volume (Z, H, W) by its specification, with struct and NumPy alone."""
     data = path.read_bytes() if path.suffix == ".nii" else gzip.decompress(path.read_bytes())
     order = "<" if struct.unpack_from("<i", data)[0] == 348 else ">"
     dimensions = struct.unpack_from(f"{order}8h", data, 40)
@@ -307,7 +314,7 @@ def plain_volume(path: Path) -> Any:
 
 
 def plain_normalized(volume: Any) -> Any:
-    """Normalize by the definition: the lowest bin centre that 99 % of the voxels do not exceed becomes 1."""
+    """Normalize by definition: the lowest bin center that 99 % of the voxels do not exceed becomes 1."""
     if volume.dtype.kind in "iu":
         values, counts = np.unique(volume, return_counts=True)
     else:

@@ -18,7 +18,7 @@ from acdc_medsam.layout import EMBEDDING_SHAPE, SLICE_COLUMNS
 from acdc_medsam.measures.run import measure_dataset
 from acdc_medsam.provenance.write import Indexes, write_provenance
 from acdc_medsam.stages.normalize import normalize_patient
-from acdc_medsam.stages.publish import Sources, publish_dataset
+from acdc_medsam.stages.publish import PublishSources, publish_dataset
 from acdc_medsam.stages.render import pixels_sha256, render_patient
 from acdc_medsam.stages.split import split_dataset
 from acdc_medsam.verify.checks import Expectations
@@ -82,7 +82,7 @@ class SmallDataset:
     def publish(self, unit: str = "patient", seed: int = 2026, link: str = "auto", embeddings: bool = True) -> None:
         """Run the stages split and publish."""
         split_dataset(self.tables, self.work / "split.tsv", unit, 0.2, seed, stratify=True)
-        sources = Sources(
+        sources = PublishSources(
             h5=sorted(self.work.glob("h5/*/index.tsv")),
             png=sorted(self.work.glob("png/*/index.tsv")),
             slices=self.tables,

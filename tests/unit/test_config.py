@@ -57,7 +57,7 @@ WRONG_TYPES: tuple[Any, ...] = (
 
 
 def out_of_range(part: Any) -> Iterator[Any]:
-    """Values of the right type that a key's part of the schema rules out, worked out from the schema itself."""
+    """Yield values of the right type that the schema of a key rules out, derived from the schema itself."""
     step = 1 if part.get("type") == "integer" else 0.01
     if "minimum" in part:
         yield part["minimum"] - step
@@ -75,7 +75,7 @@ def out_of_range(part: Any) -> Iterator[Any]:
 
 
 def is_allowed(part: Any, value: Any) -> bool:
-    """Whether a value is one that the key is meant to take, by a reading of the schema other than the validator's."""
+    """Whether a key is meant to accept a value, by an interpretation of the schema independent of the validator."""
     if "enum" in part:
         return value in part["enum"] and not isinstance(value, bool)
     if "oneOf" in part:
@@ -96,8 +96,8 @@ def is_allowed(part: Any, value: Any) -> bool:
 
 
 @pytest.mark.parametrize(("key", "part"), keys(SCHEMA))
-def test_whatever_a_key_cannot_take_is_refused_by_name(key: str, part: Any) -> None:
-    """Worked out from the schema, so that a new key is covered by itself."""
+def test_each_invalid_value_is_refused_with_the_name_of_its_key(key: str, part: Any) -> None:
+    """The values are derived from the schema, so that new keys are covered automatically."""
     refused = 0
     for value in [*(v for v in WRONG_TYPES if not is_allowed(part, v)), *out_of_range(part)]:
         with pytest.raises(ConfigError) as caught:
@@ -116,15 +116,15 @@ def refusal(key: str, value: Any) -> str:
 
 
 @pytest.mark.parametrize("key", [key for key, _ in keys(SCHEMA)])
-def test_a_misspelt_key_is_refused_and_the_right_one_named(key: str) -> None:
+def test_a_misspelled_key_is_refused_and_the_right_one_named(key: str) -> None:
     *groups, last = key.split(".")
-    misspelt = ".".join([*groups, last[:-1] + last[-1] * 2])
-    assert f"  {misspelt}: unknown key; did you mean '{last}'?" in refusal(misspelt, 1)
+    misspelled = ".".join([*groups, last[:-1] + last[-1] * 2])
+    assert f"  {misspelled}: unknown key; did you mean '{last}'?" in refusal(misspelled, 1)
 
 
 @pytest.mark.parametrize("group", [name for name, part in SCHEMA["properties"].items() if "properties" in part])
 @pytest.mark.parametrize("value", [None, 7, "text", [], True])
-def test_a_group_that_is_none_is_refused(group: str, value: Any) -> None:
+def test_a_group_must_be_a_mapping(group: str, value: Any) -> None:
     assert f"  {group}: " in refusal(group, value)
 
 
@@ -136,7 +136,7 @@ def test_a_group_that_is_none_is_refused(group: str, value: Any) -> None:
         ("encoder.device", "cuda:1"),
     ],
 )
-def test_what_is_unusual_but_possible_is_taken(key: str, value: Any) -> None:
+def test_unusual_but_valid_values_are_accepted(key: str, value: Any) -> None:
     group, name = key.split(".")
     assert check_config(nested(key, value), SCHEMA)[group][name] == value
 

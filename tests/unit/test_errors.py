@@ -20,7 +20,7 @@ GAP = "\u2026"
 
 NOT_FOR_USERS = {
     *("ValueError", "KeyError", "AttributeError", "ModuleNotFoundError", "URLError", "OSError"),
-    *("CompressedError", "Interrupted", "KeyboardInterrupt"),
+    *("CompressedError", "InterruptedTransfer", "KeyboardInterrupt"),
 }
 """Errors for mistakes of the caller, errors that are caught again, and errors of the operating system."""
 

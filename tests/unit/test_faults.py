@@ -1,4 +1,4 @@
-"""Bad input: each fault of a patient is said in words, and what is unusual but valid gives the right result."""
+"""Faulty input: each fault is reported in words, and unusual but valid input gives the right result."""
 
 import multiprocessing
 import os
@@ -44,13 +44,13 @@ REMEDY = re.compile(r"restore|correct|copy it|keep one|give the number|must be o
 
 @pytest.fixture
 def files(raw: Path, tmp_path: Path) -> Files:
-    """A patient to spoil, with a sound one beside it."""
+    """A patient to damage, with a sound one beside it."""
     copy_patient(raw / "training/patient001", tmp_path / "raw/training/patient002")
     return copy_patient(raw / "training/patient001", tmp_path / "raw/training/patient001")
 
 
-def assert_told(message: str, fault: Fault, files: Files) -> None:
-    """A message says which patient, which file, what is wrong and what to do."""
+def assert_reported(message: str, fault: Fault, files: Files) -> None:
+    """Check that a message names patient and file, and says what is wrong and what to do."""
     assert message.startswith(f"{files.folder.name}: ")
     assert fault.message in message
     assert REMEDY.search(message)
@@ -59,30 +59,30 @@ def assert_told(message: str, fault: Fault, files: Files) -> None:
 
 
 @pytest.mark.parametrize("fault", COHORT_FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_of_the_folder_excludes_the_patient_and_says_why(fault: Fault, files: Files) -> None:
+def test_a_fault_in_the_folder_excludes_the_patient_with_a_reason(fault: Fault, files: Files) -> None:
     fault.damage(files)
     cohort = find_cohort(files.folder.parents[1])
     assert [patient.name for patient in cohort.patients] == ["patient002"], "the other one is kept"
-    assert_told("\n".join(cohort.problems["patient001"]), fault, files)
+    assert_reported("\n".join(cohort.problems["patient001"]), fault, files)
 
 
 @pytest.mark.parametrize("fault", VOLUME_FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_of_a_volume_is_an_error_or_excludes_the_patient(fault: Fault, files: Files) -> None:
+def test_a_fault_in_a_volume_is_an_error_or_excludes_the_patient(fault: Fault, files: Files) -> None:
     fault.damage(files)
     assert len(find_cohort(files.folder.parents[1]).patients) == 2, "only reading the voxels shows it"
     index = files.folder.parents[2] / "h5/index.tsv"
     with pytest.raises(VolumeError) as caught:
         normalize_patient(files.folder, index, 99, on_invalid="stop")
-    assert_told(str(caught.value), fault, files)
+    assert_reported(str(caught.value), fault, files)
     assert str(caught.value).endswith("Or leave the patient out: 'on_invalid: exclude' in config.yaml")
     assert not index.exists()
     normalize_patient(files.folder, index, 99, on_invalid="exclude")
     assert files_of(index) == []
-    assert_told(read_index_comments(index).left_out[0], fault, files)
+    assert_reported(read_index_comments(index).left_out[0], fault, files)
 
 
 @pytest.mark.parametrize("name", UNUSUAL)
-def test_what_is_unusual_but_valid_gives_what_plain_numpy_gives(name: str, files: Files) -> None:
+def test_unusual_but_valid_input_gives_what_plain_numpy_gives(name: str, files: Files) -> None:
     UNUSUAL[name](files)
     cohort = find_cohort(files.folder.parents[1])
     assert cohort.problems == {}
@@ -102,7 +102,7 @@ def test_what_is_unusual_but_valid_gives_what_plain_numpy_gives(name: str, files
 
 
 @pytest.mark.parametrize("size", [2**15 - 1, 500])
-def test_no_memory_is_taken_for_what_a_header_claims(size: int, files: Files) -> None:
+def test_no_memory_is_allocated_for_the_claims_of_a_header(size: int, files: Files) -> None:
     edit_header(files.image, dim=[3, size, size, size, 1, 1, 1, 1])
     tracemalloc.start()
     with pytest.raises(VolumeError):
@@ -130,16 +130,16 @@ FORBIDDEN = {
 
 
 def read_all(folder: Path) -> list[str]:
-    """What is said of a cohort, patient by patient."""
+    """Return the messages about a cohort, patient by patient."""
     try:
         cohort = find_cohort(folder / "raw")
-        said = [line for lines in cohort.problems.values() for line in lines]
+        messages = [line for lines in cohort.problems.values() for line in lines]
         for patient in cohort.patients:
             normalize_patient(patient.folder, folder / "h5" / patient.name / "index.tsv", 99, on_invalid="exclude")
-            said += read_index_comments(folder / "h5" / patient.name / "index.tsv").left_out or [patient.name]
+            messages += read_index_comments(folder / "h5" / patient.name / "index.tsv").left_out or [patient.name]
     except AcdcError as error:
         return [str(error)]
-    return said
+    return messages
 
 
 def as_another_user(pipe: Connection, folder: Path) -> None:
@@ -151,8 +151,8 @@ def as_another_user(pipe: Connection, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FORBIDDEN)
-def test_what_may_not_be_read_is_said(path: str, files: Files, tmp_path: Path) -> None:
-    """By another user than root, who may read everything; in a folder of its own, as pytest's is closed to others."""
+def test_files_without_read_permission_are_reported(path: str, files: Files, tmp_path: Path) -> None:
+    """Read as a user other than root, who can read everything, in a folder that, unlike pytest's, is open to others."""
     with tempfile.TemporaryDirectory() as name:
         folder = shutil.copytree(tmp_path / "raw", Path(name) / "raw").parent
         (folder / "h5").mkdir()
@@ -160,15 +160,15 @@ def test_what_may_not_be_read_is_said(path: str, files: Files, tmp_path: Path) -
         for part in (folder, folder / "h5"):
             part.chmod(0o777)
         ours, theirs = multiprocessing.Pipe()
-        # Forked, because nobody else may run the interpreter of root's home.
+        # Forked, because other users cannot run an interpreter in root's home.
         process = multiprocessing.get_context("fork").Process(target=as_another_user, args=(theirs, folder))
         process.start()
-        assert ours.poll(60), "the other user's process has ended without a word"
-        said = ours.recv()
+        assert ours.poll(60), "the process of the other user has ended without an answer"
+        messages = ours.recv()
         process.join()
         (folder / path).chmod(0o755)
-    assert FORBIDDEN[path] in said[0]
-    assert said[1:] == ([] if path == "raw/training" else ["patient002"]), "the other one is kept"
+    assert FORBIDDEN[path] in messages[0]
+    assert messages[1:] == ([] if path == "raw/training" else ["patient002"]), "the other one is kept"
 
 
 def test_a_patient_without_frames_is_never_returned(files: Files) -> None:
@@ -177,18 +177,19 @@ def test_a_patient_without_frames_is_never_returned(files: Files) -> None:
         read_patient(files.folder)
 
 
-def made_of(files: Files, change: Callable[[Any], Any]) -> tuple[Path, Path]:
-    """Index and table of slices of a patient all of whose labels are changed."""
+def render_changed(files: Files, change: Callable[[Any], Any]) -> tuple[Path, Path]:
+    """Change all labels of a patient; return the index and the table of the rendered slices."""
     for label in files.folder.glob("*_gt.nii.gz"):
         rewrite(label, change(voxels(label)))
-    h5, png = (files.folder.parents[2] / kind / "patient001" for kind in ("h5", "png"))
+    h5 = files.folder.parents[2] / "h5/patient001"
+    png = files.folder.parents[2] / "png/patient001"
     normalize_patient(files.folder, h5 / "index.tsv", 99, on_invalid="stop")
     render_patient(h5 / "index.tsv", png / "index.tsv", png / "slices.tsv", size=64, keep_empty=False)
     return png / "index.tsv", png / "slices.tsv"
 
 
-def test_a_patient_without_any_structure_is_remarked_on(files: Files) -> None:
-    index, table = made_of(files, np.zeros_like)
+def test_a_patient_without_any_structure_is_noted(files: Files) -> None:
+    index, table = render_changed(files, np.zeros_like)
     assert read_sealed(table) == []
     assert read_index_comments(index).notes == (
         "patient001: no slice holds a structure, so none is kept; images.keep_empty keeps them",
@@ -199,10 +200,12 @@ def test_a_patient_without_any_structure_is_remarked_on(files: Files) -> None:
 
 
 @pytest.mark.parametrize("unit", ["patient", "slice"])
-def test_too_few_to_divide_are_all_for_training(unit: str, files: Files, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_dataset_too_small_to_divide_goes_to_training(
+    unit: str, files: Files, caplog: pytest.LogCaptureFixture
+) -> None:
     only = np.zeros(voxels(files.label).shape, np.uint8)
     only[5:20, 5:20, 1] = 3
-    _, table = made_of(files, lambda label: only)
+    _, table = render_changed(files, lambda label: only)
     slices = read_sealed(table)
     write_table(table, SLICE_COLUMNS, slices[:1] if unit == "slice" else slices, sealed=True)
     split_dataset([table], table.with_name("split.tsv"), unit, 0.2, 2026, stratify=True)

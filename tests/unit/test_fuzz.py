@@ -1,4 +1,4 @@
-"""Whatever the files and keys that come from outside hold: a right result or the project's own error, nothing else.
+"""Any file or configuration from outside gives a right result or one of the project's own errors.
 
 ``python -m pytest tests/unit/test_fuzz.py --hypothesis-profile=fuzz`` tries more than 50,000 cases.
 """
@@ -38,7 +38,7 @@ SCHEMA = load_schema(Path(__file__).parents[2] / "workflow/schemas/config.schema
 
 SHAPE = (5, 4, 3)
 FEW = settings(max_examples=max(20, settings().max_examples // 20))
-"""For what writes larger files."""
+"""Settings for tests that write larger files."""
 
 
 def nifti(array: Any, kind: Any = nib.Nifti1Image) -> bytes:
@@ -63,16 +63,16 @@ numbers = st.one_of(
     ),
     st.binary(min_size=1, max_size=8),
 )
-places = st.one_of(st.sampled_from([0, 40, 42, 44, 46, 48, 70, 72, 76, 80, 84, 88, 108, 112, 116, 252, 254, 256, 280]),
+offsets = st.one_of(st.sampled_from([0, 40, 42, 44, 46, 48, 70, 72, 76, 80, 84, 88, 108, 112, 116, 252, 254, 256, 280]),
                    st.integers(0, 411))  # fmt: skip
-edits = st.lists(st.tuples(places, numbers), max_size=4)
-"""Places in a header, those of its fields above all, and what is written there."""
+edits = st.lists(st.tuples(offsets, numbers), max_size=4)
+"""Offsets in a header, mainly those of its fields, and what is written there."""
 
 
 def edited(data: bytes, changes: list[tuple[int, bytes]]) -> bytes:
     changed = bytearray(data)
-    for place, new in changes:
-        changed[place : place + len(new)] = new
+    for offset, new in changes:
+        changed[offset : offset + len(new)] = new
     return bytes(changed)
 
 
@@ -99,7 +99,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def assert_sound(folder: Path, name: str, data: bytes) -> None:
-    """A frame is a volume that can be used, or an error that names the file."""
+    """Check that reading a frame gives a usable volume, or an error that names the file."""
     frame = Frame("ED", 1, folder / name, folder / "label.nii")
     frame.image.write_bytes(data)
     frame.label.write_bytes(LABEL)
@@ -111,7 +111,7 @@ def assert_sound(folder: Path, name: str, data: bytes) -> None:
     assert volume.image.shape == volume.label.shape == SHAPE[::-1]
     assert np.isfinite(volume.image).all() and set(np.unique(volume.label)) <= {0, 1, 2, 3}
     assert all(0 < size < math.inf for size in volume.spacing) and np.isfinite(volume.affine).all()
-    # What an independent reader makes of a file that is accepted.
+    # An independent reader must read the same voxels from a file that is accepted.
     reference = nib.load(frame.image)
     np.testing.assert_array_equal(volume.image.transpose(2, 1, 0), np.asanyarray(reference.dataobj))
     try:
@@ -122,7 +122,7 @@ def assert_sound(folder: Path, name: str, data: bytes) -> None:
 
 
 @given(files)
-@example(edited(IMAGES[1], [(352, struct.pack("<f", 2.5e38))]))  # one voxel so bright that all became 0
+@example(edited(IMAGES[1], [(352, struct.pack("<f", 2.5e38))]))  # one voxel was so bright that all became 0
 @example(edited(IMAGES[0], [(0, b"\x00")]))  # a header of no known length, which other readers refuse
 @pytest.mark.filterwarnings("ignore")
 def test_any_nifti(folder: Path, data: bytes) -> None:
@@ -232,7 +232,7 @@ volumes = st.one_of(
 @pytest.mark.filterwarnings("ignore")
 def test_any_volume_is_scaled_to_0_and_1(volume: Any, percentile: float) -> None:
     if volume.dtype.kind in "iu" and int(volume.max()) - int(volume.min()) > 2**16:
-        # Within the range of an image, wherever that lies among the integers.
+        # Keep the range of an image, at any offset.
         volume = np.maximum(volume, volume.max() - 2**16)
     try:
         result = normalize_intensities(volume, percentile)

@@ -1,4 +1,4 @@
-"""The package's rooms stand on each other: no module imports from a room above its own, or from one beside it."""
+"""Layers of the package: no module imports from a room above its own or beside it."""
 
 import ast
 from pathlib import Path
@@ -21,7 +21,7 @@ FLOORS = (
     {"evaluate"},
     {"__main__"},
 )
-"""From the bottom to the top."""
+"""Rooms on each floor, from the bottom to the top."""
 
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 

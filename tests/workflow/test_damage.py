@@ -211,7 +211,7 @@ def test_damage_of_the_same_size_and_time_is_found_and_repaired(
     for victim in victims:
         assert victim.name in said, said
     assert said.splitlines()[-1] == (
-        "the command that made it, with the target `repair`, makes what is damaged again: snakemake repair"
+        "to make what is damaged again, run the command that made the dataset with `repair`: snakemake repair"
     )
     run = workflow.run("repair")
     assert patients_of(run) == ["normalize patient001", "render patient001", "render patient002"]

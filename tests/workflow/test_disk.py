@@ -86,7 +86,7 @@ def test_output_that_cannot_be_written_to(filled: Workflow, small_disk: Path) ->
         output = filled.run(expect=1).output
     finally:
         subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
-    assert "Read-only file system; the output folder must be one that can be written to" in output
+    assert "Read-only file system; choose an output folder that can be written to" in output
     assert "Traceback" not in output
 
 

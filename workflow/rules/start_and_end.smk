@@ -5,8 +5,9 @@ import subprocess
 import time
 
 from acdc_medsam.verify.checks import has_passed
-from acdc_medsam.acdc.cohort import count_slices
-from acdc_medsam.formats.index import check_indexes, remove_damaged, write_times
+from acdc_medsam.acdc.cohort import count_raw_slices
+from acdc_medsam.formats.index import write_times
+from acdc_medsam.formats.index_check import check_indexes, remove_damaged
 from acdc_medsam.errors import describe_os_error
 from acdc_medsam.runtime.run_lock import RunLock, remove_temporary_files
 from acdc_medsam.runtime.stopping import SignalStop
@@ -98,7 +99,7 @@ def check_clock():
 
 def introduce():
     """Say in one line what is about to be made."""
-    slices = count_slices(PATIENTS.values())
+    slices = count_raw_slices(PATIENTS.values())
     jobs = 2 * len(PATIENTS) + len(of_batches(EMBEDDINGS)) + 9
     disk = f"up to {slices * EMBEDDING_MIB / 1024:.1f} GiB of embeddings by {ENCODER}"
     logger.info(

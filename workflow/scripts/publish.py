@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from acdc_medsam.runtime.jobs import job_log
-from acdc_medsam.stages.publish import Sources, publish_dataset
+from acdc_medsam.stages.publish import PublishSources, publish_dataset
 
 
-def sources(given) -> Sources:  # type: ignore[no-untyped-def]
+def sources(given) -> PublishSources:  # type: ignore[no-untyped-def]
     """Gather the rule's inputs; ``encoding`` is empty for a dataset without embeddings."""
     lists = {key: [Path(path) for path in given[key]] for key in ("h5", "png", "slices", "embeddings")}
-    return Sources(**lists, split=Path(given.split), encoding=Path(given.encoding) if given.encoding else None)
+    return PublishSources(**lists, split=Path(given.split), encoding=Path(given.encoding) if given.encoding else None)
 
 
 if __name__ == "__main__" and "snakemake" in globals():

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from acdc_medsam.acdc.cohort import count_slices, find_cohort, read_patient
+from acdc_medsam.acdc.cohort import count_raw_slices, find_cohort, read_patient
 from acdc_medsam.errors import CohortError
 
 
@@ -20,11 +20,11 @@ def test_a_sound_cohort(cohort: Path) -> None:
     assert [patient.name for patient in found.patients] == [f"patient{n:03d}" for n in (1, 2, 3, 4)]
     assert [patient.subset for patient in found.patients] == ["training"] * 3 + ["testing"]
     assert found.problems == {}
-    assert count_slices(found.patients) == 4 * 2 * 3
+    assert count_raw_slices(found.patients) == 4 * 2 * 3
     assert [frame.phase for frame in found.patients[0].frames] == ["ED", "ES"]
 
 
-def test_excluded_patients_are_not_looked_at(cohort: Path) -> None:
+def test_excluded_patients_are_not_checked(cohort: Path) -> None:
     (cohort / "training/patient002/Info.cfg").unlink()
     found = find_cohort(cohort, exclude=["patient002"])
     assert [patient.number for patient in found.patients] == [1, 3, 4]
@@ -39,7 +39,7 @@ def test_excluded_patients_are_not_looked_at(cohort: Path) -> None:
         "\ufeffED:1\nES :12\n Group:  dcm \nHeight:170.0\nWeight: 75.0",
     ],
 )
-def test_info_is_read_whatever_its_spacing_and_line_ends(cohort: Path, text: str) -> None:
+def test_info_is_read_with_any_spacing_and_line_endings(cohort: Path, text: str) -> None:
     folder = cohort / "training/patient001"
     for stem in ("frame01", "frame01_gt", "frame12", "frame12_gt"):
         (folder / f"patient001_{stem}.nii.gz").touch()
@@ -92,7 +92,7 @@ def test_two_files_for_one_frame_are_refused(cohort: Path) -> None:
         read_patient(cohort / "training/patient001")
 
 
-def test_no_raw_folder_says_where_the_data_come_from(tmp_path: Path) -> None:
+def test_a_missing_raw_folder_names_the_source_of_the_data(tmp_path: Path) -> None:
     with pytest.raises(CohortError, match=r"(?s)looked for .*training.*humanheart-project.*make demo"):
         find_cohort(tmp_path / "nowhere")
     (tmp_path / "training").mkdir()

@@ -1,4 +1,4 @@
-"""The job that encodes, with an encoder whose embedding is the image's one gray value."""
+"""Encoding of files, with an encoder whose embedding is the single gray value of the image."""
 
 import threading
 import time
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 
 class GrayValue(Encoder):
-    """Encodes an image as its first gray value, and fails when there are more images at a time than fit."""
+    """Encodes an image as its first gray value, and fails if more than ``fitting`` images are encoded at a time."""
 
     def __init__(self, fitting: int = 100, error: type[Exception] = torch.OutOfMemoryError) -> None:
         super().__init__(nn.Identity(), ENCODERS["lite_medsam"], "float32", CPU)
@@ -51,7 +51,7 @@ class GrayValue(Encoder):
 
 @pytest.fixture
 def images(tmp_path: Path) -> dict[str, GrayFile]:
-    """Ten images; number n is of gray value n."""
+    """Ten images; image n has the gray value n."""
     written = {
         f"{value:02d}": write_png(tmp_path / f"{value}.png", np.full((8, 8), value, np.uint8)) for value in range(10)
     }
@@ -84,7 +84,7 @@ def test_a_cpu_encodes_one_image_per_thread(
 
 @pytest.fixture
 def stand_in_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what is written for a GPU run on the CPU: no pinned memory, and copies that are done at once."""
+    """Run the code for a GPU on the CPU, without pinned memory, and with copies that are completed at once."""
 
     class Event:
         def record(self) -> None: ...
@@ -93,12 +93,12 @@ def stand_in_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "device", nullcontext)
     monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
-    monkeypatch.setattr(module, "_encoded_on_cpu", module._encoded_in_batches)
+    monkeypatch.setattr(module, "_encode_on_cpu", module._encode_in_batches)
 
 
 @pytest.mark.usefixtures("stand_in_for_cuda")
 @pytest.mark.parametrize("size", [1, 3, 4, 10])
-def test_batches_are_taken_apart_again(images: dict[str, GrayFile], store: Store, size: int) -> None:
+def test_batches_are_split_into_embeddings(images: dict[str, GrayFile], store: Store, size: int) -> None:
     encoder = GrayValue()
     check(encode_files(images, store, encoder, size, 10), images, store)
     assert encoder.__dict__["most"] == size
@@ -110,8 +110,8 @@ def test_out_of_memory_halves_the_images_at_a_time(
 ) -> None:
     encoder = GrayValue(fitting=2, error=error)
     check(encode_files(images, store, encoder, 8, 8), images, store)
-    assert "going on with 4 images at a time" in caplog.text
-    assert "going on with 2 images at a time" in caplog.text
+    assert "continuing with 4 images at a time" in caplog.text
+    assert "continuing with 2 images at a time" in caplog.text
 
 
 @pytest.mark.usefixtures("stand_in_for_cuda")
@@ -126,13 +126,13 @@ def test_too_little_memory_for_one_image_is_an_error_for_users(images: dict[str,
 
 @pytest.fixture
 def short_trial(monkeypatch: pytest.MonkeyPatch) -> dict[str, Exception]:
-    """Have an encoder measured as if it were on a GPU, and fail with ``error`` at that."""
+    """Measure memory as on a GPU, and raise the exception under the key ``error``."""
     failing = {"error": Exception()}
 
     def fail(encoder: Encoder) -> tuple[int, int]:
         raise failing["error"]
 
-    monkeypatch.setattr(module, "_gpu_memory", fail)
+    monkeypatch.setattr(module, "_measure_gpu_memory", fail)
     fit = module.fitting_size
 
     def fit_as_on_gpu(encoder: Encoder, threads: int) -> int:
@@ -171,7 +171,7 @@ def test_a_trial_and_an_image_out_of_memory_are_a_user_error(
         encode_files(images, store, GrayValue(fitting=0), "auto", 10)
 
 
-def test_another_error_of_the_trial_is_not_taken_for_it(
+def test_other_errors_of_the_trial_are_raised(
     short_trial: dict[str, Exception], images: dict[str, GrayFile], store: Store
 ) -> None:
     short_trial["error"] = RuntimeError("device-side assert triggered")
@@ -191,12 +191,12 @@ def test_the_log_names_device_precision_and_threads(
     assert gpu == f"cuda:0 (NVIDIA H100, PyTorch {torch.__version__})"
 
 
-def test_another_error_is_not_taken_for_it(images: dict[str, GrayFile], store: Store) -> None:
+def test_other_errors_of_encoding_are_raised(images: dict[str, GrayFile], store: Store) -> None:
     with pytest.raises(ZeroDivisionError):
         encode_files(images, store, GrayValue(fitting=0, error=ZeroDivisionError), 2, 2)
 
 
-def test_a_damaged_image_ends_the_job_and_what_was_encoded_stays(images: dict[str, GrayFile], store: Store) -> None:
+def test_a_damaged_image_ends_the_job_and_keeps_earlier_ones(images: dict[str, GrayFile], store: Store) -> None:
     written = write_bytes(images["05"].path, b"nothing")
     images["05"] = GrayFile(written.path, written.sha256)
     with pytest.raises(DatasetError, match=r"5\.png: not a readable PNG"):
@@ -205,30 +205,30 @@ def test_a_damaged_image_ends_the_job_and_what_was_encoded_stays(images: dict[st
     assert not store_path(store.folder, "09").is_file()
 
 
-def test_an_image_that_is_no_longer_what_was_made_ends_the_job(images: dict[str, GrayFile], store: Store) -> None:
+def test_a_changed_image_ends_the_job(images: dict[str, GrayFile], store: Store) -> None:
     write_png(images["05"].path, np.full((8, 8), 6, np.uint8))
     with pytest.raises(DatasetError, match=r"5\.png has changed since it was made"):
         encode_files(images, store, GrayValue(), 1, 1)
 
 
-def test_few_are_begun_ahead_of_what_is_taken() -> None:
-    begun = []
+def test_few_results_are_computed_ahead() -> None:
+    started = []
 
     def count() -> Iterator[int]:
         for number in range(100):
-            begun.append(number)
+            started.append(number)
             yield number
 
     with ThreadPoolExecutor(2) as pool:
         results = map_ahead(pool, lambda number: number * number, count(), ahead=4)
         for number in range(20):
             assert next(results) == number * number
-            assert len(begun) <= number + 4
+            assert len(started) <= number + 4
         results.close()  # type: ignore[attr-defined]
-    assert len(begun) < 30
+    assert len(started) < 30
 
 
-def test_the_images_at_a_time_follow_threads_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_images_follows_threads_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = GrayValue()
     monkeypatch.setattr(module, "CPU_BYTES", 1000)
 

@@ -22,7 +22,7 @@ PUBLISHED = re.escape(ENCODERS["lite_medsam"].published_at)
 
 @pytest.fixture
 def weights() -> Weights:
-    """LiteMedSAM's names and shapes, all of one number, so that a file of them is small."""
+    """Weights with LiteMedSAM's names and shapes, all with the value 1, so that their file is small."""
     expected = ARCHITECTURES["lite_medsam"]().state_dict()
     return {name: torch.ones((), dtype=value.dtype).expand(value.shape) for name, value in expected.items()}
 
@@ -47,7 +47,7 @@ def test_a_loaded_model_is_ready(weights: Weights, file: Path) -> None:
         assert not tensor.is_meta and not tensor.requires_grad and (tensor == 1).all()
 
 
-def test_buffers_that_no_checkpoint_holds_are_there(file: Path) -> None:
+def test_buffers_that_no_checkpoint_holds_are_filled(file: Path) -> None:
     expected = ARCHITECTURES["sam_vit_b"]().state_dict()
     torch.save({name: torch.ones(()).expand(value.shape) for name, value in expected.items()}, file)
     assert not any(tensor.is_meta for tensor in load_model("medsam_vit_b", file).buffers())
@@ -132,7 +132,7 @@ def test_a_whole_model_is_not_loaded(file: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"hello\n", b"<!DOCTYPE html><html>Sign in</html>"])
-def test_what_is_no_checkpoint(content: bytes, file: Path) -> None:
+def test_a_file_of_another_kind(content: bytes, file: Path) -> None:
     file.write_bytes(content)
     assert re.search(f"is not a checkpoint, or a damaged one; .*{PUBLISHED}", refusal(file))
 
@@ -144,7 +144,7 @@ def test_a_file_cut_short(weights: Weights, file: Path) -> None:
 
 
 @pytest.mark.parametrize(("content", "kind"), [([torch.ones(2)], "list"), (torch.ones(2), "Tensor"), ({}, "dict")])
-def test_what_is_no_state_dict(content: object, kind: str, file: Path) -> None:
+def test_a_file_without_a_state_dict(content: object, kind: str, file: Path) -> None:
     torch.save(content, file)
     assert f"holds no state_dict but {kind}" in refusal(file)
 
@@ -172,7 +172,7 @@ def test_weights_that_do_not_fit_are_named(weights: Weights, file: Path) -> None
     ) in message
 
 
-def test_the_file_of_another_encoder_is_recognised(weights: Weights, file: Path) -> None:
+def test_the_file_of_another_encoder_is_recognized(weights: Weights, file: Path) -> None:
     torch.save(weights, file)
     assert "the file fits lite_medsam: is encoder.name meant to be that?" in refusal(file, name="sam_vit_b")
 
@@ -189,7 +189,7 @@ def test_a_tensor_larger_than_its_file_is_refused_by_its_shape(weights: Weights,
     assert "image_encoder.patch_embed.seq.0.c.weight (1000000, 1000000) instead of (32, 3, 1, 1)" in refusal(file)
 
 
-def test_compressed_weights_are_not_unfolded(weights: Weights, file: Path) -> None:
+def test_compressed_weights_are_not_expanded(weights: Weights, file: Path) -> None:
     torch.save(weights, file)
     with zipfile.ZipFile(file) as plain, zipfile.ZipFile(file.with_name("bomb.pth"), "w", zipfile.ZIP_DEFLATED) as bomb:
         for entry in plain.namelist():
@@ -203,7 +203,7 @@ def test_a_sparse_tensor_is_refused(weights: Weights, file: Path) -> None:
     assert "image_encoder.patch_embed.seq.0.c.weight" in refusal(file)
 
 
-def test_the_command_line_looks_at_weights(weights: Weights, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_checks_weights(weights: Weights, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save(weights, file)
     assert main(["weights", "lite_medsam", str(file)]) == 0
     assert capsys.readouterr().out == f"{file}: the weights of lite_medsam\n"

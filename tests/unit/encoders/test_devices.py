@@ -1,4 +1,4 @@
-"""GPUs are shared among jobs by locks; these tests have none, and lend out names."""
+"""Sharing of GPUs among jobs by locks. The tests need no GPU, because the locks have any names."""
 
 import os
 import stat
@@ -20,14 +20,14 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from acdc_medsam.encoders.devices import claimed
-with claimed(["a", "b"], Path(sys.argv[1])) as position:
-    print(position, flush=True)
+with claimed(["a", "b"], Path(sys.argv[1])) as index:
+    print(index, flush=True)
     time.sleep(60)
 """
 
 
 def hold(folder: Path) -> subprocess.Popen[str]:
-    """Another process that holds one of two things until it is killed."""
+    """Start a process that holds one of two locks until it is killed."""
     paths = [path for path in sys.path if path]
     command = [sys.executable, "-c", f"import sys; sys.path[:0] = {paths!r}\n{HOLDER}", str(folder)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -38,7 +38,7 @@ def held_by(process: subprocess.Popen[str]) -> int:
     return int(process.stdout.readline())
 
 
-def test_each_job_gets_one_that_no_living_job_holds(
+def test_each_job_gets_a_lock_that_no_running_job_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(devices, "POLL_SECONDS", 0.05)
@@ -46,20 +46,20 @@ def test_each_job_gets_one_that_no_living_job_holds(
     try:
         holders.append(hold(tmp_path))
         assert held_by(holders[0]) == 0
-        with claimed(["a", "b"], tmp_path) as position:
-            assert position == 1
+        with claimed(["a", "b"], tmp_path) as index:
+            assert index == 1
         holders.append(hold(tmp_path))
         assert held_by(holders[1]) == 1
         holders[0].kill()
-        with claimed(["a", "b"], tmp_path) as position:
-            assert position == 0
+        with claimed(["a", "b"], tmp_path) as index:
+            assert index == 0
     finally:
         for process in holders:
             process.kill()
             process.communicate()
 
 
-def test_who_finds_none_free_waits_and_says_so(
+def test_a_job_without_a_free_lock_waits_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     holder = hold(tmp_path)
@@ -70,8 +70,8 @@ def test_who_finds_none_free_waits_and_says_so(
         holder.communicate()
 
     monkeypatch.setattr(time, "sleep", poll)
-    with claimed(["a"], tmp_path) as position:
-        assert position == 0
+    with claimed(["a"], tmp_path) as index:
+        assert index == 0
     assert "waiting for a, which other jobs hold" in caplog.text
 
 
@@ -116,7 +116,7 @@ def private(path: Path) -> bool:
     return stat.S_ISDIR(facts.st_mode) and stat.S_IMODE(facts.st_mode) == 0o700 and facts.st_uid == os.getuid()
 
 
-def test_locks_lie_in_a_folder_that_is_made_once_and_found_again(tmp_path: Path) -> None:
+def test_the_folder_of_locks_is_made_once_and_found_again(tmp_path: Path) -> None:
     folder = lock_folder(tmp_path)
     assert folder == tmp_path / NAME and private(folder)
     assert lock_folder(tmp_path) == folder
@@ -139,7 +139,7 @@ def take_with_link(path: Path) -> None:
     ],
     ids=["link to a folder", "link to nothing", "file", "open to others", "closed to us"],
 )
-def test_a_name_that_is_taken_is_passed_over(take: Callable[[Path], None], tmp_path: Path) -> None:
+def test_a_name_that_is_taken_is_skipped(take: Callable[[Path], None], tmp_path: Path) -> None:
     take(tmp_path / NAME)
     folder = lock_folder(tmp_path)
     assert folder == tmp_path / f"{NAME}-1" and private(folder)
@@ -148,7 +148,7 @@ def test_a_name_that_is_taken_is_passed_over(take: Callable[[Path], None], tmp_p
         assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-def test_a_folder_of_another_user_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_another_user_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = tmp_path / NAME
     taken.mkdir(mode=0o700)
     facts = list(taken.lstat())
@@ -157,7 +157,7 @@ def test_a_folder_of_another_user_is_passed_over(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(os, "lstat", lambda path: os.stat_result(facts) if path == taken else lstat(path))
     folder = lock_folder(tmp_path)
     assert folder == tmp_path / f"{NAME}-1"
-    # The other user may give the name back: jobs that begin then have to agree with those that are at work.
+    # The other user may free the name again. Later jobs must still agree with those that are running.
     taken.rmdir()
     monkeypatch.undo()
     assert lock_folder(tmp_path) == folder

@@ -1,8 +1,8 @@
-"""Small encoders with fixed weights give the numbers that were recorded.
+"""Small encoders with fixed weights compute the recorded numbers.
 
 Embeddings stay in users' stores when the code of an encoder changes: only NUMERICS_VERSION, raised by hand, has them
-encoded anew. These tests fail where a change of the code is one of the numbers, but not where another processor rounds
-otherwise. Run as a program, the module records new numbers.
+encoded anew. These tests fail if a change of the code changes the numbers, but not if another processor rounds
+differently. Run as a program, the module records new numbers.
 """
 
 import copy
@@ -137,7 +137,7 @@ def inputs() -> Iterator[tuple[str, Tensor]]:
     yield "positional encoding", positional_encoding(small_vit())
 
 
-def describe(tensor: Tensor, exact: Tensor | None = None) -> dict[str, Any]:
+def measure_tensor(tensor: Tensor, exact: Tensor | None = None) -> dict[str, Any]:
     """Figures of a tensor that tell it from others.
 
     ``sums`` are of all values, each weighted by a sine of its position, over the square root of their number: an error
@@ -151,7 +151,7 @@ def describe(tensor: Tensor, exact: Tensor | None = None) -> dict[str, Any]:
     return {
         "shape": list(tensor.shape),
         "scale": float(scale),
-        "values": [float(values[place * (len(values) - 1) // 6]) for place in range(7)],
+        "values": [float(values[index * (len(values) - 1) // 6]) for index in range(7)],
         "sums": [float(wave @ values / np.sqrt(len(values))) for wave in waves],
         "loss": loss,
     }
@@ -159,17 +159,17 @@ def describe(tensor: Tensor, exact: Tensor | None = None) -> dict[str, Any]:
 
 def figures() -> dict[str, dict[str, Any]]:
     """Figures of all cases."""
-    found = {name: describe(tensor) for name, tensor in inputs()}
+    found = {name: measure_tensor(tensor) for name, tensor in inputs()}
     exact = dict[str, Tensor]()
     for name, tensor in embeddings():
         kind, precision = name.rsplit(" ", 1)
         exact.setdefault(kind, tensor)
-        found[name] = describe(tensor, None if precision == "float32" else exact[kind])
+        found[name] = measure_tensor(tensor, None if precision == "float32" else exact[kind])
     return found
 
 
-def differences(name: str, actual: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[str]:
-    """Say what differs by more than rounding."""
+def find_differences(name: str, actual: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[str]:
+    """Return a line for each figure that differs by more than rounding."""
     if actual["shape"] != recorded["shape"]:
         return [f"{name}: the shape is {actual['shape']}, recorded as {recorded['shape']}"]
     low = name.endswith("float16")
@@ -192,10 +192,10 @@ def measured() -> dict[str, dict[str, Any]]:
     return figures()
 
 
-def test_the_numbers_of_encoders_are_those_that_were_recorded(measured: dict[str, dict[str, Any]]) -> None:
+def test_encoders_compute_the_recorded_numbers(measured: dict[str, dict[str, Any]]) -> None:
     recorded = json.loads(RECORD.read_text(encoding="utf-8"))["cases"]
     assert measured.keys() == recorded.keys(), f"cases were added or removed; record them: {COMMAND}"
-    found = [line for name in recorded for line in differences(name, measured[name], recorded[name])]
+    found = [line for name in recorded for line in find_differences(name, measured[name], recorded[name])]
     assert not found, "\n".join(
         [
             *found,
@@ -223,7 +223,7 @@ def record() -> None:
     if RECORD.is_file():
         old = json.loads(RECORD.read_text(encoding="utf-8"))
         same = old["cases"].keys() & actual.keys()
-        found = [line for name in sorted(same) for line in differences(name, actual[name], old["cases"][name])]
+        found = [line for name in sorted(same) for line in find_differences(name, actual[name], old["cases"][name])]
         if found and old["numerics_version"] == registry.NUMERICS_VERSION:
             raise SystemExit("\n".join([*found, "Nothing was recorded: raise NUMERICS_VERSION first."]))
     content = {"numerics_version": registry.NUMERICS_VERSION, "cases": actual}

@@ -43,7 +43,7 @@ def test_building_a_model_imports_no_compiler() -> None:
     assert "torch._dynamo" not in after_import("vit; acdc_medsam.encoders.vit.build_sam('vit_b')")
 
 
-def test_the_fingerprint_tells_all_facts_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fingerprint_depends_on_every_fact(monkeypatch: pytest.MonkeyPatch) -> None:
     prints = {
         fingerprint("sam_vit_b", "aa", "float32", "cpu"),
         fingerprint("medsam_vit_b", "aa", "float32", "cpu"),
@@ -85,7 +85,7 @@ def test_min_max_comes_after_resizing() -> None:
     torch.testing.assert_close(prepare_images(image, PAIR)[0, 0], expected)
 
 
-def test_sam_takes_mean_and_deviation_of_each_colour() -> None:
+def test_sam_takes_mean_and_deviation_of_each_color() -> None:
     prepared = prepare_images(images([[0, 255], [100, 100]]), PHOTO)
     black, white = prepared[0, :, 0, 0], prepared[0, :, 0, 1]
     torch.testing.assert_close(black, torch.tensor([-123.675 / 58.395, -116.28 / 57.12, -103.53 / 57.375]))
@@ -110,7 +110,7 @@ def test_a_rendered_image_is_averaged_over_whole_blocks() -> None:
 
 
 @pytest.mark.parametrize("wrong", [torch.zeros(1, 2, 2), torch.zeros(2, 2, dtype=torch.uint8)])
-def test_only_gray_bytes_are_taken(wrong: torch.Tensor) -> None:
+def test_only_gray_bytes_are_accepted(wrong: torch.Tensor) -> None:
     with pytest.raises(ValueError, match=r"must be \(B, H, W\) uint8"):
         prepare_images(wrong, PAIR)
 
@@ -143,7 +143,7 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_embeddings_are_float32_at_any_precision(precision: str) -> None:
     pixels = torch.randint(0, 256, (3, 2, 2), dtype=torch.uint8)
-    # SAM's normalization, because the three equal channels of the other one would be normalized to nothing.
+    # SAM's normalization, because LayerNorm would turn the three equal channels of the other one into zeros.
     embeddings = make_encoder(Model(), PHOTO, precision, CPU).encode(pixels)
     assert embeddings.dtype == torch.float32 and embeddings.is_contiguous() and embeddings.shape == (3, 4, 2, 2)
     with torch.no_grad():
@@ -164,7 +164,7 @@ def test_weights_that_do_not_fit_are_an_error_for_users(
         make_encoder(Model(), PAIR, "float32", torch.device("cuda", 0))
 
 
-def test_another_error_of_moving_weights_is_not_taken_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_of_moving_weights_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(module: nn.Module, device: torch.device) -> nn.Module:
         raise RuntimeError("no kernel image is available")
 

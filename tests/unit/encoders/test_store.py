@@ -3,7 +3,7 @@ from pathlib import Path
 from acdc_medsam.encoders.store import embedding_digest, store_path
 
 
-def test_the_digest_tells_encoders_and_pictures_apart() -> None:
+def test_the_digest_depends_on_encoder_and_image() -> None:
     assert len({embedding_digest(encoder, pixels) for encoder in "ab" for pixels in "cd"}) == 4
 
 

@@ -14,7 +14,7 @@ from reference import segment_anything_model
 
 
 def random_weights(encoder: nn.Module) -> nn.Module:
-    """Fill in what segment_anything leaves at zero, or a wrong bias would not be seen."""
+    """Initialize the weights that segment_anything leaves at zero, which would hide a wrong bias."""
     for name, parameter in encoder.named_parameters():
         if "rel_pos" in name or "pos_embed" in name:
             nn.init.normal_(parameter, std=0.5)
@@ -22,7 +22,7 @@ def random_weights(encoder: nn.Module) -> nn.Module:
 
 
 def small_encoder(size: int, window: int, width: int = 96) -> nn.Module:
-    """Build two blocks, one with windows and one without, on (size, size) tokens, of segment_anything's own."""
+    """Build segment_anything's encoder with two blocks, one with windows and one without, on (size, size) tokens."""
     torch.manual_seed(0)
     encoder = modeling.ImageEncoderViT(
         img_size=16 * size,

@@ -42,14 +42,14 @@ def test_a_hard_link_keeps_its_content_when_the_file_is_replaced(tmp_path: Path)
     assert not path.stat().st_mode & 0o222
 
 
-def test_tables_keep_text_and_pass_comments_over(tmp_path: Path) -> None:
+def test_tables_keep_text_and_skip_comments(tmp_path: Path) -> None:
     write_table(tmp_path / "t.tsv", ["a", "b"], [{"a": 1, "b": "two words"}], comments=["# remark"])
     assert read_table(tmp_path / "t.tsv") == [{"a": "1", "b": "two words"}]
     with pytest.raises(DatasetError, match=r"gone\.tsv is missing"):
         read_table(tmp_path / "gone.tsv")
 
 
-def test_the_record_is_of_the_bytes_that_were_written(tmp_path: Path) -> None:
+def test_a_record_describes_the_bytes_that_were_written(tmp_path: Path) -> None:
     written = write_bytes(tmp_path / "abc", b"abc", read_only=True)
     assert written == take_record(tmp_path / "abc")
     with atomic_path(tmp_path / "pieces") as temporary, temporary.open("wb") as handle:
@@ -61,7 +61,7 @@ def test_the_record_is_of_the_bytes_that_were_written(tmp_path: Path) -> None:
     assert record.sha256 == written.sha256 == sha256_file(tmp_path / "abc")
 
 
-def test_what_is_read_is_what_was_written_or_an_error(tmp_path: Path) -> None:
+def test_a_changed_or_missing_file_is_refused(tmp_path: Path) -> None:
     written = write_bytes(tmp_path / "abc", b"abc")
     assert read_recorded(written.path, written.sha256) == b"abc"
     written.path.write_bytes(b"abd")
@@ -74,10 +74,10 @@ def test_what_is_read_is_what_was_written_or_an_error(tmp_path: Path) -> None:
 
 
 def damage_each_byte(data: bytes) -> list[bytes]:
-    return [data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :] for place in range(len(data))]
+    return [data[:index] + bytes([data[index] ^ 1]) + data[index + 1 :] for index in range(len(data))]
 
 
-def test_a_sealed_table_notices_every_changed_byte(tmp_path: Path) -> None:
+def test_a_sealed_table_reveals_every_changed_byte(tmp_path: Path) -> None:
     path = tmp_path / "t.tsv"
     write_table(path, ["a", "b"], [{"a": 1, "b": "two words"}], comments=["# remark"], sealed=True)
     assert read_sealed(path) == read_table(path) == [{"a": "1", "b": "two words"}]
@@ -91,7 +91,7 @@ def test_a_sealed_table_notices_every_changed_byte(tmp_path: Path) -> None:
         read_sealed(path)
 
 
-def test_remove_others_keeps_what_is_named(tmp_path: Path) -> None:
+def test_remove_others_keeps_the_given_files(tmp_path: Path) -> None:
     for name in ("keep", "old"):
         (tmp_path / name).touch()
     remove_others([tmp_path, tmp_path / "not there"], keep=[tmp_path / "keep"])

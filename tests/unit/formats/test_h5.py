@@ -26,14 +26,14 @@ def refusal(file: Path, dimensions: int = 3) -> str:
     return str(caught.value)
 
 
-def test_what_was_written_is_read(file: Path) -> None:
+def test_a_file_is_read_as_it_was_written(file: Path) -> None:
     content = read_h5(file, 3)
     np.testing.assert_array_equal(content.image, IMAGE)
     np.testing.assert_array_equal(content.label, LABEL)
     assert content.attributes == {"patient": "patient001"}
 
 
-def test_a_claim_of_40_gigabytes_takes_no_memory(file: Path) -> None:
+def test_a_claim_of_40_gigabytes_allocates_no_memory(file: Path) -> None:
     with h5py.File(file, "w") as content:
         for name, dtype in (("image", "f4"), ("label", "u1")):
             content.create_dataset(name, (1, 100000, 100000), dtype, chunks=(1, 100, 100), compression="gzip")
@@ -43,7 +43,7 @@ def test_a_claim_of_40_gigabytes_takes_no_memory(file: Path) -> None:
     tracemalloc.stop()
 
 
-def test_a_file_that_is_no_h5_or_not_there(file: Path) -> None:
+def test_a_missing_file_or_one_of_another_kind_is_refused(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:600])
     assert "not a readable H5 file" in refusal(file)
     file.write_text("something else")
@@ -52,17 +52,17 @@ def test_a_file_that_is_no_h5_or_not_there(file: Path) -> None:
     assert "not a readable H5 file" in refusal(file)
 
 
-def test_damaged_data_are_noticed(file: Path) -> None:
+def test_damaged_data_are_detected(file: Path) -> None:
     with h5py.File(file) as content:
-        place = content["image"].id.get_chunk_info(0).byte_offset
+        offset = content["image"].id.get_chunk_info(0).byte_offset
     data = bytearray(file.read_bytes())
-    data[place + 4 : place + 20] = bytes(16)
+    data[offset + 4 : offset + 20] = bytes(16)
     file.write_bytes(data)
     assert "not a readable H5 file" in refusal(file)
 
 
 @pytest.mark.parametrize("kind", ["soft link", "external link", "external storage", "virtual", "missing", "float64"])
-def test_only_data_of_its_own_and_of_the_right_type_are_read(kind: str, file: Path, tmp_path: Path) -> None:
+def test_only_own_data_of_the_right_type_are_read(kind: str, file: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(bytes(96))
     with h5py.File(tmp_path / "other.h5", "w") as other:
@@ -84,7 +84,7 @@ def test_only_data_of_its_own_and_of_the_right_type_are_read(kind: str, file: Pa
     assert "holds no 'image' of type float32 of its own" in refusal(file)
 
 
-def test_image_and_label_must_be_of_one_shape_and_dimension(file: Path) -> None:
+def test_image_and_label_must_have_the_same_shape(file: Path) -> None:
     assert "image is (2, 3, 4) and label (2, 3, 4)" in refusal(file, dimensions=2)
     with h5py.File(file, "r+") as content:
         del content["label"]

@@ -17,7 +17,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_was_kept_is_found_with_what_made_it(path: Path) -> None:
+def test_a_kept_file_is_found_with_its_facts(path: Path) -> None:
     found = find_kept(path)
     assert found is not None
     assert found.written == take_record(path) and found.facts == FACTS
@@ -35,9 +35,7 @@ def test_a_file_whose_time_changed_is_read_once(path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"Content", b"", b"content and more"])
-def test_a_damaged_file_is_removed_and_has_to_be_made(
-    path: Path, content: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_damaged_file_is_removed(path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
     path.chmod(0o644)
     path.write_bytes(content)
     os.utime(path, (1e9, 1e9))
@@ -47,7 +45,7 @@ def test_a_damaged_file_is_removed_and_has_to_be_made(
 
 
 @pytest.mark.parametrize("record", [None, b"", b"[]", b"{", b'{"bytes": 7}', b"\xff"])
-def test_a_file_without_its_record_is_not_taken_for_whole(path: Path, record: bytes | None) -> None:
+def test_a_file_without_its_record_is_removed(path: Path, record: bytes | None) -> None:
     record_path(path).unlink()
     if record is not None:
         record_path(path).write_bytes(record)
@@ -56,10 +54,8 @@ def test_a_file_without_its_record_is_not_taken_for_whole(path: Path, record: by
 
 
 @pytest.mark.parametrize("content", [b"content", b"another", b"longer than that"])
-def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(
-    path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Killed when the record has its name and the file does not: the record does not vouch for the file before."""
+def test_a_killed_writer_leaves_no_false_record(path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the process is killed between record and file, the record must not be taken for that of the earlier file."""
 
     def end(self: Path, target: Path) -> Path:
         raise KeyboardInterrupt
@@ -79,12 +75,12 @@ def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(
     assert path.exists() == (content == b"content")
 
 
-def test_a_record_alone_is_nothing(path: Path) -> None:
+def test_a_record_without_its_file_is_removed(path: Path) -> None:
     path.unlink()
     assert find_kept(path) is None
     assert not record_path(path).exists()
 
 
-def test_nothing_is_found_where_nothing_was_kept(tmp_path: Path) -> None:
+def test_a_file_that_was_never_kept_is_not_found(tmp_path: Path) -> None:
     assert find_kept(tmp_path / "none.pt") is None
     assert not list(tmp_path.iterdir())

@@ -11,16 +11,16 @@ from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.png import read_gray
 
 
-def test_gray_values_are_read_as_they_are(tmp_path: Path) -> None:
+def test_gray_values_are_read_unchanged(tmp_path: Path) -> None:
     pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)
     Image.fromarray(pixels).save(tmp_path / "gray.png")
     np.testing.assert_array_equal(read_gray(tmp_path / "gray.png"), pixels)
 
 
-def test_colour_is_refused(tmp_path: Path) -> None:
-    Image.new("RGB", (2, 2)).save(tmp_path / "colour.png")
-    with pytest.raises(DatasetError, match=r"colour\.png: mode RGB instead of 8-bit grayscale"):
-        read_gray(tmp_path / "colour.png")
+def test_color_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (2, 2)).save(tmp_path / "color.png")
+    with pytest.raises(DatasetError, match=r"color\.png: mode RGB instead of 8-bit grayscale"):
+        read_gray(tmp_path / "color.png")
 
 
 def test_a_damaged_png_is_named(tmp_path: Path) -> None:

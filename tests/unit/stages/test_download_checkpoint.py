@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine that cuts off, stalls, lies and redirects."""
+"""Downloads from a local server that breaks off, stalls, lies and redirects."""
 
 import hashlib
 import logging
@@ -24,13 +24,14 @@ CUT = 200_000
 
 
 class Server(ThreadingHTTPServer):
-    """Serves DATA; ``misbehave`` is asked first and says whether it has answered."""
+    """Serves DATA, unless ``misbehave``, which is called first, returns that it has answered the request."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.data, self.tag = DATA, '"1"'
+        self.data = DATA
+        self.tag = '"1"'
         self.ranges: list[str | None] = []
         self.misbehave: Callable[[Handler, int], bool] = lambda handler, count: False
 
@@ -51,8 +52,15 @@ class Handler(BaseHTTPRequestHandler):
             self.serve()
 
     def serve(self, send: int | None = None, claim: int | None = None, ranges: bool = True) -> None:
-        """Answer as a server should, but send so many bytes and claim so many."""
-        data, first = self.server.data, 0
+        """Answer as a server should.
+
+        Args:
+            send: Number of bytes to send; None sends all.
+            claim: Length to claim; None claims the true one.
+            ranges: Whether to support ranges.
+        """
+        data = self.server.data
+        first = 0
         wanted = self.headers.get("Range")
         condition = self.headers.get("If-Range")
         if ranges and wanted and condition in (None, self.server.tag):
@@ -63,6 +71,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
+
         self.send_response(206 if first else 200)
         if first:
             self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
@@ -104,16 +113,16 @@ def assert_whole(path: Path) -> None:
 
 
 class Waiting(logging.Handler):
-    """Remembers who waits for another download."""
+    """Collects the messages that a run waits for another download."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self.begun = threading.Event()
 
     def emit(self, record: logging.LogRecord) -> None:
         if "waiting for" in record.getMessage():
-            self.said.append(record.getMessage())
+            self.messages.append(record.getMessage())
             self.begun.set()
 
 
@@ -126,7 +135,7 @@ def waiting() -> Iterator[Waiting]:
 
 
 @pytest.mark.parametrize("sha256", [SHA256, None])
-def test_of_two_runs_one_downloads_and_the_other_takes_the_file(
+def test_the_second_of_two_runs_takes_the_file_of_the_first(
     sha256: str | None, server: Server, path: Path, waiting: Waiting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "STALL_SECONDS", 60)
@@ -147,16 +156,16 @@ def test_of_two_runs_one_downloads_and_the_other_takes_the_file(
         second.result()
     assert_whole(path)
     assert server.ranges == [None]
-    assert waiting.said == [f"waiting for another run, which is downloading {path}"]
+    assert waiting.messages == [f"waiting for another run, which is downloading {path}"]
 
 
-def test_who_has_waited_for_another_file_downloads_its_own(
+def test_a_run_that_waited_for_another_file_downloads_its_own(
     server: Server, path: Path, waiting: Waiting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "POLL_SECONDS", 0.01)
     path.parent.mkdir()
     with ThreadPoolExecutor(1) as pool:
-        with download.alone(path):
+        with download.download_lock(path):
             run = pool.submit(download_checkpoint, server.url, SHA256, path)
             assert waiting.begun.wait(60)
             path.write_bytes(b"another file")
@@ -164,10 +173,12 @@ def test_who_has_waited_for_another_file_downloads_its_own(
     assert_whole(path)
 
 
-def test_who_waits_goes_on_where_a_killed_run_was(server: Server, path: Path) -> None:
+def test_a_waiting_run_continues_when_the_other_is_killed(server: Server, path: Path) -> None:
     path.parent.mkdir()
-    code = "import sys, time; from pathlib import Path; from acdc_medsam.stages.download_checkpoint import alone\n"
-    code += "with alone(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    code = (
+        "import sys, time; from pathlib import Path; from acdc_medsam.stages.download_checkpoint import download_lock\n"
+    )
+    code += "with download_lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     paths = [entry for entry in sys.path if entry]
     command = [sys.executable, "-c", f"import sys; sys.path[:0] = {paths!r}\n{code}", str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
@@ -184,24 +195,24 @@ def test_a_file_is_downloaded(sha256: str | None, server: Server, path: Path) ->
     assert server.ranges == [None]
 
 
-def test_a_transfer_that_is_cut_off_goes_on_where_it_was(server: Server, path: Path) -> None:
+def test_a_transfer_that_breaks_off_continues_where_it_stopped(server: Server, path: Path) -> None:
     server.misbehave = lambda handler, count: count < 3 and handler.serve(send=CUT) is None
     download_checkpoint(server.url, None, path)
     assert_whole(path)
     assert server.ranges == [None, f"bytes={CUT}-", f"bytes={2 * CUT}-"]
 
 
-def test_a_later_run_goes_on_where_an_earlier_one_gave_up(server: Server, path: Path) -> None:
+def test_a_later_run_continues_where_an_earlier_one_gave_up(server: Server, path: Path) -> None:
     server.misbehave = lambda handler, count: handler.serve(send=1000) is None
     message = refusal(server, path)
-    assert f"6000 of {len(DATA)} bytes came) in 6 attempts; run the workflow again to go on" in message
+    assert f"6000 of {len(DATA)} bytes arrived) in 6 attempts; run the workflow again to continue" in message
     server.misbehave = lambda handler, count: False
     download_checkpoint(server.url, SHA256, path)
     assert_whole(path)
     assert server.ranges[-1] == "bytes=6000-"
 
 
-def test_a_file_that_changed_meanwhile_is_fetched_anew(server: Server, path: Path) -> None:
+def test_a_file_that_changed_meanwhile_is_downloaded_anew(server: Server, path: Path) -> None:
     def change(handler: Handler, count: int) -> bool:
         if count > 1:
             server.tag, server.data = '"2"', DATA
@@ -216,7 +227,7 @@ def test_a_file_that_changed_meanwhile_is_fetched_anew(server: Server, path: Pat
 
 
 @pytest.mark.parametrize("tag", ["", 'W/"1"'])
-def test_without_a_strong_version_only_sha256_allows_to_go_on(tag: str, server: Server, path: Path) -> None:
+def test_without_a_strong_version_only_a_sha256_allows_resuming(tag: str, server: Server, path: Path) -> None:
     server.tag = tag
     server.misbehave = lambda handler, count: count == 1 and handler.serve(send=CUT) is None
     download_checkpoint(server.url, None, path)
@@ -229,7 +240,7 @@ def test_without_a_strong_version_only_sha256_allows_to_go_on(tag: str, server: 
     assert server.ranges == [None, f"bytes={CUT}-"]
 
 
-def test_halves_of_two_versions_are_noticed_by_the_sha256(server: Server, path: Path) -> None:
+def test_parts_of_two_versions_are_detected_by_the_sha256(server: Server, path: Path) -> None:
     server.tag = ""
 
     def change(handler: Handler, count: int) -> bool:
@@ -242,7 +253,7 @@ def test_halves_of_two_versions_are_noticed_by_the_sha256(server: Server, path: 
     assert server.ranges == [None, f"bytes={CUT}-", None]
 
 
-def test_a_server_without_ranges_starts_anew(server: Server, path: Path) -> None:
+def test_a_server_without_ranges_starts_over(server: Server, path: Path) -> None:
     server.misbehave = lambda handler, count: handler.serve(send=CUT if count == 1 else None, ranges=False) is None
     download_checkpoint(server.url, SHA256, path)
     assert_whole(path)
@@ -261,7 +272,9 @@ def test_a_server_that_stalls_is_asked_again(server: Server, path: Path) -> None
     assert server.ranges == [None, f"bytes={CUT}-"]
 
 
-def test_a_server_that_drips_is_given_up(server: Server, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_sends_too_slowly_is_given_up(
+    server: Server, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(download, "ATTEMPTS", 1)
 
     def drip(handler: Handler, count: int) -> bool:
@@ -272,7 +285,7 @@ def test_a_server_that_drips_is_given_up(server: Server, path: Path, monkeypatch
         return True
 
     server.misbehave = drip
-    assert "bytes came in 0 s" in refusal(server, path)
+    assert "bytes arrived in 0 s" in refusal(server, path)
 
 
 def test_wrong_bytes_are_refused(server: Server, path: Path) -> None:
@@ -283,16 +296,18 @@ def test_wrong_bytes_are_refused(server: Server, path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
-@pytest.mark.parametrize(("claim", "told"), [(len(DATA) + 5, "bytes came) in 6 attempts"), (1000, "its sha256 is")])
-def test_a_server_that_lies_about_the_length(claim: int, told: str, server: Server, path: Path) -> None:
+@pytest.mark.parametrize(
+    ("claim", "message"), [(len(DATA) + 5, "bytes arrived) in 6 attempts"), (1000, "its sha256 is")]
+)
+def test_a_false_length_is_detected(claim: int, message: str, server: Server, path: Path) -> None:
     server.misbehave = lambda handler, count: handler.serve(claim=claim, ranges=False) is None
-    assert told in refusal(server, path)
+    assert message in refusal(server, path)
 
 
-def test_more_than_a_checkpoint_takes_is_not_fetched(
+def test_a_file_larger_than_any_checkpoint_is_not_downloaded(
     server: Server, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "MAX_BYTES", 100_000)
+    monkeypatch.setattr(download, "MAX_CHECKPOINT_BYTES", 100_000)
     assert f"is {len(DATA)} bytes, more than any checkpoint; check encoder.url" in refusal(server, path)
 
     def endless(handler: Handler, count: int) -> bool:
@@ -302,10 +317,10 @@ def test_more_than_a_checkpoint_takes_is_not_fetched(
         return True
 
     server.misbehave = endless
-    assert "sends more bytes than any checkpoint takes" in refusal(server, path)
+    assert "sends more bytes than any checkpoint has" in refusal(server, path)
 
 
-def test_a_part_that_is_whole_already_is_taken(server: Server, path: Path) -> None:
+def test_a_part_that_is_already_complete_is_taken(server: Server, path: Path) -> None:
     server.misbehave = lambda handler, count: count == 1 and handler.serve(claim=len(DATA) + 5) is None
     download_checkpoint(server.url, SHA256, path)
     assert_whole(path)
@@ -324,7 +339,7 @@ def redirect(location: str) -> Callable[[Handler, int], bool]:
     return answer
 
 
-def test_redirects_are_followed_but_not_for_ever_nor_to_files(server: Server, path: Path, tmp_path: Path) -> None:
+def test_redirects_are_followed_unless_endless_or_to_files(server: Server, path: Path, tmp_path: Path) -> None:
     server.misbehave = redirect("/there")
     download_checkpoint(server.url, SHA256, path)
     assert_whole(path)
@@ -336,16 +351,14 @@ def test_redirects_are_followed_but_not_for_ever_nor_to_files(server: Server, pa
     assert "could not be downloaded" in refusal(server, path)
 
 
-def test_https_does_not_lead_to_http() -> None:
+def test_a_redirect_from_https_to_http_is_refused() -> None:
     request = download.urllib.request.Request("https://host/weights.pth")
     with pytest.raises(OSError, match="redirects from https"):
         download._SafeRedirects().redirect_request(request, None, 302, "", {}, "http://host/weights.pth")
 
 
 @pytest.mark.parametrize(("code", "attempts"), [(404, 1), (403, 1), (503, 6), (429, 6)])
-def test_what_may_pass_is_tried_again_and_what_stays_is_not(
-    code: int, attempts: int, server: Server, path: Path
-) -> None:
+def test_only_transient_http_errors_are_retried(code: int, attempts: int, server: Server, path: Path) -> None:
     def answer(handler: Handler, count: int) -> bool:
         handler.send_response(code)
         handler.send_header("Content-Length", "0")
@@ -357,13 +370,13 @@ def test_what_may_pass_is_tried_again_and_what_stays_is_not(
     assert len(server.ranges) == attempts
 
 
-def test_nobody_listens(server: Server, path: Path) -> None:
+def test_a_refused_connection_is_reported(server: Server, path: Path) -> None:
     server.shutdown()
     server.server_close()
     assert "Connection refused" in refusal(server, path)
 
 
-def test_only_the_web_is_asked(path: Path, tmp_path: Path) -> None:
+def test_only_web_addresses_are_accepted(path: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     with pytest.raises(CheckpointError, match="must start with https://"):
         download_checkpoint((tmp_path / "secret").as_uri(), None, path)

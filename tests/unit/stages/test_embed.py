@@ -13,10 +13,11 @@ from indexes import files_of, is_whole
 
 
 class Work:
-    """PNG folders of some patients and a store of embeddings."""
+    """PNG folders of two patients, and a store of embeddings."""
 
     def __init__(self, folder: Path, raw: Path, checkpoint: Path) -> None:
-        self.folder, self.store = folder, folder / "embeddings/store"
+        self.folder = folder
+        self.store = folder / "embeddings/store"
         self.options = EncoderOptions(
             name="lite_medsam",
             checkpoint=checkpoint,
@@ -50,7 +51,7 @@ def work(raw: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
     return Work(tmp_path_factory.mktemp("work"), raw, checkpoint)
 
 
-def test_only_what_the_store_lacks_is_encoded(work: Work) -> None:
+def test_only_images_that_the_store_lacks_are_encoded(work: Work) -> None:
     first = work.embed("p001-001.tsv", work.tables[:1])
     before = work.stored()
     both = work.embed("p001-016.tsv", work.tables)
@@ -74,11 +75,12 @@ def test_another_checkpoint_is_refused_with_nothing_to_encode(work: Work) -> Non
         embed_batch(work.tables, table, work.store, other)
 
 
-def test_prune_removes_what_no_table_names(work: Work) -> None:
+def test_prune_removes_embeddings_that_no_table_names(work: Work) -> None:
     first = work.embed("p001-001.tsv", work.tables[:1])
     stale = work.embed("p002-002.tsv", work.tables[1:])
-    of_both, named = set(work.stored()), {file.name for file in files_of(first)}
-    assert named < of_both
-    assert prune_store([first]) == len(of_both - named)
+    stored = set(work.stored())
+    named = {file.name for file in files_of(first)}
+    assert named < stored
+    assert prune_store([first]) == len(stored - named)
     assert set(work.stored()) == named
     assert not stale.exists()

@@ -28,7 +28,7 @@ def test_integers_get_one_bin_each() -> None:
 
 
 def test_floats_get_256_bins() -> None:
-    # 256 bins over [0, 199]: the 198th value, 197, lies in bin floor(197 / (199 / 256)) = 253 with centre 197.06.
+    # 256 bins over [0, 199]: the 198th value, 197, lies in bin floor(197 / (199 / 256)) = 253 with center 197.06.
     volume = np.arange(200, dtype=np.float64).reshape(2, 10, 10)
     assert normalize_intensities(volume, 99).clip_level == pytest.approx(253.5 * 199 / 256)
 
@@ -40,7 +40,7 @@ def test_the_difference_of_two_int16_does_not_overflow() -> None:
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
 @pytest.mark.parametrize(("other", "rare"), [(100, 0), (100, 1), (-100, 1), (100, 10)])
-def test_no_range_to_scale_is_an_error(dtype: type, other: int, rare: int) -> None:
+def test_intensities_without_a_range_are_refused(dtype: type, other: int, rare: int) -> None:
     volume = np.full((10, 10, 10), 7, dtype)
     volume.flat[:rare] = other
     with pytest.raises(VolumeError, match=rf"no range to scale: {100 - rare / 10}% of the voxels are one value"):
@@ -75,7 +75,7 @@ def rewrite(path: Path, data: np.ndarray, affine: np.ndarray | None = None) -> N
     nib.save(nib.Nifti1Image(data, old.affine if affine is None else affine), path)
 
 
-def test_axis_order_and_spacing_are_those_of_simpleitk(patient: Path) -> None:
+def test_axis_order_and_spacing_are_as_in_simpleitk(patient: Path) -> None:
     frame = first_frame(patient)
     volume, reference = read_frame(frame), sitk.ReadImage(str(frame.image))
     np.testing.assert_array_equal(volume.image, sitk.GetArrayFromImage(reference))

@@ -60,13 +60,16 @@ def test_another_split_moves_files_and_leaves_none_behind(small: SmallDataset) -
 
 
 @pytest.mark.parametrize("link", ["auto", "copy"])
-def test_a_reader_during_publishing_meets_whole_files_or_none(small: SmallDataset, link: str) -> None:
-    """A file has the content of its name, under whatever split, or is missing for a moment."""
+def test_a_reader_during_publishing_sees_intact_files_or_none(small: SmallDataset, link: str) -> None:
+    """A file has the content that its name stands for, in any split, or is missing for a moment."""
     content = {path.name: path.read_bytes() for path in small.data.rglob("*slice*.pt")}
     names = [(row["slice"], split) for row in read_table(small.data / "manifest.tsv") for split in ("train", "val")]
-    manifests, read, torn, over = set[bytes](), Counter[str](), list[str](), threading.Event()
+    manifests = set[bytes]()
+    read = Counter[str]()
+    torn = list[str]()
+    over = threading.Event()
 
-    def read_again_and_again() -> None:
+    def read_repeatedly() -> None:
         while not over.is_set():
             manifests.add((small.data / "manifest.tsv").read_bytes())
             for name, split in names:
@@ -76,22 +79,22 @@ def test_a_reader_during_publishing_meets_whole_files_or_none(small: SmallDatase
                 except FileNotFoundError:
                     read["missing"] += 1
                     continue
-                read["whole"] += 1
+                read["intact"] += 1
                 torn.extend([path.name] * (found != content[path.name]))
 
-    reader = threading.Thread(target=read_again_and_again)
+    reader = threading.Thread(target=read_repeatedly)
     reader.start()
     published = set[bytes]()
-    # Six splits, and on until enough was read meanwhile, however fast each of the two is.
+    # Six splits, and more until enough files were read, whichever thread is faster.
     for time in itertools.count():
         small.publish(seed=time % 6, link=link)
         published.add((small.data / "manifest.tsv").read_bytes())
-        if time >= 6 and read["whole"] > 100:
+        if time >= 6 and read["intact"] > 100:
             break
     over.set()
     reader.join()
-    assert read["whole"] > 100 and torn == []
-    assert len(manifests - published) <= 1, "besides these there was the one before"
+    assert read["intact"] > 100 and torn == []
+    assert len(manifests - published) <= 1, "only the manifest from before may be seen too"
 
 
 def test_a_dataset_without_embeddings_has_no_folders_for_them(small: SmallDataset) -> None:
@@ -120,12 +123,13 @@ def test_a_lost_embedding_is_named_with_its_remedy(small: SmallDataset) -> None:
 
 
 @pytest.mark.parametrize("mode", ["auto", "hard", "copy", "symlink"])
-def test_each_way_of_linking_replaces_every_other(tmp_path: Path, mode: str) -> None:
-    source, target = tmp_path / "source", tmp_path / "out" / "target"
+def test_each_mode_of_linking_replaces_every_other(tmp_path: Path, mode: str) -> None:
+    source = tmp_path / "source"
+    target = tmp_path / "out" / "target"
     source.write_text("content")
     for before in ("auto", "hard", "copy", "symlink"):
-        for way in (before, mode, mode):
-            link_file(source, target, way)
+        for each in (before, mode, mode):
+            link_file(source, target, each)
             assert target.read_text() == "content"
         assert target.is_symlink() == (mode == "symlink")
         assert (target.samefile(source)) == (mode != "copy") or mode == "auto"
@@ -133,7 +137,8 @@ def test_each_way_of_linking_replaces_every_other(tmp_path: Path, mode: str) -> 
 
 
 def test_a_changed_source_is_published_anew(tmp_path: Path) -> None:
-    source, target = tmp_path / "source", tmp_path / "target"
+    source = tmp_path / "source"
+    target = tmp_path / "target"
     for mode in ("auto", "copy", "symlink"):
         for text in ("first", "other"):
             source.unlink(missing_ok=True)

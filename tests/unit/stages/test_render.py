@@ -14,7 +14,7 @@ from acdc_medsam.stages.render import pixels_sha256, render_patient, resize_imag
 from indexes import files_of
 
 
-def test_intensities_are_rounded_not_cut() -> None:
+def test_intensities_are_rounded_not_truncated() -> None:
     image = np.array([[0.0, 1.0], [0.5, 0.999]], np.float32)
     assert resize_image(image, 2).tolist() == [[0, 255], [128, 255]]
 
@@ -23,10 +23,10 @@ def test_images_are_enlarged_bilinearly() -> None:
     image = (np.random.default_rng(0).integers(0, 256, (24, 20)) / 255).astype(np.float32)
     ours = resize_image(image, 96).astype(float)
     other = skimage_resize(image * 255, (96, 96), order=1, mode="edge", anti_aliasing=False)
-    assert np.abs(ours - other).max() <= 1  # both bilinear with pixel centres; Pillow rounds to 8 bits
+    assert np.abs(ours - other).max() <= 1  # both bilinear with pixel centers; Pillow rounds to 8 bits
 
 
-def test_labels_are_enlarged_by_nearest_neighbour() -> None:
+def test_labels_are_enlarged_by_nearest_neighbor() -> None:
     label = np.array([[0, 1], [2, 3]], np.uint8)
     assert resize_label(label, 4).tolist() == np.kron(label, np.ones((2, 2), int)).tolist()
 

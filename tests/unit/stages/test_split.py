@@ -9,10 +9,10 @@ from acdc_medsam.stages.split import (
     FOLDS,
     assign_folds,
     assign_splits,
+    choose_validation,
     rank,
     share_by_group,
     validation_count,
-    validation_patients,
 )
 
 cohorts = st.dictionaries(
@@ -57,13 +57,13 @@ def test_share_by_group(sizes: dict[str, int], total: int, expected: dict[str, i
 
 def test_acdc_gives_four_patients_of_each_group_to_validation() -> None:
     groups = acdc()
-    chosen = validation_patients(groups, 0.2, 2026, stratify=True)
+    chosen = choose_validation(groups, 0.2, 2026, stratify=True)
     assert Counter(groups[name] for name in chosen) == dict.fromkeys(GROUPS, 4)
 
 
 @settings(max_examples=100, deadline=None)
 @given(cohorts, fractions, seeds, st.booleans())
-def test_the_share_is_within_one_patient_and_nobody_is_on_both(
+def test_the_share_is_within_one_patient_and_no_patient_is_split(
     groups: dict[str, str], fraction: float, seed: int, stratify: bool
 ) -> None:
     rows = assign_splits(slices_of(groups), "patient", fraction, seed, stratify)
@@ -86,37 +86,37 @@ def test_the_order_of_patients_does_not_matter(groups: dict[str, str], seed: int
     shuffled = list(groups.items())
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     for stratify in (True, False):
-        first, second = (validation_patients(g, 0.3, seed, stratify) for g in (groups, dict(shuffled)))
+        first, second = (choose_validation(g, 0.3, seed, stratify) for g in (groups, dict(shuffled)))
         assert first == second
 
 
 @settings(max_examples=100, deadline=None)
 @given(cohorts, seeds)
-def test_one_patient_more_moves_at_most_the_few_at_the_border(groups: dict[str, str], seed: int) -> None:
-    before = validation_patients(groups, 0.2, seed, stratify=False)
-    after = validation_patients({**groups, "patient999": "NOR"}, 0.2, seed, stratify=False)
+def test_adding_a_patient_moves_at_most_one_without_strata(groups: dict[str, str], seed: int) -> None:
+    before = choose_validation(groups, 0.2, seed, stratify=False)
+    after = choose_validation({**groups, "patient999": "NOR"}, 0.2, seed, stratify=False)
     assert len(before ^ after) <= 2
 
 
 def with_newcomer(groups: dict[str, str], group: str) -> dict[str, str]:
-    """The cohort with a patient more; that it is the one more or the one left out is a matter of view."""
+    """Add a patient to a cohort. Comparing both cohorts also shows what leaving a patient out changes."""
     return {**groups, "patient999": group}
 
 
 @settings(max_examples=300, deadline=None)
 @given(cohorts, st.sampled_from(GROUPS), fractions, seeds)
-def test_one_patient_more_moves_two_others_at_most(
+def test_adding_a_patient_moves_at_most_two_others(
     groups: dict[str, str], group: str, fraction: float, seed: int
 ) -> None:
-    # A group is given one place more and another one place less, or a place is added: a patient moves in each of two.
+    # One group gains a seat, and another one loses a seat or the newcomer takes one: a patient moves in each of two.
     more = with_newcomer(groups, group)
-    before, after = (validation_patients(cohort, fraction, seed, stratify=True) for cohort in (groups, more))
+    before, after = (choose_validation(cohort, fraction, seed, stratify=True) for cohort in (groups, more))
     assert len((before ^ after) - {"patient999"}) <= 2
 
 
 @settings(max_examples=300, deadline=None)
 @given(cohorts, st.sampled_from(GROUPS), seeds)
-def test_one_patient_more_moves_one_over_each_border_of_folds(groups: dict[str, str], group: str, seed: int) -> None:
+def test_adding_a_patient_moves_one_over_each_border_of_folds(groups: dict[str, str], group: str, seed: int) -> None:
     before, after = assign_folds(groups, seed), assign_folds(with_newcomer(groups, group), seed)
     moved = [name for name in groups if before[name] != after[name]]
     assert len(moved) <= FOLDS - 1
@@ -124,7 +124,7 @@ def test_one_patient_more_moves_one_over_each_border_of_folds(groups: dict[str, 
 
 
 @pytest.mark.parametrize("left_out", [1, 20, 57, 100])
-def test_leaving_a_patient_of_acdc_out_moves_few(left_out: int) -> None:
+def test_leaving_out_a_patient_of_acdc_moves_few_others(left_out: int) -> None:
     groups = acdc()
     fewer = {name: group for name, group in groups.items() if name != f"patient{left_out:03d}"}
     all_folds, folds = assign_folds(groups, 2026), assign_folds(fewer, 2026)
@@ -151,10 +151,10 @@ def test_small_groups_of_one_size_fill_the_folds_evenly() -> None:
 
 
 def test_the_training_side_has_its_share_of_each_fold() -> None:
-    # Folds that were cut from the ranking that val is taken from would leave train without a group in some fold.
+    # If folds followed the ranking that val is taken from, train would lack a group in some fold.
     groups = acdc()
     for seed in range(20):
-        folds, chosen = assign_folds(groups, seed), validation_patients(groups, 0.2, seed, stratify=True)
+        folds, chosen = assign_folds(groups, seed), choose_validation(groups, 0.2, seed, stratify=True)
         left = Counter((folds[name], group) for name, group in groups.items() if name not in chosen)
         assert len(left) == FOLDS * len(GROUPS)
 
@@ -163,7 +163,7 @@ def test_the_training_side_has_its_share_of_each_fold() -> None:
 @given(st.dictionaries(st.sampled_from(GROUPS), st.integers(1, 40), min_size=1), st.sampled_from(GROUPS), fractions)
 @example({"MINF": 9, "RV": 24, "HCM": 24, "DCM": 23, "NOR": 12}, "DCM", 0.4)  # four, by largest remainders
 @example({"RV": 24, "DCM": 11, "NOR": 29, "HCM": 24, "MINF": 23}, "MINF", 0.4)
-def test_one_patient_more_changes_places_of_two_groups_at_most(
+def test_adding_a_patient_changes_seats_of_at_most_two_groups(
     sizes: dict[str, int], group: str, fraction: float
 ) -> None:
     sizes = {each: sizes.get(each, 0) for each in GROUPS}
@@ -176,35 +176,35 @@ def test_one_patient_more_changes_places_of_two_groups_at_most(
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.sampled_from(GROUPS), st.integers(1, 40), min_size=1), fractions)
 @example({"DCM": 3, "HCM": 3, "MINF": 3, "NOR": 3, "RV": 7}, 0.5625)
-def test_places_follow_the_sizes_of_groups(sizes: dict[str, int], fraction: float) -> None:
+def test_seats_follow_the_sizes_of_groups(sizes: dict[str, int], fraction: float) -> None:
     total = validation_count(sum(sizes.values()), fraction)
-    places = share_by_group(sizes, total)
-    assert places.total() == total
+    seats = share_by_group(sizes, total)
+    assert seats.total() == total
     can = [group for group in sizes if sizes[group] > 1]
     for group in can:
         if total >= len(can):
-            assert places[group] >= 1
+            assert seats[group] >= 1
         if total <= sum(sizes.values()) - len(sizes):
-            assert places[group] < sizes[group]
+            assert seats[group] < sizes[group]
     for one in can:
-        assert all(places[one] >= places[other] for other in can if sizes[other] < sizes[one])
+        assert all(seats[one] >= seats[other] for other in can if sizes[other] < sizes[one])
     quota = {group: sizes[group] * total / sum(sizes.values()) for group in sizes}
     if all(1 <= quota[group] <= sizes[group] - 1 for group in sizes):
-        # No method is free of paradoxes and always within one place: 3 of 7 patients above, where the share is 4.05.
-        assert all(abs(places[group] - quota[group]) < 1.5 for group in sizes)
+        # No method is both free of paradoxes and always within one seat: 3 of 7 patients above for a share of 4.05.
+        assert all(abs(seats[group] - quota[group]) < 1.5 for group in sizes)
 
 
 def test_another_seed_gives_another_split() -> None:
-    chosen = {frozenset(validation_patients(acdc(), 0.2, seed, stratify=True)) for seed in range(5)}
+    chosen = {frozenset(choose_validation(acdc(), 0.2, seed, stratify=True)) for seed in range(5)}
     assert len(chosen) == 5
 
 
-def test_another_seed_chooses_among_groups_of_one_patient() -> None:
+def test_the_seed_chooses_among_groups_of_one_patient() -> None:
     groups = dict(zip(("patient001", "patient002", "patient003"), GROUPS, strict=False))
-    assert len({next(iter(validation_patients(groups, 0.2, seed, stratify=True))) for seed in range(20)}) == 3
+    assert len({next(iter(choose_validation(groups, 0.2, seed, stratify=True))) for seed in range(20)}) == 3
 
 
-def test_slices_as_unit_are_shuffled_over_patients() -> None:
+def test_the_unit_slice_splits_patients() -> None:
     rows = assign_splits(slices_of(acdc()), "slice", 0.2, 2026, stratify=True)
     assert Counter(row["split"] for row in rows) == {"train": 320, "val": 80}
     in_val = {row["slice"].rsplit("_", 1)[0] for row in rows if row["split"] == "val"}
@@ -226,7 +226,7 @@ def test_folds_are_by_patient_and_stratified() -> None:
     assert set(per_fold.values()) == {4} and len(per_fold) == FOLDS * len(GROUPS)
 
 
-def test_folds_follow_the_seed_and_are_of_patients_for_any_unit() -> None:
+def test_folds_follow_the_seed_and_keep_patients_for_any_unit() -> None:
     slices = slices_of(acdc())
     by_unit = [assign_splits(slices, unit, 0.2, 2026, stratify=True) for unit in ("patient", "slice")]
     assert [[row["fold"] for row in rows] for rows in by_unit] == [
@@ -236,7 +236,7 @@ def test_folds_follow_the_seed_and_are_of_patients_for_any_unit() -> None:
 
 
 def test_rank_is_fixed() -> None:
-    # The split of a published dataset must never change by itself; worked out with sha256sum.
+    # The split of a published dataset must never change unintentionally. The order was computed with sha256sum.
     assert rank(["patient001", "patient002", "patient003", "patient004"], 2026) == [
         "patient002",
         "patient001",

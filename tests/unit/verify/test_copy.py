@@ -23,7 +23,7 @@ def copy(described_once: Path, tmp_path: Path) -> Path:
 def test_a_sound_copy_passes(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(copy)]) == 0
     files = len(provenance_of(copy)["files"])
-    assert capsys.readouterr().out == f"{copy}: all {files} files are as provenance.json says\n"
+    assert capsys.readouterr().out == f"{copy}: all {files} files match provenance.json\n"
 
 
 @pytest.mark.parametrize(("plant", "expected"), [pytest.param(*defect, id=defect[0].__name__) for defect in DEFECTS])
@@ -35,7 +35,7 @@ def test_a_planted_defect_is_named(copy: Path, capsys: pytest.CaptureFixture[str
     assert main(["verify", str(copy), "--threads", "2"]) == 1
     *lines, last = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith(expected.format(**facts))], lines
-    assert last == f"{copy} is not as provenance.json says; differences: {len(lines)}"
+    assert last == f"{copy} does not match provenance.json; differences: {len(lines)}"
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,3 @@
-"""From raw ACDC cine MRI to a MedSAM fine-tuning dataset: the logic behind the workflow's rules."""
+"""Turns raw ACDC cine MRI into a dataset for fine-tuning MedSAM: the logic behind the workflow's rules."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Check a configuration against its schema and say every mistake in words, with the key's name."""
+"""Check a configuration against its schema, and report every mistake with the name of the key."""
 
 import difflib
 import math
@@ -16,12 +16,12 @@ Schema = Mapping[str, Any]
 
 
 def _is_number(_: Any, value: Any) -> bool:
-    """Whether a value is a number that can be compared: NaN is neither above nor below any limit."""
+    """Whether a value is a finite number. NaN would pass every limit, as it is neither above nor below any."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_integer(_: Any, value: Any) -> bool:
-    """Whether a value is an int: JSON's 7.0 is one too, but as text, as in the split's hash, it is another."""
+    """Whether a value is an int. 7.0 is one in JSON, but the split hashes the seed as text, where 7.0 is not 7."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -40,17 +40,27 @@ def load_schema(path: Path) -> Schema:
 
 
 def with_defaults(value: Any, schema: Schema) -> Any:
-    """Fill in the schema's defaults for keys that are not there, at every depth; nothing is changed in place.
+    """Fill in the schema's defaults for missing keys, at every depth.
 
-    Text is read as YAML where something else is wanted: `snakemake --config 'split={seed: 7}'` gives "7".
+    Text is parsed as YAML where the schema expects another type: `snakemake --config 'split={seed: 7}'` gives "7".
+
+    Args:
+        value: The configuration, or the value of one key; it is not changed.
+        schema: The schema, or the part of it for this key.
+
+    Returns:
+        A copy of ``value`` with the defaults filled in.
     """
     if isinstance(value, str) and "string" not in schema.get("type", "string" if "enum" in schema else ""):
         try:
             return yaml.safe_load(value)
         except yaml.YAMLError:
             return value
+
     if not isinstance(value, Mapping):
         return value
+
+    # Groups of keys have no default of their own, but their keys have.
     defaults = {
         key: with_defaults(value.get(key, part.get("default", {})), part)
         for key, part in schema.get("properties", {}).items()
@@ -63,19 +73,21 @@ def check_config(config: Mapping[str, Any], schema: Schema) -> Config:
     """Return the configuration with defaults filled in.
 
     Raises:
-        ConfigError: one line for each key that is unknown, of the wrong type, or out of range.
+        ConfigError: Keys are unknown, of the wrong type, or out of range; the message has a line for each.
     """
     complete: Config = with_defaults(config, schema)
-    problems = [line for error in Validator(schema).iter_errors(complete) for line in _describe(error)]
+    problems = [line for error in Validator(schema).iter_errors(complete) for line in _explain(error)]
     if problems:
         raise ConfigError("configuration refused:\n" + "\n".join(f"  {line}" for line in sorted(problems)))
     return complete
 
 
-def _describe(error: jsonschema.ValidationError) -> Iterator[str]:
+def _explain(error: jsonschema.ValidationError) -> Iterator[str]:
+    """Yield a line for each key that a validation error concerns."""
     schema: Any = error.schema
     value: Any = error.instance
     key = ".".join(str(part) for part in error.absolute_path)
+
     if error.validator == "additionalProperties":
         known = list(schema["properties"])
         for name in sorted(set(value) - set(known), key=str):
@@ -83,5 +95,7 @@ def _describe(error: jsonschema.ValidationError) -> Iterator[str]:
             hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}"
             yield f"{key}.{name}: unknown key; {hint}".lstrip(".")
         return
+
+    # The validator's own words are the last resort: they do not say what is expected in the user's terms.
     expected = schema.get("x-expected") or error.message
     yield f"{key}: {value!r} given; expected {expected}"

@@ -1,20 +1,20 @@
-"""The errors that users meet. Each message names the patient or the file and says what to do."""
+"""Errors that users see. Each message names the patient or the file and says what to do."""
 
 import errno
 
-_SPACE = "make space on its disk or in its quota, and run the same command again"
+_MAKE_SPACE = "make space on its disk or in its quota, and run the same command again"
 REMEDIES = {
-    errno.ENOSPC: _SPACE,
-    errno.EDQUOT: _SPACE,
-    errno.EROFS: "the output folder must be one that can be written to",
+    errno.ENOSPC: _MAKE_SPACE,
+    errno.EDQUOT: _MAKE_SPACE,
+    errno.EROFS: "choose an output folder that can be written to",
     errno.EACCES: "let this user read it, or write to it if it is output, and run the same command again",
-    errno.ENOENT: "it went away during the run; put it back, or run the same command again to go on without it",
+    errno.ENOENT: "it was removed during the run; restore it, or run the same command again to continue without it",
 }
-"""What a user can do about an error of the operating system."""
+"""Error number of the operating system -> what the user can do about it."""
 
 
 class AcdcError(Exception):
-    """Anything wrong with input, configuration or dataset that the user can mend; shown without a traceback."""
+    """Any problem with input, configuration or dataset that the user can solve; shown without a traceback."""
 
 
 class ConfigError(AcdcError):
@@ -22,11 +22,11 @@ class ConfigError(AcdcError):
 
 
 class CohortError(AcdcError):
-    """The raw folder does not hold what ACDC's layout promises."""
+    """The raw folder does not have ACDC's layout."""
 
 
 class VolumeError(AcdcError):
-    """A NIfTI image or label cannot be used as it is."""
+    """A NIfTI image or label is unusable."""
 
 
 class CheckpointError(AcdcError):
@@ -34,10 +34,10 @@ class CheckpointError(AcdcError):
 
 
 class DatasetError(AcdcError):
-    """A file that an earlier stage made is missing or does not belong to what stands beside it."""
+    """A file from an earlier stage is missing, damaged, or inconsistent with other files of the dataset."""
 
 
 def describe_os_error(error: OSError) -> str:
-    """Say which file an error of the operating system is about, what is wrong, and what can be done."""
-    remedy = REMEDIES.get(error.errno or 0, "mend that, and run the same command again")
+    """Say which file an operating system error concerns, what is wrong, and what can be done."""
+    remedy = REMEDIES.get(error.errno or 0, "correct that, and run the same command again")
     return f"{error.filename or 'input or output'}: {error.strerror or error}; {remedy}"

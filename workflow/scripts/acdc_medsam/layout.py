@@ -1,6 +1,6 @@
-"""The published layout, each fact said once: paths below the output folder, file names, columns, vocabulary.
+"""Published layout: paths below the output folder, file names, table columns and vocabulary.
 
-Those who write a file and those who read it look here.
+Both the writer and the reader of a file take these facts from here.
 """
 
 import re
@@ -11,7 +11,7 @@ from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.acdc.naming import VOLUME_PATTERN
 
 SPLITS = ("train", "val", "test")
-"""Splits of the published dataset; ``testing`` patients become ``test``."""
+"""Splits of the published dataset; patients of ``testing`` form ``test``."""
 
 DATASET = Path("data/ACDC")
 POSITIONAL_ENCODING = DATASET / "positional_encoding" / "pe.pt"
@@ -19,16 +19,22 @@ MANIFEST = "manifest.tsv"
 PROVENANCE = "provenance.json"
 H5_KINDS = ("volumes", "slices")
 PUBLISHED_NAME = re.compile(VOLUME_PATTERN + r"(_slice_\d+)?\.(h5|png|pt)|pe\.pt|\..*\.tmp")
-"""Names that stage publish gives; only files of these names are ever removed from the published folders."""
+"""Names of published files and their temporary files; no file of another name is ever removed."""
 
 LATER_FILES = ("quality.json", "report.html", "README.md", "croissant.json", PROVENANCE)
-"""Files of ``data/ACDC`` that later stages write; whether an earlier run left them there must change nothing."""
+"""Files of ``data/ACDC`` that are written after verification, which must ignore those of an earlier run."""
 
 EMBEDDING_SHAPE = (256, 64, 64)
-"""Shape of an image embedding: channels, and places along y and x."""
+"""Shape of an image embedding: channels, rows and columns."""
 
 PIXEL_COLUMNS = {structure: f"{structure.lower()}_pixels" for structure in LABELS}
-"""Structure -> column with its pixels in the H5 slice, before resizing."""
+"""Structure -> column with its number of pixels in the H5 slice, before resizing."""
+
+RAW_IMAGE_SHA256 = "image_sha256"
+"""Attribute of an H5 file: hex sha256 of the raw NIfTI image that it was made from."""
+
+PNG_IMAGE_SHA256 = "image_sha256"
+"""Column of the slice tables and of the manifest: hex sha256 of the PNG image."""
 
 SLICE_COLUMNS = (
     "slice",
@@ -42,7 +48,7 @@ SLICE_COLUMNS = (
     "width",
     "spacing",
     *PIXEL_COLUMNS.values(),
-    "image_sha256",
+    PNG_IMAGE_SHA256,
     "mask_sha256",
     "pixels_sha256",
 )
@@ -62,7 +68,7 @@ MANIFEST_COLUMNS = (
     "width",
     "spacing",
     *PIXEL_COLUMNS.values(),
-    "image_sha256",
+    PNG_IMAGE_SHA256,
     "mask_sha256",
     "embedding",
     "embedding_digest",
@@ -75,7 +81,7 @@ WAYS = {
     "fine_tuned_boxes": "fine-tuned, true boxes",
     "fine_tuned": "fine-tuned, without prompts",
 }
-"""What is compared: name in metrics.json -> in words."""
+"""Methods of segmentation that are compared: name in metrics.json -> description."""
 
 STAGE_INDEXES = (
     "h5/*/index.tsv",
@@ -85,31 +91,36 @@ STAGE_INDEXES = (
     "measures/index.tsv",
     "published.tsv",
 )
-"""Patterns below ``work/`` of the indexes that a dataset is made from."""
+"""Patterns, relative to ``work/``, of the indexes of everything that a dataset is made from."""
 
 
 def h5_folder(subset: str, kind: str) -> Path:
-    """``training``, ``slices`` -> ``ACDC_training_slices``."""
+    """Return the published folder of H5 files: ``training``, ``slices`` -> ``ACDC_training_slices``."""
     return Path(f"ACDC_{subset}_{kind}")
 
 
 def image_folder(split: str, kind: str) -> Path:
-    """``train``, ``masks`` -> ``data/ACDC/train/masks``."""
+    """Return the published folder of one kind of file: ``train``, ``masks`` -> ``data/ACDC/train/masks``."""
     return DATASET / split / kind
 
 
 def expected_folders(splits: Sequence[str], with_embeddings: bool) -> list[Path]:
-    """Folders of ``data/ACDC`` that hold files: three kinds per split (two without embeddings), one for pe.pt."""
-    kinds = ("images", "masks", *(("image_embeddings",) if with_embeddings else ()))
+    """Return the folders of ``data/ACDC`` that hold files: those of each split, and that of pe.pt."""
+    kinds = ["images", "masks"]
+    if with_embeddings:
+        kinds.append("image_embeddings")
+
     folders = [image_folder(split, kind) for split in splits for kind in kinds]
-    return [*folders, *([POSITIONAL_ENCODING.parent] if with_embeddings else [])]
+    if with_embeddings:
+        folders.append(POSITIONAL_ENCODING.parent)
+    return folders
 
 
 def published_splits(slices: Sequence[Mapping[str, str]]) -> list[str]:
-    """``train`` and ``val`` always, ``test`` where there are testing patients."""
+    """Return ``train`` and ``val``, and ``test`` if any slice belongs to it."""
     return [split for split in SPLITS if split != "test" or any(row["split"] == "test" for row in slices)]
 
 
 def find_indexes(work: Path) -> list[Path]:
-    """Every index of STAGE_INDEXES in a folder ``work/``."""
+    """Return the indexes in a folder ``work/`` that match STAGE_INDEXES."""
     return sorted(path for pattern in STAGE_INDEXES for path in work.glob(pattern))

@@ -1,1 +1,1 @@
-"""What is known of the ACDC dataset: labels, names, cohort and citation."""
+"""Facts about the ACDC dataset: labels, file names, cohort and citation."""

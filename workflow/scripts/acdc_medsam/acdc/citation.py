@@ -1,12 +1,13 @@
-"""Licence and citations that everything made from ACDC has to carry."""
+"""License and citations that everything derived from ACDC must carry."""
 
 from acdc_medsam import __version__
 
-LICENCE = "CC BY-NC-SA 4.0"
-LICENCE_URL = "https://creativecommons.org/licenses/by-nc-sa/4.0/"
+LICENSE = "CC BY-NC-SA 4.0"
+LICENSE_URL = "https://creativecommons.org/licenses/by-nc-sa/4.0/"
 ACDC_URL = "https://humanheart-project.creatis.insa-lyon.fr/database/"
 ACDC_DATE = "2018-11-01"
-"""Of the journal's issue."""
+"""Publication date of the journal issue that describes ACDC."""
+
 MEDSAM_URL = "https://github.com/bowang-lab/MedSAM"
 SOFTWARE = f"acdc-medsam {__version__}"
 
@@ -40,7 +41,7 @@ NOTICE = f"""\
 Made from ACDC, the Automated Cardiac Diagnosis Challenge dataset ({ACDC_URL}),
 by {SOFTWARE}.
 
-Licence: {LICENCE} ({LICENCE_URL}), for non-commercial research.
+Licence: {LICENSE} ({LICENSE_URL}), for non-commercial research.
 What is derived from it must be shared under the same licence. ACDC must be cited wherever it is used:
 
 {ACDC_BIBTEX}
@@ -49,4 +50,4 @@ Where image embeddings are used, please cite MedSAM ({MEDSAM_URL}) too:
 
 {MEDSAM_BIBTEX}
 """
-"""What every export carries in a file NOTICE_NAME."""
+"""Text that every export carries in a file named NOTICE_NAME."""

@@ -1,4 +1,4 @@
-"""The cohort: which patients, frames and labels the raw folder holds, and everything that is wrong with it."""
+"""Cohort: the patients, frames and labels in the raw folder, and every defect found among them."""
 
 import hashlib
 import math
@@ -15,7 +15,7 @@ from acdc_medsam.formats.nifti import read_shape
 
 SUFFIXES = (".nii.gz", ".nii")
 MAX_INFO_BYTES = 2**16
-"""Longest Info.cfg that is read; ACDC's take 80 bytes."""
+"""Size of the largest Info.cfg that is read; ACDC's files have about 80 bytes."""
 
 _INFO_LINE = re.compile(r"\s*(\w+)\s*[:=]\s*(.*?)\s*")
 _FRAME_NUMBER = re.compile(r"0*[1-9][0-9]{0,3}")
@@ -23,7 +23,14 @@ _FRAME_NUMBER = re.compile(r"0*[1-9][0-9]{0,3}")
 
 @dataclass(frozen=True)
 class Frame:
-    """One annotated frame: its phase (ED or ES), number in the cine, image and label file."""
+    """One annotated frame of a patient.
+
+    Attributes:
+        phase: ``ED`` or ``ES``.
+        number: Number of the frame in the cine, counted from 1.
+        image: NIfTI file of the image.
+        label: NIfTI file of the label.
+    """
 
     phase: str
     number: int
@@ -33,9 +40,17 @@ class Frame:
 
 @dataclass(frozen=True)
 class Patient:
-    """One patient: where it lies, its two frames, and what Info.cfg says (height in cm, weight in kg).
+    """One patient with its two frames and the facts from Info.cfg.
 
-    ``info_sha256`` is that of the bytes of Info.cfg that were read.
+    Attributes:
+        name: Name of the patient, such as ``patient001``.
+        subset: ``training`` or ``testing``.
+        folder: Folder of the patient's raw files.
+        group: Pathology group, one of GROUPS.
+        height: Height in cm, NaN if unknown.
+        weight: Weight in kg, NaN if unknown.
+        frames: The ED and the ES frame.
+        info_sha256: Hex sha256 of the content of Info.cfg.
     """
 
     name: str
@@ -54,13 +69,19 @@ class Patient:
 
     @property
     def sources(self) -> list[Path]:
-        """Every file that the patient's dataset is made from."""
+        """Every raw file that the patient's part of the dataset is made from."""
         return [self.folder / "Info.cfg", *(f for frame in self.frames for f in (frame.image, frame.label))]
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """The patients that can be used, by number; why others cannot; and names to exclude that no patient has."""
+    """Outcome of the search for patients.
+
+    Attributes:
+        patients: Usable patients, in order of their numbers.
+        problems: Name of each unusable patient -> its defects, one line each.
+        unknown: Excluded names that no patient has.
+    """
 
     patients: tuple[Patient, ...]
     problems: dict[str, list[str]]
@@ -70,49 +91,60 @@ class Cohort:
 def find_cohort(raw: Path, exclude: Sequence[str] = ()) -> Cohort:
     """Find every patient below ``raw/training`` and ``raw/testing``.
 
-    Anything that is not named like a patient, and any file but Info.cfg and the ED and ES frames with their
-    labels, is ignored. ``problems`` maps a patient to its defects, one line each.
+    Folders that are not named like a patient are ignored, and so is every file but Info.cfg and the ED and ES frames
+    with their labels.
+
+    Args:
+        raw: The raw folder.
+        exclude: Names of patients to leave out without looking at them.
 
     Raises:
-        CohortError: there is no raw folder or no patient in it.
+        CohortError: The raw folder is missing or holds no patient.
     """
-    folders = _patient_folders(raw)
-    patients, problems = [], defaultdict(list)
-    for name, places in sorted(folders.items(), key=lambda item: patient_number(item[0])):
+    folders_by_name = _find_patient_folders(raw)
+    patients = list[Patient]()
+    problems = defaultdict[str, list[str]](list)
+
+    for name, folders in sorted(folders_by_name.items(), key=lambda item: patient_number(item[0])):
         if name in exclude:
             continue
-        if len(places) > 1:
-            both = " and ".join(str(place) for place in places)
+        if len(folders) > 1:
+            both = " and ".join(str(folder) for folder in folders)
             problems[name].append(f"{name}: two folders for one patient: {both}; keep one of them")
             continue
         try:
-            patients.append(read_patient(places[0]))
+            patients.append(read_patient(folders[0]))
         except CohortError as error:
             problems[name].extend(str(error).splitlines())
-    return Cohort(tuple(patients), dict(problems), tuple(sorted(set(exclude) - set(folders))))
+
+    unknown = sorted(set(exclude) - set(folders_by_name))
+    return Cohort(tuple(patients), dict(problems), tuple(unknown))
 
 
-def _patient_folders(raw: Path) -> dict[str, list[Path]]:
+def _find_patient_folders(raw: Path) -> dict[str, list[Path]]:
+    """Return name -> folders of each patient; a patient in both subsets, or under two spellings, has several."""
     if not any((raw / subset).is_dir() for subset in SUBSETS):
         raise CohortError(
             f"no ACDC data: looked for {raw / 'training'} and {raw / 'testing'} and found neither.\n"
             "Get ACDC from https://humanheart-project.creatis.insa-lyon.fr/database/ and unpack it there, or set "
-            "'raw' in config.yaml to where it lies. 'make demo' runs the whole workflow without it."
+            "'raw' in config.yaml to its location. 'make demo' runs the whole workflow without it."
         )
-    by_number: dict[int, list[Path]] = defaultdict(list)
+
+    # By number, because patient001 and patient0001 would be the same patient.
+    by_number = defaultdict[int, list[Path]](list)
     for subset in SUBSETS:
-        for folder in _folders(raw / subset):
+        for folder in _list_folders(raw / subset):
             if PATIENT_PATTERN.fullmatch(folder.name):
                 by_number[patient_number(folder.name)].append(folder)
     if not by_number:
         raise CohortError(
             f"no patient in {raw}: its training/ and testing/ folders hold no folder named like 'patient001'"
         )
-    return {places[0].name: places for places in by_number.values()}
+    return {folders[0].name: folders for folders in by_number.values()}
 
 
-def _folders(folder: Path) -> list[Path]:
-    """Folders in a folder, links to folders too; none if there is no such folder."""
+def _list_folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, including links to folders; an empty list if the folder is missing."""
     try:
         return sorted(path for path in folder.iterdir() if path.is_dir())
     except (FileNotFoundError, NotADirectoryError):
@@ -125,28 +157,48 @@ def read_patient(folder: Path) -> Patient:
     """Read Info.cfg and find the ED and ES frames with their labels.
 
     Raises:
-        CohortError: every defect of the patient, one line each, with patient and file.
+        CohortError: The patient has defects; the message has a line for each, with patient and file.
     """
-    name, problems = folder.name, list[str]()
+    name = folder.name
+    problems = list[str]()
     info, info_sha256 = _read_info(folder / "Info.cfg", problems)
     frames = [frame for phase in PHASES if (frame := _find_frame(folder, phase, info, problems))]
+
     group = info.get("Group", "").upper()
     if info and group not in GROUPS:
         known = ", ".join(GROUPS)
         problems.append(f"{name}: Info.cfg: Group is {group or 'missing'}; it must be one of {known}")
+    # Equal frames would be published under one name, the second over the first.
     if len(frames) == 2 and frames[0].number == frames[1].number:
         problems.append(f"{name}: Info.cfg: ED and ES are the same frame {frames[0].number}; correct one of them")
     if problems:
         raise CohortError("\n".join(problems))
-    height, weight = (_number_or_nan(info.get(key, "")) for key in ("Height", "Weight"))
-    return Patient(name, folder.parent.name, folder, group, height, weight, tuple(frames), info_sha256)
+
+    return Patient(
+        name=name,
+        subset=folder.parent.name,
+        folder=folder,
+        group=group,
+        height=_parse_size(info.get("Height", "")),
+        weight=_parse_size(info.get("Weight", "")),
+        frames=tuple(frames),
+        info_sha256=info_sha256,
+    )
 
 
 def _read_info(path: Path, problems: list[str]) -> tuple[dict[str, str], str]:
-    """What Info.cfg says, key -> value, and the sha256 of its content; what is wrong is added to ``problems``."""
+    """Read Info.cfg.
+
+    Args:
+        path: The file.
+        problems: List to which defects of the file are appended.
+
+    Returns:
+        Key -> value, and the hex sha256 of the content; both empty if the file cannot be read.
+    """
     name = path.parent.name
     try:
-        if not path.is_file():  # nor is a pipe one, which would be waited for
+        if not path.is_file():  # a named pipe is refused too: reading it would block
             problems.append(f"{name}: Info.cfg is missing; copy it from the original dataset")
             return {}, ""
         with path.open("rb") as handle:
@@ -157,27 +209,32 @@ def _read_info(path: Path, problems: list[str]) -> tuple[dict[str, str], str]:
     if len(data) > MAX_INFO_BYTES:
         problems.append(f"{name}: Info.cfg is longer than {MAX_INFO_BYTES} bytes; copy it from the original dataset")
         return {}, ""
+
+    # Some tools write a byte-order mark; bytes that are no UTF-8 cannot be part of a valid line.
     lines = data.decode("utf-8-sig", errors="replace").splitlines()
     info: dict[str, str] = {}
     for match in filter(None, map(_INFO_LINE.fullmatch, lines)):
-        if info.setdefault(match[1], match[2]) != match[2]:
-            problems.append(
-                f"{name}: Info.cfg: {match[1]} is given twice, {info[match[1]]!r} and {match[2]!r}; keep one of them"
-            )
+        key, value = match.groups()
+        if info.setdefault(key, value) != value:
+            problems.append(f"{name}: Info.cfg: {key} is given twice, {info[key]!r} and {value!r}; keep one of them")
     if not info:
         problems.append(f"{name}: Info.cfg holds no line such as 'ED: 1'; copy it from the original dataset")
     return info, hashlib.sha256(data).hexdigest()
 
 
 def _find_frame(folder: Path, phase: str, info: dict[str, str], problems: list[str]) -> Frame | None:
+    """Return the frame of a phase, or None after appending its defects to ``problems``."""
     name = folder.name
+    # Without Info.cfg, its defect is reported, and not once more for each phase.
     if not info:
         return None
+
     value = info.get(phase)
     if value is None or not _FRAME_NUMBER.fullmatch(value):
         state = "missing" if value is None else f"{value!r}, which is not a frame number"
         problems.append(f"{name}: Info.cfg: {phase} is {state}; give the number of the {phase} frame")
         return None
+
     stem = volume_name(name, int(value))
     image = _find_volume(folder, stem, f"the {phase} frame that Info.cfg names", problems)
     label = _find_volume(folder, f"{stem}_gt", f"the label of the {phase} frame", problems)
@@ -185,10 +242,11 @@ def _find_frame(folder: Path, phase: str, info: dict[str, str], problems: list[s
 
 
 def _find_volume(folder: Path, stem: str, role: str, problems: list[str]) -> Path | None:
+    """Return the one NIfTI file with a stem, or None after appending what is wrong to ``problems``."""
     try:
         found = [path for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
     except OSError as error:
-        problems.append(f"{folder.name}: {stem} cannot be looked for ({error.strerror}); correct its permissions")
+        problems.append(f"{folder.name}: {stem} cannot be searched for ({error.strerror}); correct its permissions")
         return None
     if not found:
         problems.append(f"{folder.name}: {stem}.nii.gz is missing: {role}; copy it from the original dataset")
@@ -199,7 +257,8 @@ def _find_volume(folder: Path, stem: str, role: str, problems: list[str]) -> Pat
     return found[0]
 
 
-def _number_or_nan(text: str) -> float:
+def _parse_size(text: str) -> float:
+    """Read a height or weight; NaN, the mark of an unknown one, for anything but a positive number."""
     try:
         number = float(text)
     except ValueError:
@@ -207,14 +266,14 @@ def _number_or_nan(text: str) -> float:
     return number if 0 < number < math.inf else math.nan
 
 
-def count_slices(patients: Sequence[Patient]) -> int:
-    """Number of slices in all frames, from the NIfTI headers alone; frames that cannot be read count as 0."""
-    return sum(_depth(frame.image) for patient in patients for frame in patient.frames)
+def count_raw_slices(patients: Sequence[Patient]) -> int:
+    """Count the slices in all frames from the NIfTI headers alone; frames that cannot be read count as 0."""
+    return sum(_read_depth(frame.image) for patient in patients for frame in patient.frames)
 
 
-def _depth(path: Path) -> int:
+def _read_depth(path: Path) -> int:
     try:
         return read_shape(path)[2]
     except VolumeError:
-        # The job that reads the voxels says what is wrong with the file; here it is only counted.
+        # The job that reads the voxels reports what is wrong with the file.
         return 0

@@ -1,19 +1,19 @@
-"""What ACDC's labels, phases and groups are, as values, in words and as colours.
+"""ACDC's labels, phases and pathology groups: values, names and colors.
 
 Source: O. Bernard et al., IEEE TMI 37(11), 2018.
 """
 
 LABELS = {"RV": 1, "MYO": 2, "LV": 3}
-"""Structure -> label value: right ventricle, myocardium, left ventricle; 0 is background."""
+"""Structure -> label value; 0 is background."""
 
 GROUPS = ("DCM", "HCM", "MINF", "NOR", "RV")
-"""Pathology groups: dilated and hypertrophic cardiomyopathy, infarction, normal, abnormal right ventricle."""
+"""Pathology groups, see GROUP_NAMES."""
 
 PHASES = ("ED", "ES")
-"""End-diastole and end-systole, the two annotated frames of every patient."""
+"""The two annotated frames of every patient, see PHASE_NAMES."""
 
-COLOURS = {"RV": "#56b4e9", "MYO": "#d55e00", "LV": "#f0e442"}
-"""Contour colours that colour-blind people can tell apart: M. Okabe and K. Ito, Color Universal Design, 2008."""
+COLORS = {"RV": "#56b4e9", "MYO": "#d55e00", "LV": "#f0e442"}
+"""Contour colors that color-blind people can tell apart: M. Okabe and K. Ito, Color Universal Design, 2008."""
 
 STRUCTURE_NAMES = {"RV": "right ventricle", "MYO": "myocardium", "LV": "left ventricle"}
 

@@ -1,4 +1,4 @@
-"""How ACDC names its folders and patients, and how the files that are made from them are named.
+"""Names of ACDC's folders and patients, and of the files that are made from them.
 
 Source: the dataset's own folder structure.
 """
@@ -6,7 +6,7 @@ Source: the dataset's own folder structure.
 import re
 
 SUBSETS = ("training", "testing")
-"""ACDC's own folders below the raw folder."""
+"""Folders into which ACDC divides its patients, below the raw folder."""
 
 PATIENT_PATTERN = re.compile(r"patient([0-9]{3,9})")
 
@@ -15,7 +15,11 @@ VOLUME_PATTERN = r"patient\d{3,}_frame\d{2,}"
 
 
 def patient_number(patient: str) -> int:
-    """Number of a patient: ``patient007`` -> 7. Raises ValueError for a name that is not ACDC's."""
+    """Return the number in a patient's name: ``patient007`` -> 7.
+
+    Raises:
+        ValueError: The name does not follow ACDC's pattern.
+    """
     match = PATIENT_PATTERN.fullmatch(patient)
     if match is None:
         raise ValueError(f"{patient!r} is not an ACDC patient name such as 'patient007'")
@@ -23,15 +27,15 @@ def patient_number(patient: str) -> int:
 
 
 def volume_name(patient: str, frame: int) -> str:
-    """Stem of a frame's files: ``patient001_frame01``."""
+    """Return the stem of a frame's files: ``patient001_frame01``."""
     return f"{patient}_frame{frame:02d}"
 
 
 def slice_name(patient: str, frame: int, index: int) -> str:
-    """Stem of a slice's files: ``patient001_frame01_slice_0``; ``index`` counts from 0 along z."""
+    """Return the stem of a slice's files: ``patient001_frame01_slice_0``; ``index`` counts from 0 along z."""
     return f"{volume_name(patient, frame)}_slice_{index}"
 
 
 def volume_of(name: str) -> str:
-    """Stem of the frame that a slice, or a volume, is of: ``patient001_frame01_slice_0`` -> ``patient001_frame01``."""
+    """Return the name of the volume that a slice belongs to; the name of a volume is returned unchanged."""
     return name.split("_slice_")[0]

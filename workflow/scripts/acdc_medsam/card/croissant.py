@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from acdc_medsam import __version__
-from acdc_medsam.acdc.citation import ACDC_BIBTEX, ACDC_DATE, ACDC_URL, LICENCE_URL, MEDSAM_BIBTEX
+from acdc_medsam.acdc.citation import ACDC_BIBTEX, ACDC_DATE, ACDC_URL, LICENSE_URL, MEDSAM_BIBTEX
 
 Json = dict[str, Any]
 """A JSON object."""
@@ -74,7 +74,7 @@ def describe_dataset(
         "url": ACDC_URL,
         # The date of ACDC itself, like its creator and URL. The date of a run would make equal runs differ.
         "datePublished": ACDC_DATE,
-        "license": LICENCE_URL,
+        "license": LICENSE_URL,
         "citeAs": f"{ACDC_BIBTEX}\n{MEDSAM_BIBTEX}",
         "creator": {"@type": "sc:Organization", "name": "ACDC: University Hospital of Dijon and CREATIS"},
         "keywords": ["cardiac MRI", "segmentation", "ACDC", "MedSAM", "image embeddings"],

@@ -1,7 +1,7 @@
 """Image encoders: from 8-bit gray images to image embeddings.
 
-``registry`` needs no torch. What is given here are the parts of ``checkpoint`` and ``model``,
-which import torch when one of them is first asked for.
+``registry`` needs no torch. The names below come from ``checkpoint`` and ``model``, which are imported, and torch with
+them, when one of the names is first used.
 """
 
 from typing import TYPE_CHECKING, Any

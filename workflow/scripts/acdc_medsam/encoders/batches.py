@@ -1,8 +1,8 @@
-"""Encode PNG files into the store, so that the device never waits for the disk.
+"""Encode PNG files into the store without keeping the device waiting for the disk.
 
-On a CPU as many images as there are threads are encoded at the same time, each by one thread that reads, encodes and
-writes it: threads that share one image wait for each other after each layer. A GPU takes batches, which other
-threads read ahead of it and whose embeddings they write behind it. Either way the number of images held is bounded.
+On a CPU, each thread reads, encodes and writes one image at a time, because threads that share an image wait for each
+other after each layer. A GPU takes batches, while other threads read the next images and write earlier embeddings. In
+both cases the number of images in memory is bounded.
 """
 
 import logging
@@ -31,14 +31,13 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MEMORY_SHARE = 0.8
-"""Share of the free memory that a batch may take."""
+"""Fraction of the free memory that a batch may use."""
 
 CPU_BYTES = 400 * 2**20
-"""Memory that encoding one image on a CPU may take besides the weights: 190 MB (lite_medsam) to 350 MB (sam_vit_h)
-were measured."""
+"""Memory for encoding one image on a CPU, besides the weights. Measured: 190 MB (lite_medsam) to 350 MB (sam_vit_h)."""
 
 LARGEST_BATCH = 16
-"""Images in a batch on a GPU, at most: more are no faster."""
+"""Largest number of images in a batch on a GPU; larger batches are no faster."""
 
 
 def encode_files(
@@ -47,19 +46,19 @@ def encode_files(
     """Encode images into the store.
 
     Args:
-        images: Digest of the embedding -> image; all images of the same size.
-        store: The store that gets the embeddings.
-        encoder: what encodes.
-        batch_size: images encoded at a time, or ``auto`` for as many as are fast and fit into memory. When memory
-            runs out the number is halved.
-        threads: threads to use, and no more.
+        images: Digest of the embedding -> image. All images have the same size.
+        store: Store to which the embeddings are added.
+        encoder: The encoder.
+        batch_size: Number of images encoded at a time, or ``auto`` for as many as are fast and fit into memory. When
+            memory runs out, the number is halved.
+        threads: Largest number of threads to use.
 
     Returns:
-        Digest -> the embedding in the store.
+        Digest -> embedding in the store.
 
     Raises:
-        DatasetError: an image cannot be read.
-        AcdcError: there is not enough memory for one image.
+        DatasetError: An image cannot be read or has changed.
+        AcdcError: There is not enough memory for one image.
     """
     logger.info(
         "encoding with %s on %s, in %s, by %d threads",
@@ -70,13 +69,16 @@ def encode_files(
     )
     encoded = dict[str, Kept]()
     size = fitting_size(encoder, threads) if batch_size == "auto" else int(batch_size)
-    size = min(size, len(images), threads if encoder.device.type == "cpu" else len(images))
+    size = min(size, len(images))
+    if encoder.device.type == "cpu":
+        size = min(size, threads)
+
     progress = Progress(len(images), unit="slice")
     try:
         while len(encoded) < len(images):
-            left = {digest: path for digest, path in images.items() if digest not in encoded}
+            missing = {digest: image for digest, image in images.items() if digest not in encoded}
             try:
-                for digest, kept in _encoded(left, store, encoder, size, threads):
+                for digest, kept in _encode(missing, store, encoder, size, threads):
                     encoded[digest] = kept
                     progress.advance()
             except (RuntimeError, MemoryError) as error:
@@ -88,26 +90,29 @@ def encode_files(
                         "stop other programs, or choose a smaller encoder or another encoder.device"
                     ) from error
                 size //= 2
-                logger.warning("out of memory: going on with %d images at a time", size)
+                logger.warning("out of memory: continuing with %d images at a time", size)
     finally:
         progress.close()
     return encoded
 
 
-def _encoded(
+def _encode(
     images: Mapping[str, GrayFile], store: Store, encoder: Encoder, size: int, threads: int
 ) -> Iterator[tuple[str, Kept]]:
-    """Encode ``size`` images at a time; yield digest and embedding of each when it is written."""
+    """Encode ``size`` images at a time; yield the digest and the embedding of each image once it is written."""
     if encoder.device.type == "cpu":
-        yield from _encoded_on_cpu(images, store, encoder, size, threads)
+        yield from _encode_on_cpu(images, store, encoder, size, threads)
     else:
+        # What a larger batch has left allocated after running out of memory is needed for the smaller one.
         torch.cuda.empty_cache()
-        yield from _encoded_in_batches(images, store, encoder, size, threads)
+        yield from _encode_in_batches(images, store, encoder, size, threads)
 
 
-def _encoded_on_cpu(
+def _encode_on_cpu(
     images: Mapping[str, GrayFile], store: Store, encoder: Encoder, size: int, threads: int
 ) -> Iterator[tuple[str, Kept]]:
+    """Encode ``size`` images at a time, each in a thread that reads, encodes and writes it."""
+
     def read_encode_write(digest: str) -> tuple[str, Kept]:
         embedding = encoder.encode(torch.from_numpy(images[digest].read().copy()).unsqueeze(0))
         return digest, store.save(digest, embedding[0])
@@ -118,9 +123,11 @@ def _encoded_on_cpu(
         yield from map_ahead(pool, read_encode_write, images, 2 * size)
 
 
-def _encoded_in_batches(
+def _encode_in_batches(
     images: Mapping[str, GrayFile], store: Store, encoder: Encoder, size: int, threads: int
 ) -> Iterator[tuple[str, Kept]]:
+    """Encode batches of ``size`` images on a GPU, while threads read the next batches and write earlier embeddings."""
+
     def read(digests: Sequence[str]) -> tuple[Sequence[str], Tensor]:
         return digests, torch.from_numpy(np.stack([images[digest].read() for digest in digests])).pin_memory()
 
@@ -131,11 +138,12 @@ def _encoded_in_batches(
 
     def encode(batches: Iterable[tuple[Sequence[str], Tensor]]) -> Iterator[tuple[str, Tensor, torch.cuda.Event]]:
         for digests, pixels in batches:
-            # Nothing here waits for the GPU: the copy back follows the batch, and its event says when it is done.
+            # Nothing here waits for the GPU: the copy to the CPU is queued behind the batch, and the event tells the
+            # writing thread when it is done.
             embeddings = encoder.encode(pixels.to(encoder.device, non_blocking=True)).to("cpu", non_blocking=True)
             copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             copied.record()
-            yield from ((digest, embeddings[place], copied) for place, digest in enumerate(digests))
+            yield from ((digest, embedding, copied) for digest, embedding in zip(digests, embeddings, strict=True))
 
     names = list(images)
     batches = [names[start : start + size] for start in range(0, len(names), size)]
@@ -144,41 +152,50 @@ def _encoded_in_batches(
 
 
 def map_ahead(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
-    """Yield ``function`` of each item in order, computed by a pool; at most ``ahead`` are begun and not yet taken."""
-    begun = deque[Future[R]]()
+    """Apply a function to items in the threads of a pool, and yield the results in order.
+
+    Args:
+        pool: Threads that call the function.
+        function: The function.
+        items: Its arguments.
+        ahead: Largest number of results that are computed before they are needed.
+    """
+    pending = deque[Future[R]]()
     try:
         for item in items:
-            begun.append(pool.submit(function, item))
-            if len(begun) >= ahead:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
+            pending.append(pool.submit(function, item))
+            if len(pending) >= ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
-        for future in begun:
+        for future in pending:
             future.cancel()
 
 
 def fitting_size(encoder: Encoder, threads: int) -> int:
-    """How many images to encode at a time: one per thread on a CPU, up to LARGEST_BATCH on a GPU, if they fit.
+    """Return how many images fit into memory at a time: at most one per thread on a CPU, LARGEST_BATCH on a GPU.
 
-    On a GPU one image is encoded to see what it takes; where even that does not fit, the answer is 1.
+    On a GPU, one image is encoded to measure the memory that it needs. If even that does not fit, the result is 1.
     """
     if encoder.device.type == "cpu":
-        free, each, most = psutil.virtual_memory().available, CPU_BYTES, threads
+        most = threads
+        each = CPU_BYTES
+        free = psutil.virtual_memory().available
     else:
         most = LARGEST_BATCH
         try:
-            each, free = _gpu_memory(encoder)
+            each, free = _measure_gpu_memory(encoder)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            # One image is tried once more, with what the trial has freed.
+            # The failed trial has freed memory, so that a second attempt with one image may succeed.
             return 1
     return max(1, min(most, int(MEMORY_SHARE * free / each)))
 
 
-def _gpu_memory(encoder: Encoder) -> tuple[int, int]:
-    """Bytes that encoding one image takes, measured, and bytes that are free."""
+def _measure_gpu_memory(encoder: Encoder) -> tuple[int, int]:
+    """Return the number of bytes for encoding one image, which is measured, and the number of free bytes."""
     device = encoder.device
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)

@@ -1,4 +1,4 @@
-"""Read a checkpoint file and put its weights into a model, or say in plain words why that cannot be done."""
+"""Read a checkpoint file and load its weights into a model, or explain why that is impossible."""
 
 import pickle
 import re
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acdc_medsam.encoders.checkpoint_file import checked_sha256, reading, require_file
+from acdc_medsam.encoders.checkpoint_file import call_reader, checked_sha256, require_file
 from acdc_medsam.encoders.registry import ENCODERS, EncoderSpec
 from acdc_medsam.encoders.tiny_vit import build_lite_medsam
 from acdc_medsam.encoders.vit import build_sam
@@ -25,56 +25,68 @@ ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
     "sam_vit_h": partial(build_sam, "vit_h"),
     "lite_medsam": build_lite_medsam,
 }
-"""Encoder -> what builds its model on the meta device."""
+"""Name of an encoder -> function that builds its model on the meta device."""
 
 
 def load_model(name: str, checkpoint: Path, sha256: str | None = None) -> nn.Module:
     """Load a model for inference: in eval mode, on the CPU, its weights without gradients.
 
     Args:
-        name: an encoder's name.
-        checkpoint: the weights, as ``torch.save`` wrote a state_dict, alone or under ``model`` or ``state_dict``.
-        sha256: what the file's sha256 must be, in hex; None to take any.
+        name: Name of the encoder.
+        checkpoint: File of ``torch.save`` with a state_dict, alone or under the key ``model`` or ``state_dict``.
+        sha256: Expected hex sha256 of the file; None accepts any.
 
     Returns:
         A model with ``image_encoder``, (B, 3, S, S) -> (B, 256, 64, 64), ``prompt_encoder`` and ``mask_decoder``.
 
     Raises:
         KeyError: ``name`` is none of ENCODERS.
-        CheckpointError: the file is missing, is not the one that ``sha256`` names, cannot be read, holds anything but
-            weights, or the weights are not exactly those of this encoder.
+        CheckpointError: The file is missing, has another sha256, cannot be read, or holds anything but the weights of
+            this encoder.
     """
     spec = ENCODERS[name]
     require_file(checkpoint, spec)
     if sha256 is not None:
         checked_sha256(checkpoint, spec, sha256)
+
     weights = read_weights(checkpoint, spec)
     model = ARCHITECTURES[name]()
     check_fit(model, weights, checkpoint, spec)
-    # Converted only now: a tensor that claims more than its file holds has been refused by its shape.
+    # Converted after the check, which has refused by its shape any tensor that claims to be larger than its file.
     model.load_state_dict({key: _as_float32(value) for key, value in weights.items()}, strict=True, assign=True)
     return model.eval().requires_grad_(False)
 
 
 def read_weights(checkpoint: Path, spec: EncoderSpec) -> dict[str, Tensor]:
-    """Read the state_dict of a checkpoint as name -> tensor, of the types in the file and mapped from it.
+    """Read the state_dict of a checkpoint. Only tensors and plain containers are accepted, so no code is run.
 
-    Nothing in the file is run: only tensors and plain containers are accepted.
+    Args:
+        checkpoint: The file.
+        spec: The encoder that it is for.
+
+    Returns:
+        Name -> tensor of the type in the file, mapped from the file where possible.
+
+    Raises:
+        CheckpointError: The file cannot be read, or holds anything but weights.
     """
     content = _load(checkpoint, spec)
+    # Training scripts often save the weights together with the state of the optimizer.
     for key in ("model", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
             break
+
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(
             f"{checkpoint} holds no state_dict but {type(content).__name__}; save the model's state_dict() alone, "
             f"or use the published weights of {spec.name} ({spec.published_at})"
         )
-    strange = [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
-    if strange:
+
+    foreign = [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
+    if foreign:
         raise CheckpointError(
-            f"{checkpoint} holds other things than weights: {_some(strange)}; save the model's state_dict() alone"
+            f"{checkpoint} holds other things than weights: {_list_some(foreign)}; save the model's state_dict() alone"
         )
     return {str(key): value for key, value in content.items()}
 
@@ -84,11 +96,16 @@ def _as_float32(tensor: Tensor) -> Tensor:
 
 
 def check_fit(model: nn.Module, weights: Mapping[str, Tensor], checkpoint: Path, spec: EncoderSpec) -> None:
-    """Refuse weights whose names and shapes are not exactly the model's."""
-    problems = misfits(model, weights)
+    """Check that the names and shapes of weights are exactly the model's.
+
+    Raises:
+        CheckpointError: They are not; the message names an encoder that they fit, if there is one.
+    """
+    problems = find_misfits(model, weights)
     if not problems:
         return
-    fitting = [name for name, build in ARCHITECTURES.items() if not misfits(build(), weights)]
+
+    fitting = [name for name, build in ARCHITECTURES.items() if not find_misfits(build(), weights)]
     if fitting:
         advice = f"the file fits {' and '.join(fitting)}: is encoder.name meant to be that?"
     else:
@@ -96,8 +113,9 @@ def check_fit(model: nn.Module, weights: Mapping[str, Tensor], checkpoint: Path,
     raise CheckpointError(f"{checkpoint} does not fit {spec.name}: {'; '.join(problems)}; {advice}")
 
 
-def misfits(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
-    """Say what keeps ``weights`` from being the model's; nothing where they are."""
+def find_misfits(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
+    """Describe the differences between the weights of a file and those of a model; an empty list if they fit."""
+    # The model may be on the meta device, which has shapes and types but no values.
     expected = model.state_dict()
     shapes = [
         f"{key} {tuple(weights[key].shape)} instead of {tuple(value.shape)}"
@@ -109,24 +127,25 @@ def misfits(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
         "not expected": [key for key in weights if key not in expected],
         "of another shape or type": shapes,
     }
-    return [f"{len(items)} weights {what}: {_some(items)}" for what, items in found.items() if items]
+    return [f"{len(items)} weights {what}: {_list_some(items)}" for what, items in found.items() if items]
 
 
 def _load(checkpoint: Path, spec: EncoderSpec) -> Any:
-    zipped = reading(checkpoint, _starts_as_zip)
-    whole = zipfile.is_zipfile(checkpoint)
+    """Load a checkpoint; any failure becomes a CheckpointError that names the cause."""
+    starts_as_zip = call_reader(checkpoint, _starts_as_zip)
+    is_zip = zipfile.is_zipfile(checkpoint)
     try:
-        # torch's format before 1.6 is no zip file and cannot be mapped.
-        return load_saved(checkpoint, mmap=whole)
+        # The format of torch before 1.6 is no zip file, and cannot be mapped into memory.
+        return load_saved(checkpoint, mmap=is_zip)
     except CompressedError as error:
         raise CheckpointError(
             f"{checkpoint} holds compressed data, which torch.save never writes, and was not loaded; "
             f"get the weights of {spec.name} from {spec.published_at}"
         ) from error
-    except Exception as error:  # of any kind: what is no checkpoint makes the reader stumble anywhere
+    except Exception as error:  # of any type: torch fails in many ways on a file that is no checkpoint
         if isinstance(error, pickle.UnpicklingError) and (name := re.search(r"GLOBAL ([\w.]+)", str(error))):
             cause = f"holds more than weights ({name[1]}), which could run any code, and was not loaded"
-        elif zipped and not whole:
+        elif starts_as_zip and not is_zip:  # the directory of a zip file is at its end
             cause = f"is cut short: only {checkpoint.stat().st_size} bytes are there"
         else:
             cause = "is not a checkpoint, or a damaged one"
@@ -142,9 +161,11 @@ def _starts_as_zip(path: Path) -> bool:
 
 
 def _kind(tensor: Tensor) -> tuple[torch.Size, bool, torch.layout]:
+    """Return the properties of a tensor that must agree with the model's."""
     return tensor.shape, tensor.is_floating_point(), tensor.layout
 
 
-def _some(items: Sequence[str], most: int = 3) -> str:
+def _list_some(items: Sequence[str], most: int = 3) -> str:
+    """Join the first items, and say how many more there are."""
     more = f" and {len(items) - most} more" if len(items) > most else ""
     return ", ".join(items[:most]) + more

@@ -1,4 +1,4 @@
-"""A checkpoint as a file: that it is there, can be read, and is the one that is configured. Needs no torch."""
+"""Check that the file of a checkpoint exists, can be read, and is the configured one. Needs no torch."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,11 @@ T = TypeVar("T")
 
 
 def require_file(checkpoint: Path, spec: EncoderSpec) -> None:
-    """Raise CheckpointError, saying where the weights are to be had, if there is no such file."""
+    """Check that a checkpoint exists.
+
+    Raises:
+        CheckpointError: There is no such file; the message says where to get the weights.
+    """
     if not checkpoint.is_file():
         what = "is not a file" if checkpoint.exists() else "is missing"
         raise CheckpointError(
@@ -23,20 +27,20 @@ def require_file(checkpoint: Path, spec: EncoderSpec) -> None:
 
 
 def checked_sha256(checkpoint: Path, spec: EncoderSpec, expected: str | None, announced: str | None = None) -> str:
-    """Hex sha256 of a checkpoint.
+    """Compute the hex sha256 of a checkpoint, and check that it is the expected one.
 
     Args:
         checkpoint: File of weights.
-        spec: The encoder that they are for.
-        expected: Configured hex sha256 of the file; None takes any.
-        announced: Hex sha256 of the file as it was when the run was planned; None takes any.
+        spec: The encoder that the weights are for.
+        expected: Configured hex sha256 of the file; None accepts any.
+        announced: Hex sha256 of the file when the run was planned; None accepts any.
 
     Raises:
-        CheckpointError: The file is missing or unreadable, or has another sha256 than ``expected``.
-        DatasetError: It has another sha256 than ``announced``.
+        CheckpointError: The file is missing or unreadable, or its sha256 differs from ``expected``.
+        DatasetError: Its sha256 differs from ``announced``.
     """
     require_file(checkpoint, spec)
-    actual = reading(checkpoint, sha256_file)
+    actual = call_reader(checkpoint, sha256_file)
     if expected is not None and actual != expected.lower():
         raise CheckpointError(
             f"{checkpoint} is not the file that is configured: its sha256 is {actual}, encoder.sha256 says {expected}; "
@@ -46,9 +50,9 @@ def checked_sha256(checkpoint: Path, spec: EncoderSpec, expected: str | None, an
     return actual
 
 
-def reading(checkpoint: Path, read: Callable[[Path], T]) -> T:
+def call_reader(checkpoint: Path, read: Callable[[Path], T]) -> T:
     """Return ``read(checkpoint)``; an OSError becomes a CheckpointError that names the file."""
     try:
         return read(checkpoint)
     except OSError as error:
-        raise CheckpointError(f"{checkpoint} cannot be read: {error.strerror or error}; mend that first") from error
+        raise CheckpointError(f"{checkpoint} cannot be read: {error.strerror or error}; correct that first") from error

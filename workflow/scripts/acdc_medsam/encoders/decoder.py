@@ -1,4 +1,4 @@
-"""Masks from image embeddings: segment_anything's prompt encoder and mask decoder, for many images at once."""
+"""Decode masks from embeddings with segment_anything's prompt encoder and mask decoder, for many images at once."""
 
 from typing import Any, cast
 
@@ -9,52 +9,53 @@ from torch import Tensor, nn
 from acdc_medsam.acdc.labels import LABELS
 
 PROMPT_SIZE = 1024
-"""Side in pixels of the image that boxes and points refer to, whatever the size of the PNG files."""
+"""Height and width, in pixels, of the image to which the coordinates of boxes refer."""
 
-CLASS_TOKENS = {structure: 1 + place for place, structure in enumerate(LABELS)}
-"""Structure -> which of the decoder's masks is that of the structure, once it is fine-tuned.
+CLASS_TOKENS = {structure: index for index, structure in enumerate(LABELS, start=1)}
+"""Structure -> index of the mask that a fine-tuned decoder predicts for it.
 
-SAM's decoder has four: the first answers where one is asked for, the others are those of ``multimask_output=True``.
+SAM's decoder predicts four masks: the first one is for ``multimask_output=False``, the others for ``True``.
 """
 
 
 def encode_boxes(prompt_encoder: nn.Module, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn boxes (B, 4) in pixels of 1024 into the decoder's sparse (B, 2, 256) and dense (B, 256, 64, 64) prompts."""
+    """Encode boxes (B, 4), for images of PROMPT_SIZE, as sparse (B, 2, 256) and dense (B, 256, 64, 64) prompts."""
     encoder = cast(Any, prompt_encoder)
-    prompts: tuple[Tensor, Tensor] = encoder(
-        points=None, boxes=boxes * (encoder.input_image_size[0] / PROMPT_SIZE), masks=None
-    )
+    scale = encoder.input_image_size[0] / PROMPT_SIZE
+    prompts: tuple[Tensor, Tensor] = encoder(points=None, boxes=boxes * scale, masks=None)
     return prompts
 
 
 def no_prompts(prompt_encoder: nn.Module, count: int) -> tuple[Tensor, Tensor]:
-    """The decoder's prompts where nothing is given: sparse (count, 0, 256) and dense (count, 256, 64, 64)."""
+    """Return the prompts of images without any: sparse (count, 0, 256) and dense (count, 256, 64, 64)."""
     sparse, dense = cast(Any, prompt_encoder)(points=None, boxes=None, masks=None)
     return sparse.expand(count, -1, -1), dense.expand(count, -1, -1, -1)
 
 
 def decode(decoder: nn.Module, embeddings: Tensor, encoding: Tensor, sparse: Tensor, dense: Tensor) -> Tensor:
-    """Decode images, each with prompts of its own.
+    """Decode several images with one set of prompts each.
 
-    The same as ``MaskDecoder.predict_masks``, which takes one image with several sets of prompts.
+    The computation is that of ``MaskDecoder.predict_masks``, which decodes one image with several sets of prompts.
 
     Args:
         decoder: SAM's mask decoder.
-        embeddings: (B, 256, 64, 64).
-        encoding: positional encoding (1, 256, 64, 64).
-        sparse: (B, N, 256).
-        dense: (B, 256, 64, 64).
+        embeddings: Image embeddings (B, 256, 64, 64).
+        encoding: Positional encoding (1, 256, 64, 64).
+        sparse: Sparse prompts (B, N, 256).
+        dense: Dense prompts (B, 256, 64, 64).
 
     Returns:
-        Logits (B, 4, 256, 256); above 0 is inside.
+        Logits (B, 4, 256, 256), which are positive inside the mask.
     """
     sam = cast(Any, decoder)
     outputs = torch.cat([sam.iou_token.weight, sam.mask_tokens.weight])
-    tokens = torch.cat([outputs.expand(len(sparse), -1, -1), sparse], dim=1)
-    found, image = sam.transformer(embeddings + dense, encoding.expand(len(sparse), -1, -1, -1), tokens)
-    upscaled: Tensor = sam.output_upscaling(image.transpose(1, 2).reshape(embeddings.shape))
+    tokens = torch.cat([outputs.expand(len(sparse), -1, -1), sparse], dim=1)  # (B, 5 + N, 256)
+    decoded, image = sam.transformer(embeddings + dense, encoding.expand(len(sparse), -1, -1, -1), tokens)
+
+    upscaled: Tensor = sam.output_upscaling(image.transpose(1, 2).reshape(embeddings.shape))  # (B, 32, 256, 256)
     networks = sam.output_hypernetworks_mlps
-    weights = torch.stack([network(found[:, 1 + place]) for place, network in enumerate(networks)], dim=1)
+    # The first token predicts the quality of the masks; one token for each mask follows.
+    weights = torch.stack([network(decoded[:, index]) for index, network in enumerate(networks, start=1)], dim=1)
     logits: Tensor = (weights @ upscaled.flatten(2)).view(len(weights), -1, *upscaled.shape[2:])
     return logits
 
@@ -64,15 +65,15 @@ def decode_box(model: nn.Module, embedding: Tensor, encoding: Tensor, box: Tenso
     """Decode one image with one box.
 
     Args:
-        model: with ``prompt_encoder`` and ``mask_decoder``.
-        embedding: (256, 64, 64).
-        encoding: positional encoding (1, 256, 64, 64).
-        box: (4,) in pixels of 1024.
-        mask: which of the decoder's masks: 0 is what SAM answers to a box.
-        size: side of the result.
+        model: Model with ``prompt_encoder`` and ``mask_decoder``.
+        embedding: Image embedding (256, 64, 64).
+        encoding: Positional encoding (1, 256, 64, 64).
+        box: Box (4,) in pixels of an image of PROMPT_SIZE.
+        mask: Index of the mask; 0 is the one that SAM predicts for a box.
+        size: Height and width of the result.
 
     Returns:
-        Logits (size, size); above 0 is inside.
+        Logits (size, size), which are positive inside the mask.
     """
     prompts = encode_boxes(cast(nn.Module, model.prompt_encoder), box[None])
     logits = decode(cast(nn.Module, model.mask_decoder), embedding[None], encoding, *prompts)
@@ -80,5 +81,5 @@ def decode_box(model: nn.Module, embedding: Tensor, encoding: Tensor, box: Tenso
 
 
 def enlarge(logits: Tensor, size: int) -> Tensor:
-    """Resize logits (B, C, h, w) to (B, C, size, size), as SAM does."""
+    """Resize logits (B, C, h, w) to (B, C, size, size) by bilinear interpolation, as SAM does."""
     return F.interpolate(logits, (size, size), mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""Where a job computes: its threads, its memory, and the device that no other job on the machine takes meanwhile."""
+"""Resources of a job that encodes: threads, memory, and a device that no other job on the machine uses meanwhile."""
 
 import ctypes
 import logging
@@ -18,38 +18,41 @@ from acdc_medsam.errors import AcdcError, ConfigError
 logger = logging.getLogger(__name__)
 
 LOCK_FOLDERS = 100
-"""Names that are tried for the folder of locks."""
+"""Number of names that are tried for the folder of locks."""
 
 POLL_SECONDS = 1.0
+"""Seconds between two attempts to get a lock."""
 
-M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
-"""Settings of glibc's malloc.h."""
+M_TRIM_THRESHOLD = -1
+M_MMAP_MAX = -4
+M_ARENA_MAX = -8
+"""These three are names of settings in glibc's malloc.h."""
 
 
 def set_threads(threads: int) -> int:
-    """Have torch compute with so many threads, but no more than this process has processors; return how many.
-
-    Threads without a processor of their own keep the other ones waiting: 16 on two processors take half as long again.
-    """
+    """Set the number of threads of torch, at most the number of processors of this process, and return it."""
+    # Threads without a processor of their own keep the others waiting: 16 on two processors take 50 % longer.
     threads = min(threads, len(os.sched_getaffinity(0)))
     torch.set_num_threads(threads)
     return threads
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep what is freed for the next layer, for all threads alike.
+    """Have the C library keep freed memory for the next layer, in all threads.
 
-    By default it gives large blocks back to the system, which then has to clear them page by page when the next layer
-    asks for them: 8 % of the time with ``lite_medsam``. Only glibc has these settings, see mallopt(3).
+    By default, it returns large blocks to the system, which then has to clear them page by page for the next layer.
+    That takes 8 % of the time with ``lite_medsam``.
     """
+    # Only glibc has these settings, see mallopt(3).
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
+        # Never map blocks separately, never shrink the heap, and share one heap among all threads.
         for setting, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_ARENA_MAX, 1)):
             mallopt(setting, value)
 
 
 def describe_device(device: torch.device) -> str:
-    """Name a device for the log: ``cpu``, or ``cuda:0 (NVIDIA H100, PyTorch 2.11.0)``."""
+    """Describe a device for the log: ``cpu``, or ``cuda:0 (NVIDIA H100, PyTorch 2.11.0)``."""
     if device.type == "cpu":
         return "cpu"
     return f"{device} ({torch.cuda.get_device_name(device)}, PyTorch {torch.__version__})"
@@ -57,43 +60,50 @@ def describe_device(device: torch.device) -> str:
 
 @contextmanager
 def claimed_device(name: str) -> Iterator[torch.device]:
-    """Choose a device; a GPU is this job's alone, among the jobs of this user on this machine, in the ``with`` block.
+    """Choose a device. No other job of this user on this machine gets the same GPU during the ``with`` block.
 
     Args:
-        name: ``auto`` takes a GPU where there is one, else the CPU; ``cpu``; ``cuda`` takes any GPU that is free and
-            waits for one where none is; ``cuda:1`` takes that one. Numbers count what CUDA_VISIBLE_DEVICES leaves.
+        name: ``cpu``; ``cuda`` for any free GPU, waiting for one if necessary; ``auto`` for the same, or the CPU if
+            there is no GPU; ``cuda:1`` for a certain GPU, counted among those in CUDA_VISIBLE_DEVICES.
+
+    Yields:
+        The device.
 
     Raises:
-        ConfigError: there is no such device.
+        ConfigError: There is no such device.
     """
     gpus = torch.cuda.device_count() if name != "cpu" else 0
     if name == "cpu" or (name == "auto" and not gpus):
         yield torch.device("cpu")
         return
+
     wanted = [int(name.removeprefix("cuda:"))] if ":" in name else list(range(gpus))
     if not wanted or max(wanted) >= gpus:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         among = "" if visible is None else f" among CUDA_VISIBLE_DEVICES={visible}"
         raise ConfigError(f"encoder.device: {name}, but PyTorch {torch.__version__} sees {gpus} GPUs{among}")
-    # Named by its serial number, because what a job counts as its first GPU is another one in another job.
+
+    # Locks are named by serial number, because the first GPU of one job may be the second one of another.
     names = [f"gpu-{torch.cuda.get_device_properties(gpu).uuid}" for gpu in wanted]
-    with claimed(names, lock_folder(Path(tempfile.gettempdir()))) as position:
-        yield torch.device("cuda", wanted[position])
+    with claimed(names, lock_folder(Path(tempfile.gettempdir()))) as index:
+        yield torch.device("cuda", wanted[index])
 
 
 def lock_folder(parent: Path) -> Path:
-    """Find or make the folder that all jobs of this user on this machine keep their locks in.
+    """Find or make the folder in which all jobs of this user on this machine keep their locks.
 
-    In a folder that everybody may write to, another user may have taken any name, with a folder or with a link to
-    somewhere. The first name that stands for a private folder of this user is therefore taken, and one is made only
-    where there is none.
+    In a folder that everybody can write to, another user may have taken any name for a folder or a link. The first name
+    that belongs to a private folder of this user is therefore used, and a folder is made only if there is none.
 
     Args:
         parent: Folder for temporary files.
 
+    Returns:
+        The folder of locks.
+
     Raises:
         AcdcError: All names are taken.
-        OSError: Nothing can be made in ``parent``.
+        OSError: No folder can be made in ``parent``.
     """
     name = f"acdc-medsam-{os.getuid()}"
     folders = [parent / name, *(parent / f"{name}-{number}" for number in range(1, LOCK_FOLDERS))]
@@ -102,7 +112,7 @@ def lock_folder(parent: Path) -> Path:
             return folder
 
     for folder in folders:
-        # Another job of this user may make it at the same time.
+        # Another job of this user may make the folder at the same time.
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
         if _is_private(folder):
@@ -114,7 +124,7 @@ def lock_folder(parent: Path) -> Path:
 
 
 def _is_private(folder: Path) -> bool:
-    """Whether this is a folder, and no link to one, of this user's own, which nobody else may enter."""
+    """Whether a path is a folder, not a link, that belongs to this user and that nobody else can enter."""
     try:
         facts = os.lstat(folder)
     except FileNotFoundError:
@@ -124,26 +134,28 @@ def _is_private(folder: Path) -> bool:
 
 @contextmanager
 def claimed(names: Sequence[str], folder: Path) -> Iterator[int]:
-    """Hold one of several things that each can have one holder; wait while others hold them all.
+    """Hold one of several locks, waiting while other jobs hold all of them.
+
+    The operating system releases the lock of a process that ends.
 
     Args:
-        names: what the things are called, in order of preference.
-        folder: the folder of the locks, the same for all who compete; one file per thing, locked by the job that
-            holds it. The system drops a lock with the process that holds it.
+        names: Names of the locks, in order of preference.
+        folder: Folder of the lock files, the same for all jobs that compete.
 
     Yields:
-        Position in ``names`` of the one that is held.
+        Index in ``names`` of the lock that is held.
     """
     locks = [FileLock(folder / f"{name}.lock") for name in names]
     waiting = False
     while True:
-        for position, lock in enumerate(locks):
+        for index, lock in enumerate(locks):
+            # None of the locks is waited for, because any of the others may become free first.
             try:
                 lock.acquire(timeout=0)
             except Timeout:
                 continue
             try:
-                yield position
+                yield index
             finally:
                 lock.release()
             return

@@ -1,4 +1,4 @@
-"""Layers that the encoders share, and the precision that they compute in."""
+"""Layers that several encoders share, and the precision in which they compute."""
 
 from collections.abc import Callable
 
@@ -8,17 +8,17 @@ from torch import Tensor, nn
 
 
 class Linear(nn.Linear):
-    """A linear layer that computes in the precision of its weights, whatever the precision of its input is."""
+    """Linear layer that computes in the precision of its weights, whatever the precision of its input."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., inputs) -> (..., outputs), of the weights' type."""
+        """Map (..., inputs) to (..., outputs) of the weights' type."""
         return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
 
 
 class PointwiseConv2d(nn.Module):
-    """A 1 x 1 convolution without bias as a matrix product.
+    """1 x 1 convolution without bias, computed as a matrix product.
 
-    torch chooses among algorithms for a 1 x 1 convolution by the number of threads, and they round differently.
+    For a convolution, torch chooses an algorithm by the number of threads, and the algorithms round differently.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -26,15 +26,20 @@ class PointwiseConv2d(nn.Module):
         self.weight = nn.Parameter(torch.empty(outputs, inputs, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) -> (B, outputs, H, W)."""
+        """Map (B, inputs, H, W) to (B, outputs, H, W)."""
         return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1)).permute(0, 3, 1, 2)
 
 
 def in_strips(function: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> Tensor:
-    """Return ``function(x)`` of (B, H, W, C), on a CPU computed for so many rows at a time.
+    """Compute ``function(x)``, on a CPU for a strip of rows at a time.
 
-    What a strip needs then stays in the processor's caches, and no memory is asked of the system anew for each layer,
-    which took longer than the activations.
+    The features of a strip stay in the processor's cache, and no large block of memory has to be allocated for each
+    layer, which took longer than the computation.
+
+    Args:
+        function: Function that maps each row independently of the others.
+        x: Features (B, H, W, C).
+        rows: Number of rows in a strip.
     """
     if x.device.type != "cpu":
         return function(x)
@@ -42,10 +47,10 @@ def in_strips(function: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> Ten
 
 
 def compute_in(encoder: nn.Module, precision: torch.dtype) -> None:
-    """Turn an encoder's linear layers, and so its attention, to ``precision``, once and for all.
+    """Convert an encoder's linear layers, and with them its attention, to ``precision``.
 
-    Everything else stays float32: the sums that blocks add to, normalization, softmax, convolutions. They
-    take little time, and errors in them add up.
+    Everything else stays float32: residual sums, normalization, softmax and convolutions take little time, and errors
+    in them add up.
     """
     for module in encoder.modules():
         if isinstance(module, Linear):

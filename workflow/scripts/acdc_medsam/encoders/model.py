@@ -15,42 +15,46 @@ from acdc_medsam.errors import AcdcError, ConfigError
 
 SAM_MEAN = (123.675, 116.28, 103.53)
 SAM_DEVIATION = (58.395, 57.12, 57.375)
-"""Mean and standard deviation of red, green and blue, in 0..255, that SAM was trained with."""
+"""Mean and standard deviation of red, green and blue, in 0..255, with which SAM was trained."""
 
 LOW_PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 PRECISIONS = ("float32", "tf32", *LOW_PRECISIONS)
 
 
 def prepare_images(images: Tensor, spec: EncoderSpec) -> Tensor:
-    """Turn gray images into an encoder's input of size S = ``spec.input_size``.
+    """Convert gray images to the input of an encoder, of size S = ``spec.input_size``.
 
     Args:
-        images: (B, H, W) uint8, 0..255.
-        spec: the encoder.
+        images: Gray values (B, H, W) uint8, 0..255.
+        spec: The encoder.
 
     Returns:
-        (B, 3, S, S) float32: for ``min_max`` three equal channels, each image stretched to [0, 1] (one of a single
-        gray value is 0 everywhere); for ``sam`` by SAM's mean and standard deviation.
+        (B, 3, S, S) float32. For ``min_max``, three equal channels, each image stretched to [0, 1]; an image of a
+        single gray value becomes 0. For ``sam``, channels normalized by SAM's mean and standard deviation.
 
     Raises:
         ValueError: ``images`` has another shape or type.
     """
     if images.ndim != 3 or images.dtype != torch.uint8:
         raise ValueError(f"images must be (B, H, W) uint8, not {tuple(images.shape)} {images.dtype}")
+
     gray = resize(images.float(), spec.input_size)
     if spec.normalization == "sam":
         mean, deviation = (gray.new_tensor(rgb).view(3, 1, 1) for rgb in (SAM_MEAN, SAM_DEVIATION))
         return (gray.unsqueeze(1) - mean) / deviation
+
+    # MedSAM's own preprocessing stretches the image after resizing it, too.
     gray = gray / 255
-    low, high = gray.amin((1, 2), keepdim=True), gray.amax((1, 2), keepdim=True)
+    low = gray.amin((1, 2), keepdim=True)
+    high = gray.amax((1, 2), keepdim=True)
     return ((gray - low) / (high - low).clamp(min=1e-8)).unsqueeze(1).expand(-1, 3, -1, -1)
 
 
 def resize(images: Tensor, size: int) -> Tensor:
     """Resize (B, H, W) float32 to (B, size, size).
 
-    The mean of the pixels that one pixel covers, where their number is whole, as LiteMedSAM does (OpenCV's
-    INTER_AREA); else bilinear, without aliasing.
+    If each new pixel covers a whole number of pixels, it is their mean, as in LiteMedSAM (OpenCV's INTER_AREA);
+    otherwise the interpolation is bilinear with antialiasing.
     """
     height, width = images.shape[1:]
     if (height, width) == (size, size):
@@ -62,13 +66,13 @@ def resize(images: Tensor, size: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Encoder:
-    """An image encoder, ready to encode.
+    """Image encoder that is ready to encode.
 
     Attributes:
-        module: (B, 3, S, S) float32 -> (B, 256, h, w), its weights on ``device``.
-        spec: its entry in ENCODERS.
-        precision: one of PRECISIONS.
-        device: where it computes.
+        module: Module that maps (B, 3, S, S) float32 to (B, 256, h, w), with its weights on ``device``.
+        spec: Entry of the encoder in ENCODERS.
+        precision: One of PRECISIONS.
+        device: Device of the computation.
     """
 
     module: nn.Module
@@ -80,16 +84,16 @@ class Encoder:
         """Encode gray images.
 
         Args:
-            images: (B, H, W) uint8, 0..255, on any device.
+            images: Gray values (B, H, W) uint8, 0..255, on any device.
 
         Returns:
-            (B, 256, 64, 64) float32, contiguous, on the encoder's device. On a CPU an image's embedding does not
-            depend on the images beside it.
+            Embeddings (B, 256, 64, 64) float32, contiguous, on the encoder's device. On a CPU, the embedding of an
+            image does not depend on the other images.
 
         Raises:
             ValueError: ``images`` has another shape or type.
         """
-        # On a CPU several images at once are slower, and how a matrix product rounds may depend on its size.
+        # On a CPU, several images at a time are slower, and the rounding of a matrix product may depend on its size.
         groups = torch.split(images, 1 if self.device.type == "cpu" else len(images))
         with torch.inference_mode(), computing_in(self.precision, self.device):
             embeddings = [self.module(prepare_images(group.to(self.device), self.spec)).float() for group in groups]
@@ -97,21 +101,22 @@ class Encoder:
 
 
 def make_encoder(model: nn.Module, spec: EncoderSpec, precision: str, device: torch.device) -> Encoder:
-    """Take a model's image encoder, put it on a device, and turn it to a precision; the model itself is changed.
+    """Move a model's image encoder to a device, and convert it to a precision. The model itself is changed.
 
     Args:
-        model: from ``load_model``.
-        spec: the model's entry in ENCODERS.
-        precision: ``float32``; ``tf32``, which is ``float32`` but on NVIDIA GPUs; ``bfloat16`` or ``float16``, for
-            linear layers and attention.
-        device: where to compute.
+        model: Model from ``load_model``.
+        spec: Entry of the encoder in ENCODERS.
+        precision: ``float32``; ``tf32``, which differs from ``float32`` only on NVIDIA GPUs; ``bfloat16`` or
+            ``float16``, used for linear layers and attention.
+        device: Device of the computation.
 
     Raises:
-        ConfigError: there is no such precision.
-        AcdcError: there is not enough memory for the weights.
+        ConfigError: The precision is unknown.
+        AcdcError: There is not enough memory for the weights.
     """
     if precision not in PRECISIONS:
         raise ConfigError(f"encoder.precision: {precision!r} is none of {', '.join(PRECISIONS)}")
+
     module = cast(nn.Module, model.image_encoder)
     try:
         if precision in LOW_PRECISIONS:
@@ -127,33 +132,38 @@ def make_encoder(model: nn.Module, spec: EncoderSpec, precision: str, device: to
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory was short: torch says so by errors of many kinds, on a CPU and in what CUDA's libraries raise."""
-    words = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(said in str(error) for said in words)
+    """Whether an error means that memory has run out."""
+    # On a CPU, and from CUDA's libraries, it is a plain RuntimeError that only its message distinguishes.
+    phrases = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(phrase in str(error) for phrase in phrases)
 
 
 @contextmanager
 def computing_in(precision: str, device: torch.device) -> Iterator[None]:
-    """Have float32 matrix products and convolutions on NVIDIA GPUs rounded as ``precision`` says, in a ``with`` block.
+    """Set the rounding of float32 matrix products and convolutions on NVIDIA GPUs for a ``with`` block.
 
-    ``float32`` means all of its bits, also for convolutions, which torch otherwise rounds to tf32. Any lower
-    precision allows tf32 for what is left in float32.
+    Args:
+        precision: ``float32`` keeps all bits, even in convolutions, which torch rounds to tf32 by default. Any other
+            precision allows tf32 wherever the computation is still in float32.
+        device: Device of the computation.
     """
     if device.type != "cuda":
         yield
         return
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+
+    precision_before = torch.get_float32_matmul_precision()
+    allowed_before = torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
     torch.backends.cudnn.allow_tf32 = precision != "float32"
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
+        torch.set_float32_matmul_precision(precision_before)
+        torch.backends.cudnn.allow_tf32 = allowed_before
 
 
 def positional_encoding(model: nn.Module) -> Tensor:
-    """Positional encoding of the embedding's grid, which the mask decoder needs: (1, 256, 64, 64) float32, CPU."""
+    """Compute the positional encoding that the mask decoder needs: (1, 256, 64, 64) float32, on the CPU."""
     prompt_encoder = cast(Any, model.prompt_encoder)
     with torch.inference_mode():
         encoding: Tensor = prompt_encoder.get_dense_pe()

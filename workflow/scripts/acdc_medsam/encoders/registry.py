@@ -1,6 +1,6 @@
-"""The encoders that the workflow knows: input, normalization, and where their weights are published.
+"""Encoders that the workflow supports: their input, normalization and published weights.
 
-This module does not import torch, so that reading the configuration and naming embeddings stay quick.
+This module does not import torch, so that reading the configuration and naming embeddings stay fast.
 """
 
 import hashlib
@@ -8,27 +8,28 @@ from dataclasses import dataclass
 from typing import Literal
 
 DEVICES = ("cpu", "cuda")
-"""Kinds of device that round differently: with low precision a GPU's attention rounds the position bias too."""
+"""Kinds of device that round differently: in low precision, a GPU's attention also rounds the position bias."""
 
 NUMERICS_VERSION = 2
-"""Raised whenever the embeddings of the same image by the same weights change, so that none are mixed."""
+"""Version of the computation. It is increased when the embeddings for the same image and weights change, so that old
+and new embeddings are not mixed."""
 
 Normalization = Literal["min_max", "sam"]
-"""``min_max``: each image to [0, 1], as MedSAM was trained; ``sam``: SAM's mean and deviation of RGB photographs."""
+"""``min_max``: each image stretched to [0, 1], as for MedSAM's training; ``sam``: SAM's mean and deviation of RGB."""
 
 _META = "https://dl.fbaipublicfiles.com/segment_anything"
 
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """One encoder.
+    """Facts about one encoder.
 
     Attributes:
-        name: what ``encoder.name`` in the configuration says.
-        input_size: height and width of the image that the encoder takes, in pixels.
-        normalization: how gray values become the encoder's input.
-        published_at: where to get the weights, for people.
-        sha256: hex sha256 of the weights as published, where it is known; others may be used.
+        name: Value of ``encoder.name`` in the configuration.
+        input_size: Height and width of the input image in pixels.
+        normalization: Conversion of gray values to the encoder's input.
+        published_at: Address of the published weights, for messages.
+        sha256: Hex sha256 of the published weights, if it is known. Other weights may be used.
     """
 
     name: str
@@ -77,16 +78,16 @@ ENCODERS = {
         ),
     )
 }
-"""Name -> encoder."""
+"""Name of each encoder -> its facts."""
 
 
 def fingerprint(name: str, weights_sha256: str, precision: str, device: str) -> str:
-    """Hex sha256 over everything that an embedding depends on besides the image.
+    """Compute the hex sha256 of everything that an embedding depends on besides the image.
 
     Args:
-        name: an encoder's name.
-        weights_sha256: hex sha256 of the checkpoint file.
-        precision: ``encoder.precision`` of the configuration.
+        name: Name of the encoder.
+        weights_sha256: Hex sha256 of the checkpoint file.
+        precision: Value of ``encoder.precision`` in the configuration.
         device: One of DEVICES.
 
     Raises:

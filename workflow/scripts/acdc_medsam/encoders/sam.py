@@ -1,4 +1,4 @@
-"""What the models here take from segment_anything as it is: prompt encoder, mask decoder and a few parts.
+"""Parts of segment_anything that are used unchanged: prompt encoder, mask decoder and a few layers.
 
 Source: A. Kirillov et al., "Segment Anything", ICCV 2023.
 """
@@ -15,7 +15,7 @@ from torch import nn
 def import_part(part: str) -> ModuleType:
     """Import a module of segment_anything without running the package's ``__init__``.
 
-    That one imports torchvision, which nothing here needs and which fits one release of torch only.
+    ``__init__`` imports torchvision, which is not needed here and works with a single release of torch only.
     """
     name = "segment_anything"
     absent = name not in sys.modules
@@ -28,7 +28,7 @@ def import_part(part: str) -> ModuleType:
         return importlib.import_module(f"{name}.{part}")
     finally:
         if absent:
-            # Whoever imports the package afterwards gets the real one.
+            # A later import of the package must get the real one.
             del sys.modules[name]
 
 
@@ -42,18 +42,18 @@ EMBEDDING_SIDE = 64
 
 
 class PromptedModel(nn.Module):
-    """An image encoder with SAM's prompt encoder and mask decoder; its weights have the names of SAM's."""
+    """Image encoder with SAM's prompt encoder and mask decoder. The names of its weights are SAM's."""
 
     def __init__(self, image_encoder: nn.Module, image_size: int) -> None:
-        """Put the parts together.
+        """Combine the parts.
 
         Args:
-            image_encoder: (B, 3, S, S) -> (B, 256, 64, 64).
-            image_size: S, in pixels.
+            image_encoder: Module that maps (B, 3, S, S) to (B, 256, 64, 64).
+            image_size: Height and width S of the input in pixels.
         """
         super().__init__()
         self.image_encoder = image_encoder
-        # These are small, and their random start has torch import its compiler on the meta device, which takes 2 s.
+        # These parts are small. Initializing them on the meta device would import torch's compiler, which takes 2 s.
         with torch.device("cpu"):
             self.prompt_encoder = modeling.PromptEncoder(
                 embed_dim=EMBEDDING_CHANNELS,

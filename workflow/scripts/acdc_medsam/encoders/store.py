@@ -1,4 +1,4 @@
-"""The store of embeddings: files named by the content of the image and by the encoder, so that none is made twice."""
+"""Store of embeddings: files named by image content and encoder, so that no embedding is computed twice."""
 
 import hashlib
 import json
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EMBEDDING_COLUMNS = ("slice", "digest", "encoder", "maker")
-"""Further columns of the index of a batch of embeddings."""
+"""Additional columns in the index of a batch of embeddings."""
 
 PACKAGES = ("numpy", "pillow", "segment-anything", "torch")
-"""Packages that the numbers in an embedding depend on."""
+"""Packages whose versions may affect the values of an embedding."""
 
 
 @dataclass(frozen=True)
 class Maker:
-    """What makes embeddings, as it is written down beside each.
+    """Maker of embeddings, which is recorded beside each of them.
 
     Attributes:
         encoder: Name of the encoder.
         weights: Hex sha256 of its checkpoint.
-        precision: ``encoder.precision`` of the configuration.
+        precision: Value of ``encoder.precision`` in the configuration.
         device: Kind of device, see :data:`acdc_medsam.encoders.registry.DEVICES`.
         code: Hash of the modules that encode.
     """
@@ -48,61 +48,69 @@ class Maker:
 
     @property
     def fingerprint(self) -> str:
-        """Hex sha256 over all that the numbers are meant to depend on besides the image."""
+        """Hex sha256 of everything that an embedding is meant to depend on besides the image."""
         return fingerprint(self.encoder, self.weights, self.precision, self.device)
 
     def facts(self) -> dict[str, Any]:
-        """The attributes, and the versions of what is installed here and now."""
+        """Return the attributes, and the versions of the installed software."""
         versions = {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}
         return {**asdict(self), "software": f"acdc-medsam {__version__}", "versions": versions}
 
 
 def maker_name(facts: Mapping[str, Any]) -> str:
-    """Short name for what made an embedding: equal facts, equal name."""
+    """Return a short name for the maker of an embedding; equal facts give equal names."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def embedding_digest(encoder: str, pixels_sha256: str) -> str:
-    """Name of an embedding: hex sha256 over the encoder's fingerprint and the sha256 of the image's pixels."""
+    """Return the name of an embedding: the hex sha256 of the encoder's fingerprint and the image's pixels."""
     return hashlib.sha256(f"{encoder} {pixels_sha256}".encode()).hexdigest()
 
 
 def store_path(store: Path, digest: str) -> Path:
-    """Where the store keeps an embedding; two hexadecimal digits of folders keep folders small."""
+    """Return the path of an embedding in the store; folders of two hexadecimal digits keep each folder small."""
     return store / digest[:2] / f"{digest}.pt"
 
 
 @dataclass(frozen=True)
 class Store:
-    """The folder of all embeddings, and what makes those that are added to it."""
+    """Folder of all embeddings, to which those of one maker are added.
+
+    Attributes:
+        folder: The folder.
+        made_by: Facts about the maker of added embeddings.
+    """
 
     folder: Path
     made_by: Mapping[str, Any]
 
     def save(self, digest: str, embedding: "torch.Tensor") -> Kept:
-        """Add an embedding (256, 64, 64)."""
+        """Add an embedding (256, 64, 64) under its digest."""
         return keep(store_path(self.folder, digest), tensor_bytes(embedding), self.made_by)
 
 
 def prune_store(tables: Sequence[Path]) -> int:
-    """Remove embeddings that no table names, and tables of the same encoder that are no longer in use.
+    """Remove tables of an encoder that are no longer in use, and then all embeddings that no table names.
 
     Args:
-        tables: The tables in use, all of one encoder; ``store/`` lies beside their folder.
+        tables: The tables in use, all of one encoder, in a folder beside ``store/``.
 
     Returns:
-        Number of embeddings removed.
+        Number of removed embeddings.
     """
-    tables_of_encoder = {table.parent for table in tables}
-    for stale in {path for folder in tables_of_encoder for path in folder.glob("p*-*.tsv")} - set(tables):
+    folders = {table.parent for table in tables}
+    for stale in {path for folder in folders for path in folder.glob("p*-*.tsv")} - set(tables):
         stale.unlink()
+
+    # Tables of other encoders, in folders beside this one, name embeddings in the same store.
     removed = 0
-    for folder in {folder.parent for folder in tables_of_encoder}:
+    for folder in {folder.parent for folder in folders}:
         named = {written.path.name for table in folder.glob("*/p*-*.tsv") for written, _ in read_records(table)}
         for file in folder.glob("store/*/*.pt"):
             if file.name not in named:
                 file.unlink()
                 record_path(file).unlink(missing_ok=True)
                 removed += 1
+
     logger.warning("removed %d embeddings that no table names", removed)
     return removed

@@ -1,8 +1,8 @@
-"""SAM with its ViT image encoder: segment_anything's modules, with transformer blocks of our own.
+"""SAM with its ViT image encoder: segment_anything's modules with new transformer blocks.
 
-segment_anything's attention holds the scores of all 4096 x 4096 pairs of tokens for all heads, and copies of the
-same size for the relative position bias. Here they exist for one block of queries at a time. Names and shapes of the
-weights are segment_anything's, and so are the numbers but for rounding.
+segment_anything's attention stores the scores of all 4096 x 4096 pairs of tokens for all heads, and arrays of the same
+size for the relative position bias. Here these exist for one block of queries at a time. The weights have the names and
+shapes of segment_anything, and the results agree with it except for rounding.
 
 Sources: A. Kirillov et al., "Segment Anything", ICCV 2023; Y. Li et al., "MViTv2", CVPR 2022, for the bias.
 """
@@ -21,32 +21,32 @@ from acdc_medsam.encoders.sam import PromptedModel, modeling, window_partition, 
 IMAGE_SIZE = 1024
 
 QUERY_BLOCK = 512
-"""Queries that are compared with all keys at once on a CPU."""
+"""Number of queries that are compared with all keys at a time on a CPU."""
 
 SCORES = 2**21
-"""Scores of queries and keys held at once on a CPU: 8 MB, which stay in cache."""
+"""Number of scores of queries and keys that are computed at a time on a CPU: 8 MB, which stay in cache."""
 
 MLP_ROWS = 8
-"""Rows of tokens whose widened features are held at once on a CPU."""
-
+"""Number of rows of tokens whose widened features are computed at a time on a CPU."""
 
 SIZES = {
     "vit_b": (768, 12, 12, (2, 5, 8, 11)),
     "vit_l": (1024, 24, 16, (5, 11, 17, 23)),
     "vit_h": (1280, 32, 16, (7, 15, 23, 31)),
 }
-"""Width, blocks, heads, and which blocks have attention among all tokens; as in segment_anything's ``build_sam``."""
+"""Name of each size -> width, number of blocks, number of heads, and indices of the blocks with attention among all
+tokens, as in segment_anything's ``build_sam``."""
 
 
 def build_sam(size: str) -> PromptedModel:
-    """Build SAM on the meta device: names and shapes, but no memory and no time for initial values.
+    """Build SAM on the meta device, without memory or time for initial weights.
 
     Args:
         size: ``vit_b``, ``vit_l`` or ``vit_h``.
 
     Returns:
         A model with ``image_encoder``, (B, 3, 1024, 1024) -> (B, 256, 64, 64), ``prompt_encoder`` and
-        ``mask_decoder``; to be filled by ``load_state_dict(..., assign=True)``.
+        ``mask_decoder``; ``load_state_dict(..., assign=True)`` fills in the weights.
     """
     width, depth, heads, among_all = SIZES[size]
     with torch.device("meta"):
@@ -65,7 +65,7 @@ def build_sam(size: str) -> PromptedModel:
 
 
 def replace_layers(encoder: Any) -> None:
-    """Give an ``ImageEncoderViT`` the blocks of this module, and its 1 x 1 convolution; the weights are lost."""
+    """Replace the blocks and the 1 x 1 convolution of an ``ImageEncoderViT`` by ours; their weights are lost."""
     for index, block in enumerate(encoder.blocks):
         encoder.blocks[index] = Block(
             width=block.attn.proj.in_features,
@@ -78,17 +78,17 @@ def replace_layers(encoder: Any) -> None:
 
 
 class Block(nn.Module):
-    """Transformer block: attention, among all tokens or within windows, and an MLP, each added to what goes in."""
+    """Transformer block: attention among all tokens or within windows, and an MLP, each with a residual connection."""
 
     def __init__(self, width: int, hidden: int, heads: int, side: int, window: int) -> None:
-        """Make a block for tokens of ``width`` numbers.
+        """Make a block.
 
         Args:
-            width: channels of a token.
-            hidden: channels within the MLP.
-            heads: heads of the attention.
-            side: rows, and columns, of tokens that attend to each other.
-            window: the same, or 0 if all tokens do.
+            width: Number of channels of a token.
+            hidden: Number of channels within the MLP.
+            heads: Number of attention heads.
+            side: Number of rows, and of columns, of tokens that attend to each other.
+            window: The same number, or 0 for attention among all tokens.
         """
         super().__init__()
         self.window = window
@@ -98,7 +98,7 @@ class Block(nn.Module):
         self.mlp = Mlp(width, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, width) float32 -> the same shape."""
+        """Map (B, H, W, width) float32 to the same shape."""
         normed = self.norm1(x)
         if self.window:
             x = x + in_strips(self.attend_in_windows, normed, self.window)
@@ -107,8 +107,9 @@ class Block(nn.Module):
         return in_strips(lambda rows: rows + self.mlp(self.norm2(rows)), x, MLP_ROWS)
 
     def attend_in_windows(self, x: Tensor) -> Tensor:
-        """(B, H, W, width) -> the same shape. Windows that stick out are filled with zeros, which take part."""
-        windows, padded = window_partition(x, self.window)
+        """Map (B, H, W, width) to the same shape. Windows beyond the edge are padded with zeros, which take part."""
+        windows, padded = window_partition(x, self.window)  # (B * windows, window, window, width)
+        # Padding is dropped before proj, which would compute it for nothing.
         mixed = window_unpartition(self.attn(windows), self.window, padded, x.shape[1:3])
         attended: Tensor = self.attn.proj(mixed)
         return attended
@@ -123,7 +124,7 @@ class Mlp(nn.Module):
         self.lin2 = Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., width) -> the same shape."""
+        """Map (..., width) to the same shape."""
         output: Tensor = self.lin2(F.gelu(self.lin1(x)))
         return output
 
@@ -132,11 +133,11 @@ class RelativePositionAttention(nn.Module):
     """Attention on a grid of tokens with a relative position bias, the sum of a row term and a column term.
 
     The bias of query i and key j is ``q_i . rel_pos_h[row_i - row_j] + q_i . rel_pos_w[column_i - column_j]``.
-    ``proj`` is left to the caller, who has no use for what stands for tokens beyond the image's edge.
+    The caller applies ``proj``, after dropping the tokens beyond the edge of the image.
     """
 
     def __init__(self, width: int, heads: int, side: int) -> None:
-        """Make attention among ``side`` x ``side`` tokens of ``width`` numbers."""
+        """Make attention among ``side`` x ``side`` tokens of ``width`` channels."""
         super().__init__()
         self.heads = heads
         self.qkv = Linear(width, 3 * width)
@@ -145,64 +146,72 @@ class RelativePositionAttention(nn.Module):
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * side - 1, width // heads))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, width) -> the same shape, before ``proj``; B counts images or windows."""
+        """Map (B, H, W, width), with B images or windows, to the same shape, without applying ``proj``."""
         batch, rows, columns, width = x.shape
+
         qkv = self.qkv(x).view(batch, rows * columns, 3, self.heads, width // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
-        grid = q.unflatten(2, (rows, columns)).float()
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()  # (B, heads, H * W, channels) each
+
+        grid = q.unflatten(2, (rows, columns)).float()  # (B, heads, H, W, channels)
         row_bias = torch.einsum("bnhwc,hkc->bnhwk", grid, relative_table(self.rel_pos_h, rows)).flatten(2, 3)
         column_bias = torch.einsum("bnhwc,wkc->bnhwk", grid, relative_table(self.rel_pos_w, columns)).flatten(2, 3)
+
         attention = blocked_attention if x.device.type == "cpu" else folded_attention
         return attention(q, k, v, row_bias, column_bias).view(x.shape)
 
 
 def relative_table(rel_pos: Tensor, size: int) -> Tensor:
-    """(2 size - 1, C) by distance -> (size, size, C) by query and key position along one axis."""
+    """Expand (2 size - 1, C) by distance to (size, size, C) by query and key position along one axis."""
     position = torch.arange(size, device=rel_pos.device)
     return rel_pos[position[:, None] - position + size - 1]
 
 
 def full_bias(row_bias: Tensor, column_bias: Tensor) -> Tensor:
-    """(..., N, H) and (..., N, W) -> (..., N, H * W)."""
+    """Combine (..., N, H) and (..., N, W) to (..., N, H * W)."""
     return (row_bias.unsqueeze(-1) + column_bias.unsqueeze(-2)).flatten(-2)
 
 
 def blocked_attention(q: Tensor, k: Tensor, v: Tensor, row_bias: Tensor, column_bias: Tensor) -> Tensor:
-    """Attention for a processor with caches: for a block of queries, and for as many heads as fit, at a time.
+    """Compute attention for a block of queries, and as many heads as fit into a CPU's cache, at a time.
 
     Args:
-        q: queries (B, heads, N, c) of N = H * W tokens.
-        k: keys, the same shape.
-        v: values, the same shape.
-        row_bias: (B, heads, N, H) float32, added to the scores of all keys of a row.
-        column_bias: (B, heads, N, W) float32, added to the scores of all keys of a column.
+        q: Queries (B, heads, N, c) of N = H * W tokens.
+        k: Keys of the same shape.
+        v: Values of the same shape.
+        row_bias: Bias (B, heads, N, H) float32, added to the scores of all keys of a row.
+        column_bias: Bias (B, heads, N, W) float32, added to the scores of all keys of a column.
 
     Returns:
-        (B, N, heads, c) of the same type as ``v``; scores and softmax are float32.
+        Mixed values (B, N, heads, c) of the same type as ``v``; scores and softmax are float32.
     """
     batch, heads, tokens, channels = q.shape
     mixed = q.new_empty(batch, tokens, heads, channels)
-    together = max(1, SCORES // (tokens * min(tokens, QUERY_BLOCK)))
-    for image, first, start in product(range(batch), range(0, heads, together), range(0, tokens, QUERY_BLOCK)):
-        some, block = slice(first, first + together), slice(start, start + QUERY_BLOCK)
-        scores = full_bias(row_bias[image, some, block], column_bias[image, some, block])
-        scores.add_(q[image, some, block] @ k[image, some].mT, alpha=channels**-0.5)
-        mixed[image, block, some] = (scores.softmax(-1).to(v.dtype) @ v[image, some]).transpose(0, 1)
+    heads_at_once = max(1, SCORES // (tokens * min(tokens, QUERY_BLOCK)))
+
+    for image, first, start in product(range(batch), range(0, heads, heads_at_once), range(0, tokens, QUERY_BLOCK)):
+        group = slice(first, first + heads_at_once)
+        block = slice(start, start + QUERY_BLOCK)
+        scores = full_bias(row_bias[image, group, block], column_bias[image, group, block])
+        scores.add_(q[image, group, block] @ k[image, group].mT, alpha=channels**-0.5)
+        mixed[image, block, group] = (scores.softmax(-1).to(v.dtype) @ v[image, group]).transpose(0, 1)
     return mixed
 
 
 def folded_attention(q: Tensor, k: Tensor, v: Tensor, row_bias: Tensor, column_bias: Tensor) -> Tensor:
-    """Attention as one fused product, for devices whose kernels never hold the scores.
+    """Compute attention as one fused product, for devices whose kernels never store the scores.
 
-    The bias becomes part of the dot product: each query is prolonged by its two bias vectors, each key by ones at
-    its row and its column and zeros elsewhere. Arguments and result are those of :func:`blocked_attention`.
+    The bias becomes part of the dot product: each query is extended by its two bias vectors, and each key by ones at
+    its row and column and zeros elsewhere. Arguments and result are those of :func:`blocked_attention`.
     """
-    rows, columns = row_bias.shape[-1], column_bias.shape[-1]
+    rows = row_bias.shape[-1]
+    columns = column_bias.shape[-1]
     row_of_key = torch.eye(rows, dtype=k.dtype, device=k.device).repeat_interleave(columns, dim=0)
     column_of_key = torch.eye(columns, dtype=k.dtype, device=k.device).repeat(rows, 1)
     position = torch.cat([row_of_key, column_of_key], dim=-1).expand(*k.shape[:3], -1)
+
+    # The scale of the scores goes into the queries, because the bias must not be scaled.
     queries = torch.cat([q * q.shape[-1] ** -0.5, row_bias.to(q.dtype), column_bias.to(q.dtype)], dim=-1)
     keys = torch.cat([k, position], dim=-1)
-    # Fused kernels want lengths that are multiples of 8; zeros do not change a dot product.
+    # Fused kernels require lengths that are multiples of 8. Zeros do not change a dot product.
     queries, keys = (F.pad(part, (0, -part.shape[-1] % 8)) for part in (queries, keys))
     return F.scaled_dot_product_attention(queries, keys, v, scale=1.0).transpose(1, 2).contiguous()

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image, ImageDraw
 
-from acdc_medsam.acdc.labels import COLOURS
+from acdc_medsam.acdc.labels import COLORS
 from acdc_medsam.encoders.decoder import PROMPT_SIZE
 from acdc_medsam.evaluate.summary import Score, mean
 from acdc_medsam.evaluate.volumes import Label, LabelVolume, read_truth
@@ -105,7 +105,7 @@ def _draw_panel(pixels: Gray, label: Label, window: tuple[float, float, float]) 
     for structure, outlines in find_outlines(label).items():
         for points in outlines:
             line = (points - np.array([left, top])) / share * PANEL_SIZE
-            pen.line([(float(x), float(y)) for x, y in line], fill=COLOURS[structure], width=2)
+            pen.line([(float(x), float(y)) for x, y in line], fill=COLORS[structure], width=2)
     return panel
 
 

@@ -69,7 +69,7 @@ def _dataset(training: int) -> dict[str, Any]:
         "numTraining": training,
         "file_ending": ".nii.gz",
         "name": "ACDC",
-        "licence": citation.LICENCE,
+        "licence": citation.LICENSE,
         "reference": citation.ACDC_URL,
         "citation": citation.ACDC_BIBTEX,
     }

@@ -1,13 +1,19 @@
-"""A file of torch.save, before torch reads it: a zip file whose entries are as long as they say. Needs no torch."""
+"""Compressed files that claim to hold more than they can. Needs no torch.
+
+A file from outside is refused by its claims, before memory is allocated for what it claims to hold.
+"""
 
 import zipfile
 from pathlib import Path
 
+DEFLATE_RATIO = 1032
+"""Highest compression ratio of zlib: a compressed file cannot expand to more than this multiple of its size."""
 
-def claims_more(path: Path) -> bool:
-    """Whether a zip file would unfold to more than it takes on the disk; torch.save never compresses.
 
-    False for a file that is no zip file, or a damaged one: whoever reads it says so.
+def may_be_zip_bomb(path: Path) -> bool:
+    """Whether a zip file would expand to more bytes than it has on disk. ``torch.save`` never compresses.
+
+    A file that is damaged or no zip file gives False: its reader reports that.
     """
     try:
         with zipfile.ZipFile(path) as archive:

@@ -1,4 +1,4 @@
-"""Whole files or none: atomic writes, the record of what was written, and tables that know when they are damaged."""
+"""Atomic writes, records of what was written, and tables that can tell whether they are damaged."""
 
 import csv
 import hashlib
@@ -17,24 +17,27 @@ if TYPE_CHECKING:
 from acdc_medsam.errors import DatasetError
 
 Row = dict[str, str]
-"""One line of a table: column -> text."""
+"""Line of a table: column -> text."""
 
 SEAL = "# sha256: "
-"""Begins the first line of a sealed table; the rest of the line is the hex sha256 of everything after it."""
+"""Start of the first line of a sealed table. The hex sha256 of everything below that line follows."""
 
-MAX_BYTES = 2**31
-"""Largest file that is read into memory at once; the largest that the workflow makes there take some megabytes."""
+MAX_READ_BYTES = 2**31
+"""Largest file that is read into memory at once. The workflow's own files of this kind take some megabytes."""
+
+REPAIR = "`snakemake repair` reads everything that was made and makes what is damaged again"
+"""Remedy for a file that has changed. The next plain run notices a change only if the file's time or size differs."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """The record of a file as it was written: taken from the bytes, never from what lies under the name later.
+    """Record of a written file. It describes the bytes that were written, whatever happens to the file later.
 
     Attributes:
         path: The file.
-        bytes: Its size.
-        sha256: Hex sha256 of its content.
-        mtime_ns: Time of its last modification in nanoseconds.
+        bytes: Size in bytes.
+        sha256: Hex sha256 of the content.
+        mtime_ns: Time of the last modification in nanoseconds.
     """
 
     path: Path
@@ -44,17 +47,24 @@ class Written:
 
 
 def sha256_file(path: Path) -> str:
-    """Hex sha256 of a file's content, read in blocks."""
+    """Compute the hex sha256 of a file, reading it in blocks."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @contextmanager
 def atomic_path(path: Path, read_only: bool = False) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; on success flush it to disk and rename it to ``path``.
+    """Provide a temporary path beside ``path``; when the block ends, flush the file to disk and rename it to ``path``.
 
-    The name ``path`` therefore never stands for half a file, whatever is killed, and a hard link to an older
-    file of that name keeps the older content. The temporary file is removed when the block raises.
+    Under the name ``path`` there is therefore never half a file, even if the process is killed, and a hard link to an
+    older file of that name keeps the older content. If the block raises, the temporary file is removed.
+
+    Args:
+        path: The file to make or replace.
+        read_only: Whether the file is write-protected.
+
+    Yields:
+        The temporary path, at which an empty file exists.
     """
     temporary: Path | None = None
     try:
@@ -63,14 +73,18 @@ def atomic_path(path: Path, read_only: bool = False) -> Iterator[Path]:
         os.close(descriptor)
         temporary = Path(name)
         yield temporary
-        # A link has the mode of the file that it leads to, which is not ours to change.
+
+        # Changing the mode of a link would change that of the file it leads to, which belongs to someone else.
         if temporary.stat().st_nlink == 1 and not temporary.is_symlink():
+            # mkstemp makes files that only their owner can read.
             temporary.chmod(0o444 if read_only else 0o644)
+
+        # Without this, a power failure could leave the new name with missing content.
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
     except OSError as error:
-        # A full disk is met by writing, which knows no name, and nobody looks for the temporary one.
+        # An error such as a full disk has no file name, or that of the temporary file: name the file meant instead.
         elsewhere = error.filename is not None and Path(error.filename).absolute().parent != path.absolute().parent
         if error.errno is None or elsewhere:
             raise
@@ -81,52 +95,52 @@ def atomic_path(path: Path, read_only: bool = False) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, data: bytes | bytearray | memoryview, read_only: bool = False) -> Written:
-    """Write a whole file atomically and return its record."""
+    """Write a file atomically, and return its record."""
     with atomic_path(path, read_only) as temporary:
         return write_for(path, temporary, data)
 
 
 def write_for(path: Path, temporary: Path, data: bytes | bytearray | memoryview) -> Written:
-    """Write a file under the temporary name that :func:`atomic_path` gives; returns its record as ``path``."""
+    """Write ``data`` to the temporary path from :func:`atomic_path`, and return the record for the name ``path``."""
     temporary.write_bytes(data)
-    # Renaming the file, and changing its mode, leave this time as it is.
+    # Neither renaming the file nor changing its mode changes this time.
     return Written(path, len(data), hashlib.sha256(data).hexdigest(), temporary.stat().st_mtime_ns)
 
 
 def take_record(path: Path) -> Written:
-    """The record of a file that this job has just had a library write under its name."""
+    """Return the record of a file that a library has just written for this job."""
     status = path.stat()
     return Written(path, status.st_size, sha256_file(path), status.st_mtime_ns)
 
 
 class HashedFile(io.RawIOBase):
-    """A file that is written piece by piece, and hashed on the way."""
+    """File that is hashed while it is written piece by piece."""
 
     def __init__(self, handle: IO[bytes]) -> None:
-        """Take an open binary file, which stays open when this is closed."""
+        """Wrap an open binary file, which stays open when this object is closed."""
         super().__init__()
         self._handle = handle
         self._digest = hashlib.sha256()
         self._bytes = 0
 
     def writable(self) -> bool:
-        """Return True, as the library that writes to this asks for."""
+        """Return True. Libraries ask for this before they write."""
         return True
 
     def write(self, data: "ReadableBuffer") -> int:
-        """Write some bytes; returns their number."""
+        """Write some bytes, and return their number."""
         self._digest.update(data)
         self._bytes += len(memoryview(data))
         return self._handle.write(data)
 
     def record(self, path: Path) -> Written:
-        """The record of what was written so far, which will lie under the name ``path``."""
+        """Return the record of what was written so far, for a file that will be named ``path``."""
         self._handle.flush()
         return Written(path, self._bytes, self._digest.hexdigest(), os.fstat(self._handle.fileno()).st_mtime_ns)
 
 
 def is_untouched(written: Written) -> bool:
-    """Whether a file has the size and time that it was written with."""
+    """Whether a file still has the size and time of its record."""
     try:
         status = written.path.stat()
     except OSError:
@@ -135,14 +149,18 @@ def is_untouched(written: Written) -> bool:
 
 
 def read_recorded(path: Path, sha256: str) -> bytes:
-    """Read a file that an earlier job made, if it is still what was made.
+    """Read a file that an earlier job wrote.
+
+    Args:
+        path: The file.
+        sha256: Hex sha256 of what was written.
 
     Raises:
-        DatasetError: The file is missing, or its content is not what ``sha256`` says.
+        DatasetError: The file is missing, or its content has another sha256.
     """
     try:
-        # What is too large to be read is not what was made either.
-        data = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
+        # A file that is too large to be read cannot be what was written. Empty content has another sha256.
+        data = path.read_bytes() if path.stat().st_size <= MAX_READ_BYTES else b""
     except FileNotFoundError as error:
         raise DatasetError(f"{path} has gone since it was made; {REPAIR}") from error
     if hashlib.sha256(data).hexdigest() != sha256:
@@ -150,17 +168,13 @@ def read_recorded(path: Path, sha256: str) -> bytes:
     return data
 
 
-REPAIR = "`snakemake repair` reads everything that was made and makes what is damaged again"
-"""The remedy for a file that is no longer what was made; the next plain run notices it too if its time has changed."""
-
-
 def seal(content: bytes) -> bytes:
-    """Put a first line before a table that tells whether the rest is as it was written."""
+    """Prepend a line with the sha256 of the content."""
     return f"{SEAL}{hashlib.sha256(content).hexdigest()}\n".encode() + content
 
 
 def unseal(data: bytes) -> bytes | None:
-    """The table after the first line of :func:`seal`; None if it is not as it was written."""
+    """Return the content below the line of :func:`seal`, or None if that line does not match it."""
     first, _, content = data.partition(b"\n")
     return content if first == f"{SEAL}{hashlib.sha256(content).hexdigest()}".encode() else None
 
@@ -172,14 +186,15 @@ def write_table(
     comments: Iterable[str] = (),
     sealed: bool = False,
 ) -> Written:
-    """Write a tab-separated table with a header line atomically.
+    """Write a tab-separated table with a header line atomically, and return its record.
 
     Args:
         path: The table.
         columns: Names of its columns.
-        rows: Column -> value for each line; values of other keys are left out.
+        rows: Column -> value for each line; keys that are no columns are ignored.
         comments: Lines that start with #, written first.
-        sealed: Whether :func:`read_sealed` is to read it. A table for other programs is not, as few skip comments.
+        sealed: Whether to seal the table for :func:`read_sealed`. A table for other programs is not sealed, because
+            many of them cannot skip comments.
     """
     text = io.StringIO()
     text.writelines(f"{comment}\n" for comment in comments)
@@ -192,10 +207,10 @@ def write_table(
 
 
 def read_table(path: Path) -> list[Row]:
-    """Read a tab-separated table with a header line; comment lines are passed over.
+    """Read a tab-separated table with a header line, skipping comment lines.
 
     Raises:
-        DatasetError: The table is not there, or is damaged.
+        DatasetError: The table is missing or damaged.
     """
     data = _read_bytes(path)
     try:
@@ -205,19 +220,19 @@ def read_table(path: Path) -> list[Row]:
 
 
 def read_sealed(path: Path) -> list[Row]:
-    """Read a table that the workflow wrote for itself, see :func:`write_table`.
+    """Read a sealed table, see :func:`write_table`.
 
     Raises:
-        DatasetError: The table is not there, or is not as it was written.
+        DatasetError: The table is missing, or has changed since it was written.
     """
     return parse_table(read_sealed_bytes(path))
 
 
 def read_sealed_bytes(path: Path) -> bytes:
-    """The content of a sealed table: comments, header line and rows.
+    """Read the content of a sealed table: comments, header line and rows.
 
     Raises:
-        DatasetError: The table is not there, or is not as it was written.
+        DatasetError: The table is missing, or has changed since it was written.
     """
     content = unseal(_read_bytes(path))
     if content is None:
@@ -233,12 +248,14 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def parse_table(data: bytes) -> list[Row]:
-    """Read a table from its content.
+    """Parse the content of a tab-separated table with a header line, skipping comment lines.
 
     Raises:
-        ValueError, csv.Error: It is no such table.
+        ValueError: The content is no text in UTF-8, or its lines have different numbers of columns.
+        csv.Error: The content cannot be parsed.
     """
     lines = io.StringIO(data.decode("utf-8"), newline="")
+    # DictReader puts surplus fields under the key None, and fills missing ones with the value None.
     rows = list(csv.DictReader((line for line in lines if not line.startswith("#")), delimiter="\t"))
     if any(None in row.values() or None in row for row in rows):
         raise ValueError("a line has more or fewer columns than the first")
@@ -246,7 +263,7 @@ def parse_table(data: bytes) -> list[Row]:
 
 
 def remove_others(folders: Iterable[Path], keep: Iterable[Path]) -> None:
-    """Remove every file in ``folders`` that is not in ``keep``: what an earlier run made and this one does not."""
+    """Remove the files in ``folders`` that are not in ``keep``, which an earlier run left there."""
     kept = set(keep)
     for folder in folders:
         for file in folder.glob("*"):

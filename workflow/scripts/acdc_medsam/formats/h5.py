@@ -1,4 +1,4 @@
-"""Write the H5 files of the workflow, and read them, which may have been replaced or damaged since."""
+"""Write the H5 files of the workflow, and read them on the assumption that they may be damaged or replaced."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,21 +9,25 @@ import numpy as np
 import numpy.typing as npt
 
 from acdc_medsam.errors import DatasetError
+from acdc_medsam.formats.archive import DEFLATE_RATIO
 from acdc_medsam.formats.files import Written, read_recorded, write_bytes
 
 DTYPES = {"image": np.dtype(np.float32), "label": np.dtype(np.uint8)}
-"""Dataset in an H5 file -> its type."""
+"""Dataset in an H5 file -> type of its values."""
 
 MAX_VOXELS = 2**28
-"""Largest volume that is read: 1 GiB as float32."""
-
-DEFLATE_RATIO = 1032
-"""zlib never compresses further, so that a file which claims more is refused before memory is taken for it."""
+"""Number of voxels of the largest volume that is read: 1 GiB as float32."""
 
 
 @dataclass(frozen=True)
 class H5Content:
-    """Image float32 and label uint8 of one shape, (Z, H, W) or (H, W), and the attributes."""
+    """Content of an H5 file.
+
+    Attributes:
+        image: (Z, H, W) or (H, W) float32 in [0, 1].
+        label: Label values uint8 of the same shape.
+        attributes: Attributes of the file.
+    """
 
     image: npt.NDArray[np.float32]
     label: npt.NDArray[np.uint8]
@@ -37,8 +41,19 @@ def write_h5(
     attributes: dict[str, object],
     chunks: tuple[int, ...],
 ) -> Written:
-    """Write ``image`` float32 and ``label`` uint8 of one shape, gzip-compressed; same input, same bytes."""
-    # Made in memory: where the HDF5 library itself meets a full disk, it ends the process with a segmentation fault.
+    """Write a volume or a slice, gzip-compressed. The same input gives the same bytes.
+
+    Args:
+        path: The file.
+        image: (Z, H, W) or (H, W) float32.
+        label: Label values uint8 of the same shape.
+        attributes: Attributes of the file.
+        chunks: Shape of the blocks that are compressed together.
+
+    Returns:
+        The record of the file.
+    """
+    # In memory, because the HDF5 library crashes with a segmentation fault when it writes to a full disk.
     with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
         file.create_dataset("image", data=image, chunks=chunks, compression="gzip")
         file.create_dataset("label", data=label, chunks=chunks, compression="gzip")
@@ -48,16 +63,16 @@ def write_h5(
 
 
 def read_h5(path: Path, dimensions: int, sha256: str | None = None) -> H5Content:
-    """Read an H5 volume, of 3 ``dimensions``, or slice, of 2.
+    """Read an H5 volume or slice.
 
     Args:
         path: The file.
         dimensions: 3 for a volume, 2 for a slice.
-        sha256: Hex sha256 that the file was recorded with; None takes any content of this form.
+        sha256: Hex sha256 from the record of the file; None accepts any content of this form.
 
     Raises:
-        DatasetError: It is missing, damaged, not of this form, not what was recorded, or claims more than a file of
-            its size holds.
+        DatasetError: The file is missing, damaged, not of this form, or not the recorded one, or it claims more voxels
+            than a file of its size can hold.
     """
     if sha256 is not None:
         return _read_h5(h5py.h5f.open_file_image(read_recorded(path, sha256)), path, dimensions)
@@ -65,10 +80,10 @@ def read_h5(path: Path, dimensions: int, sha256: str | None = None) -> H5Content
 
 
 def _read_h5(source: Any, path: Path, dimensions: int) -> H5Content:
-    """Read what h5py opens ``source`` as; ``path`` is what messages call it."""
+    """Read an H5 file from its path or from an opened file image; ``path`` names it in messages."""
     try:
         with h5py.File(source) as file:
-            image, label = (_dataset(file, name, path) for name in DTYPES)
+            image, label = (_get_dataset(file, name, path) for name in DTYPES)
             if image.shape != label.shape or image.ndim != dimensions:
                 raise DatasetError(
                     f"{path}: image is {image.shape} and label {label.shape}; `snakemake repair` makes it again"
@@ -78,8 +93,9 @@ def _read_h5(source: Any, path: Path, dimensions: int) -> H5Content:
         raise DatasetError(f"{path}: not a readable H5 file ({error}); `snakemake repair` makes it again") from error
 
 
-def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
-    # A link or an external storage could name any file of this machine.
+def _get_dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
+    """Return a dataset whose values are stored in the file itself, after checking its type and size."""
+    # A link or external storage could refer to any file on this machine.
     found = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
     if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external or found.dtype != DTYPES[name]:
         raise DatasetError(

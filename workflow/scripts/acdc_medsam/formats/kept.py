@@ -1,7 +1,6 @@
-"""Files named by content, kept from run to run, each beside the record of its making.
+"""Files that are named by their content and kept from run to run, each beside its record.
 
-A file whose record is missing, or which is no longer what its record says, is not taken for whole: it is removed, and
-whoever needs it makes it again.
+A file without a record, or one that no longer matches it, is removed, so that the job that needs it makes it again.
 """
 
 import json
@@ -18,27 +17,31 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Kept:
-    """A file that is whole: its record, and what was written down of its making."""
+    """File that was kept and is intact.
+
+    Attributes:
+        written: Size, sha256 and time of the file.
+        facts: What made the file.
+    """
 
     written: Written
     facts: Mapping[str, Any]
 
 
 def record_path(path: Path) -> Path:
-    """Where the record of a file lies: beside it."""
+    """Return the path of a file's record, which is beside the file."""
     return path.with_suffix(".json")
 
 
 def keep(path: Path, data: bytes | memoryview, facts: Mapping[str, Any]) -> Kept:
-    """Write a file, read-only, and its record.
-
-    The record comes first: whatever a kill leaves is a whole file with its record, or is made again.
+    """Write a read-only file and its record.
 
     Args:
         path: The file.
-        data: Its content.
-        facts: What made it; values that JSON can hold.
+        data: Content of the file.
+        facts: What made the file, in values that JSON can hold.
     """
+    # The record is written before the file gets its name: if the process is killed in between, the file is made again.
     with atomic_path(path, read_only=True) as temporary:
         kept = Kept(write_for(path, temporary, data), facts)
         _write_record(kept)
@@ -46,11 +49,12 @@ def keep(path: Path, data: bytes | memoryview, facts: Mapping[str, Any]) -> Kept
 
 
 def find_kept(path: Path) -> Kept | None:
-    """The file, if it is still what was made; None where it has to be made, and then nothing is left of it.
+    """Return a kept file if it is intact; otherwise remove it and its record, and return None.
 
-    A file with the size and time of its record is taken as whole. One with another time is read, and its record
-    brought up to date or the file removed.
+    A file with the size and time of its record counts as intact. One with another time is read: if its content matches
+    the record, the record gets the new time.
     """
+    # A record may be damaged in any way, so that its values can be of any type.
     try:
         record = json.loads(record_path(path).read_bytes())
         written = Written(path, int(record["bytes"]), str(record["sha256"]), int(record["mtime_ns"]))
@@ -62,15 +66,18 @@ def find_kept(path: Path) -> Kept | None:
 
     if is_untouched(written):
         return kept
+
     if status.st_size != written.bytes or sha256_file(path) != written.sha256:
         _remove(path, "changed since it was made")
         return None
+
     kept = Kept(Written(path, written.bytes, written.sha256, status.st_mtime_ns), kept.facts)
     _write_record(kept)
     return kept
 
 
 def _write_record(kept: Kept) -> None:
+    """Write the record of a file beside it."""
     written = kept.written
     record = {
         "bytes": written.bytes,
@@ -82,6 +89,7 @@ def _write_record(kept: Kept) -> None:
 
 
 def _remove(path: Path, reason: str) -> None:
+    """Remove a file, saying why, and its record."""
     if path.exists():
         logger.warning("%s %s; it is made again", path, reason)
         path.unlink()

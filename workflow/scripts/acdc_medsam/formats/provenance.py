@@ -1,4 +1,4 @@
-"""The form of provenance.json, for those who write it and those who check a copy against it."""
+"""Format of provenance.json, shared by its writer and by the check of a copy against it."""
 
 import hashlib
 import json
@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 FORMAT = 2
-"""Raised when a reader of an older format would misunderstand the file."""
+"""Version of the format; increased when a reader of an older version would misunderstand the file."""
 
 
 def content_digest(content: Mapping[str, Any], time: str) -> str:
-    """Hex sha256 over everything that provenance.json says, its time included, and its own digest not."""
+    """Return the hex sha256 of everything in provenance.json, including its time but not this digest itself."""
     facts = {key: value for key, value in content.items() if key != "written"}
     return hashlib.sha256(json.dumps([facts, time], sort_keys=True).encode()).hexdigest()
 
 
 def provenance_bytes(content: Mapping[str, Any]) -> bytes:
-    """Write the content as JSON with a line for each value, so that two files can be compared line by line."""
+    """Return the content as JSON with a line for each value, so that two files can be compared line by line."""
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()

@@ -23,7 +23,7 @@ from acdc_medsam.formats.index import index_row, read_records, write_index
 from acdc_medsam.formats.kept import find_kept, record_path
 from acdc_medsam.formats.nifti import read_nifti
 from acdc_medsam.formats.png import GrayFile
-from acdc_medsam.layout import EMBEDDING_SHAPE
+from acdc_medsam.layout import EMBEDDING_SHAPE, PNG_IMAGE_SHA256, RAW_IMAGE_SHA256
 from acdc_medsam.measures.images import blur, gray_histogram, histogram, mean_and_deviation, quantization_error
 from acdc_medsam.measures.records import BINS, RAW_UNITS, REGIONS, Measures, merge_measures, write_measures
 from acdc_medsam.runtime.progress import Progress
@@ -144,7 +144,9 @@ def measure_patient(patient: PatientFiles) -> Measures:
 
         name = volume.path.stem
         own = [row for row in rows if row["slice"].startswith(f"{name}_")]
-        slices = {int(row["slice_index"]): GrayFile(images / f"{row['slice']}.png", row["image_sha256"]) for row in own}
+        slices = {
+            int(row["slice_index"]): GrayFile(images / f"{row['slice']}.png", row[PNG_IMAGE_SHA256]) for row in own
+        }
         embeddings = [patient.embeddings[row["slice"]] for row in own if patient.embeddings]
         parts.append(measure_volume(volume, patient.raw[name], slices, embeddings))
     return merge_measures(parts)
@@ -172,7 +174,7 @@ def measure_volume(
     lowest = float(content.attributes["raw_min"])
     clip_level = float(content.attributes["clip_level"])
     nifti = read_nifti(raw)
-    if nifti.sha256 != content.attributes["image_sha256"]:
+    if nifti.sha256 != content.attributes[RAW_IMAGE_SHA256]:
         raise DatasetError(f"{raw} is not the image that {volume.path} was made from; run the same command again")
 
     unclipped = (nifti.voxels.astype(np.float32) - lowest) / (clip_level - lowest)

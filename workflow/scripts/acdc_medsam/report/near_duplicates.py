@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from acdc_medsam.layout import SPLITS
+from acdc_medsam.layout import PNG_IMAGE_SHA256, SPLITS
 from acdc_medsam.measures.records import Counts, Floats
 from acdc_medsam.report.contents import Contents
 
@@ -108,7 +108,7 @@ def identical_pictures(contents: Contents) -> list[tuple[str, ...]]:
     """Find slices in different splits whose PNG images have the same bytes. Those in train come first."""
     same = defaultdict(list)
     for row in sorted(contents.rows, key=lambda row: SPLITS.index(row["split"])):
-        same[row["image_sha256"]].append(row)
+        same[row[PNG_IMAGE_SHA256]].append(row)
     return [
         tuple(f"{row['split']}/{row['slice']}" for row in rows)
         for rows in same.values()

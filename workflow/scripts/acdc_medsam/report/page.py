@@ -13,7 +13,7 @@ from pathlib import Path
 
 import jinja2
 
-from acdc_medsam.acdc.labels import COLOURS, GROUP_NAMES, PHASE_NAMES, STRUCTURE_NAMES
+from acdc_medsam.acdc.labels import COLORS, GROUP_NAMES, PHASE_NAMES, STRUCTURE_NAMES
 from acdc_medsam.formats.files import Row, write_bytes
 from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.report.balance import balance_section
@@ -119,7 +119,7 @@ def write_report(inputs: ReportInputs, report: Path, index: Path, settings: Mapp
         identical=identical,
         results=results_section(inputs.metrics, inputs.manifest),
         cost=cost_section(jobs, {name: len(rows) for name, rows in patients.items()}, inputs.published),
-        colors=COLOURS,
+        colors=COLORS,
         structure_names=STRUCTURE_NAMES,
         group_names=GROUP_NAMES,
         phase_names=PHASE_NAMES,

@@ -1,1 +1,1 @@
-"""The stages that make the dataset, one module for each."""
+"""Stages that make the dataset, one module each."""

@@ -1,8 +1,8 @@
-"""Stage publish: link what the earlier stages made into the layout that training code reads, and list it.
+"""Stage publish: files of the earlier stages -> the layout that training code reads.
 
-In: the indexes and tables of all patients and batches, the split. Out: ``data/ACDC``, the H5 folders,
-``manifest.tsv`` and an index of every published file. Only files of this dataset's own naming are replaced
-or removed; anything else found there is left for stage verify to name.
+Input: the indexes and tables of all patients and batches, and the split. Output: ``data/ACDC``, the H5 folders,
+``manifest.tsv`` and an index of every published file. Only files whose names follow the dataset's pattern are replaced
+or removed; stage verify reports any other file.
 """
 
 import logging
@@ -33,11 +33,16 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Sources:
-    """What a dataset is published from; lists are in the order of patients or batches.
+class PublishSources:
+    """Indexes and tables that a dataset is published from.
 
-    ``embeddings`` is empty and ``encoding``, the index of the positional encoding, None for a dataset without
-    embeddings.
+    Attributes:
+        h5: Index of the H5 files of each patient.
+        png: Index of the PNG files of each patient.
+        slices: Table of slices of each patient.
+        split: Table with the split and fold of each slice.
+        embeddings: Index of each batch of embeddings; empty for a dataset without embeddings.
+        encoding: Index of the positional encoding; None for a dataset without embeddings.
     """
 
     h5: Sequence[Path]
@@ -48,24 +53,28 @@ class Sources:
     encoding: Path | None = None
 
 
-def plan_files(sources: Sources) -> tuple[dict[Path, Written], list[Row]]:
-    """Work out what is published where.
+def plan_files(sources: PublishSources) -> tuple[dict[Path, Written], list[Row]]:
+    """Assign a published path to each PNG file and embedding.
 
     Returns:
-        Published path, relative to the output folder -> record of its source; and the rows of the manifest.
+        Published path, relative to the output folder -> record of the source; and the rows of the manifest.
 
     Raises:
-        DatasetError: a table names a file that has gone.
+        DatasetError: A file in an index is missing or has changed.
     """
     splits = {row["slice"]: row for row in read_sealed(sources.split)}
-    embeddings = {row["slice"]: (written, row) for table in sources.embeddings for written, row in whole_records(table)}
-    png = _by_name(sources.png)
+    records = (record for table in sources.embeddings for record in read_intact_records(table))
+    embeddings = {row["slice"]: (written, row) for written, row in records}
+    png = _find_by_name(sources.png)
+
     plan = dict[Path, Written]()
     manifest = list[Row]()
     for row in (row for table in sources.slices for row in read_sealed(table)):
-        name, split = row["slice"], splits[row["slice"]]["split"]
+        name = row["slice"]
+        split = splits[name]["split"]
         for kind in ("images", "masks"):
             plan[image_folder(split, kind) / f"{name}.png"] = png[kind, f"{name}.png"]
+
         line = row | splits[name]
         if sources.embeddings:
             written, embedding = embeddings[name]
@@ -81,17 +90,17 @@ def plan_files(sources: Sources) -> tuple[dict[Path, Written], list[Row]]:
     return plan, manifest
 
 
-def _by_name(indexes: Sequence[Path]) -> dict[tuple[str, str], Written]:
-    """(kind, file name) -> record, the kind being the name of the folder that the file lies in."""
-    records = (written for index in indexes for written, _ in whole_records(index))
+def _find_by_name(indexes: Sequence[Path]) -> dict[tuple[str, str], Written]:
+    """Return (folder name, file name) -> record of each file in some indexes. The folder name is the kind of file."""
+    records = (written for index in indexes for written, _ in read_intact_records(index))
     return {(written.path.parent.name, written.path.name): written for written in records}
 
 
-def whole_records(index: Path) -> list[tuple[Written, Row]]:
-    """The record and the row of each file that an index names.
+def read_intact_records(index: Path) -> list[tuple[Written, Row]]:
+    """Read the record and the row of each file in an index, and check that the file is intact.
 
     Raises:
-        DatasetError: A file has gone or is no longer what was made.
+        DatasetError: A file is missing or has changed.
     """
     records = read_records(index)
     for written, _ in records:
@@ -101,33 +110,38 @@ def whole_records(index: Path) -> list[tuple[Written, Row]]:
 
 
 def plan_h5(h5: Sequence[Path], subsets: Mapping[str, str]) -> dict[Path, Written]:
-    """Work out where the H5 files go: published path -> record of its source.
+    """Assign a published path to each H5 file.
 
     Args:
-        h5: The patients' indexes of H5 files.
+        h5: Index of the H5 files of each patient.
         subsets: Patient -> ``training`` or ``testing``.
+
+    Returns:
+        Published path, relative to the output folder -> record of the source.
     """
     plan = {}
     for index in h5:
-        for (kind, name), written in _by_name([index]).items():
+        for (kind, name), written in _find_by_name([index]).items():
             plan[h5_folder(subsets[index.parent.name], kind) / name] = written
     return plan
 
 
 def link_file(source: Path, target: Path, mode: str) -> None:
-    """Make ``target`` show the content of ``source``; a reader sees the old file or the new one, whole.
+    """Link or copy ``source`` to ``target`` atomically: a reader sees either the old file or the new one.
 
     Args:
-        source: existing file.
-        target: path to make or replace.
+        source: An existing file.
+        target: Path to make or replace.
         mode: ``auto`` (hard link, else copy), ``hard``, ``copy`` or ``symlink``.
 
     Raises:
-        DatasetError: ``hard`` where the file system has no hard links.
+        DatasetError: ``mode`` is ``hard``, but the file system does not support hard links.
     """
     if _is_published(source, target, mode):
         return
+
     with atomic_path(target, read_only=True) as temporary:
+        # Links cannot replace a file, so only the name of the temporary file is used.
         temporary.unlink()
         if mode == "symlink":
             temporary.symlink_to(os.path.relpath(source, target.parent))
@@ -142,23 +156,28 @@ def link_file(source: Path, target: Path, mode: str) -> None:
                         f"{target}: no hard link to {source} can be made ({error.strerror}); "
                         "set 'publish: {link: copy}' in config.yaml"
                     ) from error
+                # With "auto", a file system without hard links, or another disk, gets a copy.
                 shutil.copy2(source, temporary)
 
 
 def _is_published(source: Path, target: Path, mode: str) -> bool:
+    """Whether ``target`` is already the link to, or the copy of, ``source`` that ``mode`` asks for."""
     if mode == "symlink" or target.is_symlink():
         return mode == "symlink" and target.is_symlink() and target.exists() and target.samefile(source)
     if not target.exists():
         return False
+    # One file under two names is a hard link.
     if target.samefile(source):
         return mode != "copy"
-    ours, theirs = source.stat(), target.stat()
-    # A copy made by copy2 keeps size and time; store and work files are never changed in place.
+
+    # copy2 keeps size and time, and no file in work/ is ever changed in place.
+    ours = source.stat()
+    theirs = target.stat()
     return mode != "hard" and (ours.st_size, ours.st_mtime_ns) == (theirs.st_size, theirs.st_mtime_ns)
 
 
 def remove_unplanned(output: Path, plan: Mapping[Path, Written]) -> None:
-    """Remove what an earlier run published and this one does not; files of other names stay."""
+    """Remove published files of an earlier run that are not in the plan; files of other names are kept."""
     folders = [h5_folder(subset, kind) for subset in SUBSETS for kind in H5_KINDS]
     folders += expected_folders(SPLITS, with_embeddings=True)
     for folder in folders:
@@ -168,7 +187,7 @@ def remove_unplanned(output: Path, plan: Mapping[Path, Written]) -> None:
 
 
 def make_folders(output: Path, wanted: Sequence[Path]) -> None:
-    """Make the folders of the layout, empty ones too, and remove empty ones that do not belong to it."""
+    """Make the wanted folders of the layout, and remove the others if they are empty."""
     for folder in wanted:
         (output / folder).mkdir(parents=True, exist_ok=True)
     for folder in expected_folders(SPLITS, with_embeddings=True):
@@ -178,7 +197,7 @@ def make_folders(output: Path, wanted: Sequence[Path]) -> None:
 
 
 def publish_dataset(
-    sources: Sources,
+    sources: PublishSources,
     subsets: Mapping[str, str],
     left_out: Sequence[str],
     output: Path,
@@ -189,18 +208,24 @@ def publish_dataset(
     """Publish the dataset below ``output``.
 
     Args:
-        sources: what to publish.
-        subsets: patient -> ``training`` or ``testing``.
-        left_out: why patients of the raw folder never entered the workflow, a line each.
-        output: root of the published layout.
-        manifest: declared output, one row per slice with MANIFEST_COLUMNS.
-        index: declared output, every published file and the manifest; written last.
-        link: see :func:`link_file`.
+        sources: Indexes and tables that the dataset is published from.
+        subsets: Patient -> ``training`` or ``testing``.
+        left_out: One line for each patient that never entered the workflow, with the reason.
+        output: Root of the published layout.
+        manifest: Declared output with one row per slice and the columns MANIFEST_COLUMNS.
+        index: Declared output, the index of every published file and the manifest, written last.
+        link: Mode for :func:`link_file`.
+
+    Raises:
+        DatasetError: A file is missing or has changed, or hard links are not supported.
     """
     plan, rows = plan_files(sources)
     plan |= plan_h5(sources.h5, subsets)
     if sources.encoding is not None:
-        plan[POSITIONAL_ENCODING], _ = whole_records(sources.encoding)[0]
+        plan[POSITIONAL_ENCODING], _ = read_intact_records(sources.encoding)[0]
+
+    # While a dataset is being republished, a reader sees either the old or the new version of each file; a file that
+    # moves to another split can be missing for a moment.
     remove_unplanned(output, plan)
     make_folders(output, expected_folders(published_splits(rows), bool(sources.embeddings)))
     files = list[Written]()
@@ -209,6 +234,7 @@ def publish_dataset(
         files.append(replace(written, path=output / target))
     files.append(write_table(manifest, MANIFEST_COLUMNS, rows))
 
+    # The indexes of stage render repeat the reasons and notes of stage normalize.
     comments = [read_index_comments(path) for path in sources.png]
     write_index(
         index,

@@ -1,7 +1,7 @@
 """Stage render: a patient's H5 volumes -> 8-bit PNG images and masks of one size.
 
-In: the index that stage normalize wrote. Out: ``images/`` and ``masks/``, their index, and a table with one
-row per slice that every later stage reads.
+Input: the index from stage normalize. Output: ``images/`` and ``masks/``, their index, and the table of slices, from
+which every later stage reads the facts about a slice.
 """
 
 import hashlib
@@ -20,14 +20,21 @@ from acdc_medsam.formats.files import Row, Written, remove_others, write_table
 from acdc_medsam.formats.h5 import read_h5
 from acdc_medsam.formats.index import index_row, read_index_comments, read_records, write_index
 from acdc_medsam.formats.png import Gray, write_png
-from acdc_medsam.layout import PIXEL_COLUMNS, SLICE_COLUMNS
+from acdc_medsam.layout import PIXEL_COLUMNS, PNG_IMAGE_SHA256, SLICE_COLUMNS
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Slice:
-    """One slice as stored: name, its row of facts, image (H, W) float32 in [0, 1] and label (H, W) uint8."""
+    """Slice of an H5 volume.
+
+    Attributes:
+        name: Name of the slice, such as ``patient001_frame01_slice_0``.
+        facts: Columns of the table of slices that are known before rendering.
+        image: (H, W) float32 in [0, 1].
+        label: Label values (H, W) uint8.
+    """
 
     name: str
     facts: Row
@@ -36,57 +43,72 @@ class Slice:
 
 
 def resize_image(image: npt.NDArray[np.float32], size: int) -> Gray:
-    """Turn an image (H, W) in [0, 1] into (size, size) in 0..255: rounded to 8 bits first, then bilinear.
-
-    Order and interpolation are those of the notebooks that existing MedSAM datasets of ACDC were made with.
-    """
+    """Convert an image (H, W) in [0, 1] to (size, size) in 0..255."""
+    # Rounded to 8 bits before resizing, as in the notebooks with which existing MedSAM datasets of ACDC were made.
     gray = np.rint(image * np.float32(255)).astype(np.uint8)
     return np.asarray(Image.fromarray(gray).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def resize_label(label: Gray, size: int) -> Gray:
-    """Turn a label (H, W) into (size, size) by nearest neighbour; values stay labels."""
+    """Resize a label (H, W) to (size, size) by nearest neighbor, so that no new values appear."""
     return np.asarray(Image.fromarray(label).resize((size, size), Image.Resampling.NEAREST))
 
 
 def pixels_sha256(pixels: Gray) -> str:
-    """Hex sha256 of an image's shape and pixels, whatever file it is stored in."""
+    """Compute the hex sha256 of an image's shape and pixels, which does not depend on the file format."""
     height, width = pixels.shape
     return hashlib.sha256(b"%d x %d " % (height, width) + pixels.tobytes()).hexdigest()
 
 
 def read_slices(volume: Path, sha256: str | None = None) -> Iterator[Slice]:
-    """Read every slice of an H5 volume with what later stages need to know of it; see :func:`read_h5`."""
+    """Read every slice of an H5 volume, in order along z.
+
+    Args:
+        volume: The H5 file.
+        sha256: Hex sha256 from the record of the file; None accepts any content.
+
+    Yields:
+        One slice after the other.
+
+    Raises:
+        DatasetError: The file cannot be used, see :func:`read_h5`.
+    """
     content = read_h5(volume, 3, sha256)
-    attributes, labels = content.attributes, content.label
+    attributes = content.attributes
     facts = {key: str(attributes[key]) for key in ("patient", "subset", "group", "phase", "frame")}
     facts["spacing"] = " ".join(f"{size:g}" for size in attributes["spacing"])
-    facts["height"], facts["width"] = map(str, labels.shape[1:])
-    for number, (image, label) in enumerate(zip(content.image, labels, strict=True)):
-        name = slice_name(facts["patient"], int(facts["frame"]), number)
+    facts["height"], facts["width"] = map(str, content.label.shape[1:])
+
+    for index, (image, label) in enumerate(zip(content.image, content.label, strict=True)):
+        name = slice_name(facts["patient"], int(facts["frame"]), index)
         pixels = {PIXEL_COLUMNS[key]: str(np.count_nonzero(label == value)) for key, value in LABELS.items()}
-        yield Slice(name, {"slice": name, "slice_index": str(number), **facts, **pixels}, image, label)
+        yield Slice(name, {"slice": name, "slice_index": str(index), **facts, **pixels}, image, label)
 
 
 def render_patient(volumes: Path, index: Path, table: Path, size: int, keep_empty: bool) -> None:
     """Write a patient's PNGs to ``images/`` and ``masks/`` beside their index, and the table of slices.
 
-    What an earlier run left in the two folders is removed.
+    Files from an earlier run in these two folders are removed.
 
     Args:
-        volumes: the patient's index of H5 files.
-        index: declared output, written last.
-        table: declared output with the columns SLICE_COLUMNS.
-        size: height and width of the PNGs in pixels.
-        keep_empty: whether slices without any structure are kept.
+        volumes: Index of the patient's H5 files.
+        index: Declared output, the index of the PNGs and the table, written last.
+        table: Declared output with the columns SLICE_COLUMNS.
+        size: Height and width of the PNGs in pixels.
+        keep_empty: Whether slices without any structure are kept.
+
+    Raises:
+        DatasetError: An H5 file is missing or has changed.
     """
     images = index.parent / "images"
     masks = index.parent / "masks"
     for folder in (images, masks):
         folder.mkdir(parents=True, exist_ok=True)
+
     rows = list[Row]()
     files = list[Written]()
     for volume, _ in read_records(volumes):
+        # The index also names the H5 slices, which have the same content.
         if volume.path.parent.name != "volumes":
             continue
         for item in read_slices(volume.path, volume.sha256):
@@ -95,7 +117,7 @@ def render_patient(volumes: Path, index: Path, table: Path, size: int, keep_empt
                 image = write_png(images / f"{item.name}.png", pixels)
                 mask = write_png(masks / f"{item.name}.png", resize_label(item.label, size))
                 digests = {
-                    "image_sha256": image.sha256,
+                    PNG_IMAGE_SHA256: image.sha256,
                     "mask_sha256": mask.sha256,
                     "pixels_sha256": pixels_sha256(pixels),
                 }
@@ -104,6 +126,7 @@ def render_patient(volumes: Path, index: Path, table: Path, size: int, keep_empt
 
     remove_others((images, masks), keep=[file.path for file in files])
     files.append(write_table(table, SLICE_COLUMNS, rows, sealed=True))
+
     comments = read_index_comments(volumes)
     notes = list(comments.notes)
     if not rows and not comments.left_out:

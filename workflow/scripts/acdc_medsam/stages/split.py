@@ -1,7 +1,7 @@
-"""Stage split: which slice goes to train, val or test, and into which of five folds.
+"""Stage split: tables of slices -> the split (train, val or test) and the fold of each slice.
 
-Every choice is a ranking by a seeded hash of names. It depends neither on the order of files nor on the
-machine, and one patient more moves at most the few at the border.
+Every choice follows a ranking by a seeded hash of names. It depends neither on the order of files nor on the machine,
+and adding a patient moves at most a few others.
 """
 
 import hashlib
@@ -22,14 +22,14 @@ FOLDS = 5
 
 
 def rank(names: Iterable[str], seed: int | str) -> list[str]:
-    """Order names by the sha256 of seed and name: a shuffle that adding or removing a name does not disturb."""
+    """Order names by the sha256 of seed and name. Adding or removing a name does not change the order of the others."""
     return sorted(names, key=lambda name: (hashlib.sha256(f"{seed}:{name}".encode()).digest(), name))
 
 
 def validation_count(items: int, fraction: float) -> int:
-    """Number of items for validation: ``fraction`` of them, rounded; at least one stays on either side.
+    """Return how many of the items go to validation: ``fraction`` of them, rounded, but at least one on each side.
 
-    With a fraction of 0, or fewer than two items, there is no validation side.
+    With a fraction of 0, or fewer than two items, none go to validation.
     """
     if fraction == 0 or items < 2:
         return 0
@@ -37,83 +37,90 @@ def validation_count(items: int, fraction: float) -> int:
 
 
 def share_by_group(sizes: Mapping[str, int], total: int) -> Counter[str]:
-    """Share validation places among groups in proportion to their sizes.
+    """Share the seats of the validation side among groups in proportion to their sizes.
 
-    Places are given one after the other to the group whose next place ranks highest, as parliaments share seats
-    (A. Sainte-Lague, 1910): the n-th place of a group of s patients counts s / (2 n - 1). Two rules come before that.
-    A group of two patients or more gets its first place before any group gets a second, so that as many groups as
-    possible stand on both sides; and no group gives its last patient unless nothing else is left, groups of one
-    patient first.
+    Seats are allocated by the method of A. Sainte-Lague (1910), as in parliaments: one after the other, each to the
+    group whose next seat ranks highest, where the n-th seat of a group of s patients has the rank s / (2 n - 1). Two
+    rules take precedence. Every group of two or more patients gets its first seat before any group gets its second, so
+    that as many groups as possible are on both sides. And no group gives its last patient to validation until nothing
+    else is left, groups of one patient first.
 
-    With one patient more, the places of that patient's group rank higher than before and those of the other groups
-    rank among each other as they did. The group therefore gets one place more at most, either the one that is added
-    or one of another group; largest remainders instead of ranks would let several groups change places.
+    If a patient is added, the seats of that patient's group rank higher than before, and the ranking among the other
+    groups is unchanged. The group therefore gains at most one seat, either a new one or one from another group.
+    Allocation by largest remainders would let several groups exchange seats.
 
     Args:
-        sizes: Number of patients of each group; among equals the group that comes first is preferred.
-        total: Number of places, at most the number of patients.
+        sizes: Number of patients in each group; of two groups with equal rank, the earlier one is preferred.
+        total: Number of seats, at most the number of patients.
 
     Returns:
-        Number of places of each group.
+        Number of seats of each group.
     """
     ranked = list[tuple[int, float, int, str]]()
     for order, (group, size) in enumerate(sizes.items()):
-        for place in range(1, size + 1):
-            if place == size:
+        for seat in range(1, size + 1):
+            # The list is sorted in ascending order, so the ranks are negated.
+            if seat == size:
                 ranked.append((2, int(size > 1), order, group))
-            elif place == 1:
+            elif seat == 1:
                 ranked.append((0, -size, order, group))
             else:
-                ranked.append((1, -size / (2 * place - 1), order, group))
+                ranked.append((1, -size / (2 * seat - 1), order, group))
     return Counter(group for *_, group in sorted(ranked)[:total])
 
 
-def patients_by_group(groups: Mapping[str, str]) -> dict[str, list[str]]:
-    """Turn patient -> group into group -> patients."""
+def group_patients(groups: Mapping[str, str]) -> dict[str, list[str]]:
+    """Convert patient -> group to group -> patients."""
     members = defaultdict[str, list[str]](list)
     for patient, group in groups.items():
         members[group].append(patient)
     return dict(members)
 
 
-def validation_patients(groups: Mapping[str, str], fraction: float, seed: int, stratify: bool) -> set[str]:
+def choose_validation(groups: Mapping[str, str], fraction: float, seed: int, stratify: bool) -> set[str]:
     """Choose the validation patients.
 
-    One patient more or less moves two of the others at most: within a group of unchanged places the newcomer may
-    take one patient's place, and a place that is added, or goes from one group to another, moves a patient in each.
+    Adding or removing a patient moves at most two others: in a group with as many seats as before, a newcomer may take
+    the seat of one patient; a seat that is added, or passes from one group to another, moves a patient in each group.
 
     Args:
         groups: Pathology group of each patient.
-        fraction: Share of the patients, in [0, 1).
+        fraction: Fraction of the patients to choose, in [0, 1).
         seed: Seed of the ranking.
-        stratify: Whether every group gives its share.
+        stratify: Whether each group gets its proportional share.
+
+    Returns:
+        Names of the validation patients.
     """
     total = validation_count(len(groups), fraction)
     if not stratify:
         return set(rank(groups, seed)[:total])
 
-    members = patients_by_group(groups)
-    places = share_by_group({group: len(members[group]) for group in rank(members, seed)}, total)
-    return {name for group, names in members.items() for name in rank(names, seed)[: places[group]]}
+    members = group_patients(groups)
+    seats = share_by_group({group: len(members[group]) for group in rank(members, seed)}, total)
+    return {name for group, names in members.items() for name in rank(names, seed)[: seats[group]]}
 
 
 def assign_folds(groups: Mapping[str, str], seed: int) -> dict[str, int]:
-    """Put patients into folds 0 to 4, so that each fold has its share of each group, to within one patient.
+    """Assign patients to folds 0 to 4, so that each fold has its share of each group to within one patient.
 
-    The ranking of each group is cut into FOLDS blocks. One patient more or less shifts each of the borders between
-    blocks by one patient at most, so at most FOLDS - 1 of the others move, all of the same group.
-
-    The blocks of a group whose size is no multiple of FOLDS differ by a patient. Each group starts at another fold,
-    so that the larger blocks of all groups do not meet in the same fold.
+    The ranking of each group is cut into FOLDS blocks. Adding or removing a patient shifts each border between blocks
+    by at most one patient, so that at most FOLDS - 1 others move, all of the same group.
 
     Args:
         groups: Pathology group of each patient, one of GROUPS.
         seed: Seed of the ranking.
+
+    Returns:
+        Patient -> fold.
     """
     folds = dict[str, int]()
-    for group, names in patients_by_group(groups).items():
+    for group, names in group_patients(groups).items():
+        # Blocks of a group differ by one patient if its size is no multiple of FOLDS. Each group starts with another
+        # fold, so that the larger blocks of all groups do not end up in the same folds.
         first_fold = GROUPS.index(group)
-        # A ranking of its own: val is the beginning of the other one, and train would lack whole blocks.
+
+        # The ranking differs from that of the split, of which val is the beginning: train would lack whole blocks.
         for position, patient in enumerate(rank(names, f"{seed}:fold")):
             block = position * FOLDS // len(names)
             folds[patient] = (first_fold + block) % FOLDS
@@ -121,40 +128,53 @@ def assign_folds(groups: Mapping[str, str], seed: int) -> dict[str, int]:
 
 
 def assign_splits(slices: Sequence[Row], unit: str, fraction: float, seed: int, stratify: bool) -> list[Row]:
-    """Give each slice its split and fold.
+    """Assign each slice to a split and a fold.
 
     Args:
-        slices: rows with ``slice``, ``patient``, ``subset`` and ``group``.
-        unit: ``patient`` keeps a patient's slices on one side; ``slice`` shuffles all slices, unstratified.
-        fraction: share of the training patients or slices that goes to val, in [0, 1).
-        seed: of the ranking.
-        stratify: whether every group gives its share; for ``patient`` alone.
+        slices: Rows with ``slice``, ``patient``, ``subset`` and ``group``.
+        unit: ``patient`` keeps all slices of a patient in one split; ``slice`` distributes slices without strata.
+        fraction: Fraction of the training patients or slices that goes to val, in [0, 1).
+        seed: Seed of the ranking.
+        stratify: Whether each group gets its proportional share; used for the unit ``patient`` alone.
 
     Returns:
-        One row of SPLIT_COLUMNS per slice; testing patients go to ``test`` and have no fold.
+        One row of SPLIT_COLUMNS per slice. Patients of ``testing`` go to ``test`` and have no fold.
     """
     training = [row for row in slices if row["subset"] == "training"]
     groups = {row["patient"]: row["group"] for row in training}
     folds = assign_folds(groups, seed)
+
     if unit == "patient":
-        chosen = validation_patients(groups, fraction, seed, stratify)
+        chosen = choose_validation(groups, fraction, seed, stratify)
         validation = {row["slice"] for row in training if row["patient"] in chosen}
     else:
         names = rank((row["slice"] for row in training), seed)
         validation = set(names[: validation_count(len(names), fraction)])
+
     rows = []
     for row in slices:
-        name, test = row["slice"], row["subset"] != "training"
-        side = "test" if test else "val" if name in validation else "train"
-        rows.append({"slice": name, "split": side, "fold": "" if test else str(folds[row["patient"]])})
+        name = row["slice"]
+        if row["subset"] != "training":
+            rows.append({"slice": name, "split": "test", "fold": ""})
+        else:
+            split = "val" if name in validation else "train"
+            rows.append({"slice": name, "split": split, "fold": str(folds[row["patient"]])})
     return rows
 
 
 def split_dataset(tables: Sequence[Path], table: Path, unit: str, validation: float, seed: int, stratify: bool) -> None:
-    """Read every patient's table of slices and write ``table`` with the columns SPLIT_COLUMNS.
+    """Assign all slices of a dataset to splits and folds.
+
+    Args:
+        tables: Table of slices of each patient.
+        table: Declared output with the columns SPLIT_COLUMNS.
+        unit: Unit of the split, see :func:`assign_splits`.
+        validation: Fraction of the training patients or slices that goes to val, in [0, 1).
+        seed: Seed of the ranking.
+        stratify: Whether each group gets its proportional share.
 
     Raises:
-        DatasetError: there is no slice at all.
+        DatasetError: There is no slice at all.
     """
     slices = [row for path in tables for row in read_sealed(path)]
     if not slices:
@@ -162,9 +182,11 @@ def split_dataset(tables: Sequence[Path], table: Path, unit: str, validation: fl
             "no slice is left to make a dataset of: every patient is left out, or no label holds a structure; "
             "the logs of normalize and render say which, and images.keep_empty keeps slices without structures"
         )
+
     rows = assign_splits(slices, unit, validation, seed, stratify)
     if validation and not any(row["split"] == "val" for row in rows):
         logger.warning("nothing goes to val: there are fewer than two training %ss to divide", unit)
     write_table(table, SPLIT_COLUMNS, rows, sealed=True)
+
     counts = Counter(row["split"] for row in rows)
-    logger.info("slices per split: %s", ", ".join(f"{split} {number}" for split, number in counts.items()))
+    logger.info("slices per split: %s", ", ".join(f"{split} {count}" for split, count in counts.items()))

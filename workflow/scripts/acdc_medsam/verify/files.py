@@ -11,7 +11,7 @@ import numpy as np
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.encoders.store import embedding_digest
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.formats.archive import claims_more
+from acdc_medsam.formats.archive import may_be_zip_bomb
 from acdc_medsam.formats.files import REPAIR, Row, sha256_file
 from acdc_medsam.formats.h5 import read_h5
 from acdc_medsam.formats.png import Gray, read_gray
@@ -144,7 +144,7 @@ def read_tensor(path: Path) -> tuple["torch.Tensor", str]:
         # Checked before reading, because a file that was put in place of the embedding can have any size.
         if size > MAX_TENSOR_BYTES:
             raise DatasetError(f"{size} bytes, more than a tensor of the dataset takes")
-        if claims_more(path):
+        if may_be_zip_bomb(path):
             raise DatasetError("claims more than a file of its size holds")
         data = path.read_bytes()
         tensor = load_saved(io.BytesIO(data))
