@@ -1,4 +1,4 @@
-"""What can be wrong, or only unusual, with a patient's files: how to make it so, and what must come of it."""
+"""Faulty and unusual patients: functions that change a patient's files, and the message that each fault must cause."""
 
 import gzip
 import math
@@ -14,12 +14,16 @@ import nibabel as nib
 import numpy as np
 
 DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
-"""NIfTI-1's code of a type -> numpy's name of it without byte order."""
+"""NIfTI-1's code of a data type -> NumPy's name for it, without byte order."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a phantom's first frame, and its Info.cfg."""
+    """The files of a phantom's first frame, and its Info.cfg.
+
+    Attributes:
+        folder: Folder of the patient.
+    """
 
     folder: Path
 
@@ -38,7 +42,14 @@ class Files:
 
 @dataclass(frozen=True)
 class Fault:
-    """A way to spoil a patient, and the message, a part of it, that says so with the file's name in ``file``."""
+    """A fault in a patient's files.
+
+    Attributes:
+        name: Name of the fault, for the test's report.
+        damage: Function that causes the fault.
+        message: Part of the message that must report it.
+        file: Attribute of :class:`Files` with the file that the message must name; empty if it names none of them.
+    """
 
     name: str
     damage: Callable[[Files], object]
@@ -55,23 +66,24 @@ def copy_patient(source: Path, target: Path) -> Files:
 
 
 def voxels(path: Path) -> Any:
+    """Read the voxels of a volume as they are stored, (X, Y, Z)."""
     return np.asanyarray(nib.load(path).dataobj).copy()
 
 
 def rewrite(path: Path, data: Any, affine: Any = None) -> None:
-    """Replace a volume's voxels, and with them its type and shape."""
+    """Replace the voxels of a volume, and with them its data type and shape."""
     before = nib.load(path)
     nib.save(nib.Nifti1Image(data, before.affine if affine is None else affine), path)
 
 
 def both(files: Files, change: Callable[[Any], Any]) -> None:
-    """Change the voxels of image and label alike."""
+    """Change the voxels of the image and the label in the same way."""
     for path in (files.image, files.label):
         rewrite(path, change(voxels(path)))
 
 
 def edit_header(path: Path, **fields: Any) -> None:
-    """Change fields of a compressed file's header, or single ``field__index`` of them, and nothing else."""
+    """Change nothing but fields of a compressed file's header; ``field__index`` is one element of a field."""
     data = gzip.decompress(path.read_bytes())
     header = nib.Nifti1Header(data[:348], check=False)
     for name, value in fields.items():
@@ -84,30 +96,32 @@ def edit_header(path: Path, **fields: Any) -> None:
 
 
 def edit_bytes(path: Path, change: Callable[[bytes], bytes]) -> None:
+    """Change the bytes of a file."""
     path.write_bytes(change(path.read_bytes()))
 
 
 def edit_info(files: Files, **keys: str) -> None:
-    """Replace lines of Info.cfg; an empty text removes the line."""
+    """Replace lines of Info.cfg; an empty value removes the line."""
     lines = [line for line in files.info.read_text().splitlines() if line.split(":")[0] not in keys]
     files.info.write_text("\n".join([*lines, *(f"{key}: {value}" for key, value in keys.items() if value)]))
 
 
-def with_value(path: Path, value: float, dtype: str) -> None:
+def set_voxel(path: Path, value: float, dtype: str) -> None:
+    """Convert a volume to a data type and give one voxel a value."""
     data = voxels(path).astype(dtype)
     data[1, 1, 1] = value
     rewrite(path, data)
 
 
 def uncompress(path: Path, cut: int = 0) -> None:
-    """Put a ``.nii`` into the place of a ``.nii.gz``, without its last bytes."""
+    """Replace a ``.nii.gz`` with a ``.nii`` that lacks its last ``cut`` bytes."""
     data = gzip.decompress(path.read_bytes())
     path.with_suffix("").write_bytes(data[: len(data) - cut])
     path.unlink()
 
 
-def mostly(value: int, path: Path) -> None:
-    """Give 99.5 % of the voxels one value, the smallest, so that the 99th percentile is the minimum."""
+def flatten(path: Path, value: int) -> None:
+    """Give more than 99 % of the voxels the smallest value, so that the 99th percentile is the minimum."""
     data = np.full(voxels(path).shape, value, np.int16)
     data.flat[:: data.size // 30] = value + 100
     rewrite(path, data)
@@ -164,14 +178,18 @@ VOLUME_FAULTS = [
         "position or spacing (affine, pixdim) differs",
         "label",
     ),
-    Fault("label 4", lambda f: with_value(f.label, 4, "u1"), "label value 4; only 0 to 3 are known", "label"),
-    Fault("label -1", lambda f: with_value(f.label, -1, "i2"), "label value -1; only 0 to 3", "label"),
-    Fault("label 0.5", lambda f: with_value(f.label, 0.5, "f4"), "label value 0.5; only 0 to 3", "label"),
+    Fault("label 4", lambda f: set_voxel(f.label, 4, "u1"), "label value 4; only 0 to 3 are known", "label"),
+    Fault("label -1", lambda f: set_voxel(f.label, -1, "i2"), "label value -1; only 0 to 3", "label"),
+    Fault("label 0.5", lambda f: set_voxel(f.label, 0.5, "f4"), "label value 0.5; only 0 to 3", "label"),
     Fault("label scaled", lambda f: edit_header(f.label, scl_slope=0.5), "label value 0.5, 1.5; only 0 to 3", "label"),
-    Fault("NaN", lambda f: with_value(f.image, math.nan, "f4"), "contains NaN or infinite voxels"),
-    Fault("infinite", lambda f: with_value(f.image, math.inf, "f8"), "contains NaN or infinite voxels"),
+    Fault("NaN", lambda f: set_voxel(f.image, math.nan, "f4"), "contains NaN or infinite voxels"),
+    Fault("infinite", lambda f: set_voxel(f.image, math.inf, "f8"), "contains NaN or infinite voxels"),
     Fault("constant", lambda f: rewrite(f.image, np.full_like(voxels(f.image), 3)), "no range to scale: 100.0%"),
-    Fault("99th percentile is the minimum", lambda f: mostly(2, f.image), "intensities have no range to scale: 99."),
+    Fault(
+        "99th percentile is the minimum",
+        lambda f: flatten(f.image, 2),
+        "intensities have no range to scale: 99.",
+    ),
     Fault("2D", lambda f: both(f, lambda data: data[:, :, 0]), "2-dimensional; a frame must have 3 dimensions"),
     Fault("4D", lambda f: rewrite(f.image, voxels(f.image)[..., None].repeat(2, 3)), "4-dimensional"),
     Fault(
@@ -207,13 +225,13 @@ VOLUME_FAULTS = [
     ),
     Fault(
         "intensities of 2^31",
-        lambda f: with_value(f.image, 2**31 - 1, "i4"),
+        lambda f: set_voxel(f.image, 2**31 - 1, "i4"),
         "intensities span more than 16777216, as no MR image does",
     ),
     Fault("a header of two files", lambda f: edit_header(f.image, magic=b"ni1"), "not a readable NIfTI file"),
     Fault("a .nii cut short", lambda f: uncompress(f.image, cut=100), "which a file of"),
 ]
-"""What only reading the voxels shows: the job that normalizes the patient says it."""
+"""Faults that only show when the voxels are read; the job that normalizes the patient reports them."""
 
 COHORT_FAULTS = [
     Fault(".nii beside .nii.gz", lambda f: f.image.with_suffix("").touch(), "both .nii.gz and .nii are there"),
@@ -242,42 +260,45 @@ COHORT_FAULTS = [
     Fault("Group missing", lambda f: edit_info(f, Group=""), "Info.cfg: Group is missing; it must be one of", "info"),
     Fault("Group unknown", lambda f: edit_info(f, Group="ABC"), "Info.cfg: Group is ABC; it must be one of", "info"),
 ]
-"""What is seen before any job runs."""
+"""Faults that are reported before the first job."""
 
 
-def scaled(files: Files) -> None:
+def scale(files: Files) -> None:
+    """Scale the intensities in the header, as slope and intercept."""
     edit_header(files.image, scl_slope=1.5, scl_inter=-20)
 
 
-def big_endian(files: Files) -> None:
+def swap_bytes(files: Files) -> None:
+    """Save image and label in big-endian byte order."""
     for path in (files.image, files.label):
         image = nib.load(path)
         swapped = nib.Nifti1Image(voxels(path), image.affine, image.header.as_byteswapped(">"))
         nib.save(swapped, path)
 
 
-def contradict(files: Files) -> None:
-    """As ACDC's patient100: the sform says 1 x 1 x 1 mm, qform and pixdim something else."""
+def set_other_sform(files: Files) -> None:
+    """Have the sform say 1 x 1 x 1 mm, against qform and pixdim, as in ACDC's patient100."""
     for path in (files.image, files.label):
         edit_header(path, sform_code=1, srow_x=[1, 0, 0, 0], srow_y=[0, 1, 0, 0], srow_z=[0, 0, 1, 0])
 
 
 def link_outside(files: Files) -> None:
-    """Have the patient's folder be a link to one that lies outside of the raw folder."""
+    """Move the patient's folder out of the raw folder and link to it."""
     outside = files.folder.parents[2] / f"elsewhere {files.folder.name}"
     files.folder.rename(outside)
     files.folder.symlink_to(outside)
 
 
-def as_type(dtype: str) -> Callable[[Files], None]:
+def convert_to(dtype: str) -> Callable[[Files], None]:
+    """Return a function that converts the image to a data type."""
     return lambda files: rewrite(files.image, np.clip(voxels(files.image), 0, 200).astype(dtype))
 
 
 UNUSUAL: dict[str, Callable[[Files], object]] = {
     "one slice": lambda f: both(f, lambda data: data[:, :, 1:2]),
-    "scl_slope and scl_inter": scaled,
-    "big-endian": big_endian,
-    "sform against qform and pixdim": contradict,
+    "scl_slope and scl_inter": scale,
+    "big-endian": swap_bytes,
+    "sform against qform and pixdim": set_other_sform,
     "a link that leads outside": link_outside,
     "uncompressed": lambda f: uncompress(f.image),
     "gzip in two members": lambda f: f.image.write_bytes(
@@ -288,26 +309,29 @@ UNUSUAL: dict[str, Callable[[Files], object]] = {
     "CRLF": lambda f: edit_bytes(f.info, lambda b: b.replace(b"\n", b"\r\n")),
     "a key twice alike": lambda f: edit_bytes(f.info, lambda b: b + b"ED: 1\n"),
     "intensities around 2^31": lambda f: rewrite(f.image, voxels(f.image).astype(np.int32) + 2_000_000_000),
-    **{dtype: as_type(dtype) for dtype in ("u1", "i1", "u2", "u4", "i4", "f8")},
+    **{dtype: convert_to(dtype) for dtype in ("u1", "i1", "u2", "u4", "i4", "f8")},
 }
-"""What is valid all the same and must give the right result."""
+"""Unusual but valid patients, which must give the right result."""
 
 
 def plain_volume(path: Path) -> Any:
-    """Read a NIfTI-1 volume by its specification with struct and numpy alone: (Z, H, W)."""
+    """Read a NIfTI-1 volume as (Z, H, W), following the specification, with struct and NumPy alone."""
     data = path.read_bytes() if path.suffix == ".nii" else gzip.decompress(path.read_bytes())
+
+    # The first field, the size of the header, is 348 in the right byte order.
     order = "<" if struct.unpack_from("<i", data)[0] == 348 else ">"
     dimensions = struct.unpack_from(f"{order}8h", data, 40)
     code = struct.unpack_from(f"{order}h", data, 70)[0]
     offset, slope, inter = struct.unpack_from(f"{order}3f", data, 108)
     x, y, z = dimensions[1:4]
+
     volume = np.frombuffer(data, order + DTYPES[code], x * y * z, int(offset)).reshape(z, y, x)
     unscaled = slope == 0 or math.isnan(slope) or (slope, inter) == (1, 0)
     return volume if unscaled else volume * slope + inter
 
 
 def plain_normalized(volume: Any) -> Any:
-    """Normalize by the definition: the lowest bin centre that 99 % of the voxels do not exceed becomes 1."""
+    """Normalize by definition: the lowest bin center that 99 % of the voxels do not exceed becomes 1."""
     if volume.dtype.kind in "iu":
         values, counts = np.unique(volume, return_counts=True)
     else:

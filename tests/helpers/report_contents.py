@@ -1,4 +1,4 @@
-"""Contents of a report with known figures, to plant oddities in."""
+"""Contents of a report with known figures, in which tests plant outliers."""
 
 from pathlib import Path
 
@@ -10,13 +10,15 @@ from acdc_medsam.measures.records import BINS, RAW_UNITS, REGIONS, Measures
 from acdc_medsam.report.contents import Contents
 
 SLICES = 6
-"""Slices of each of a patient's two frames."""
+"""Number of slices in each of a patient's two frames."""
 
 
 def make_contents(patients: int = 5) -> Contents:
-    """Patients of alternating groups, the last of them in val, with smooth figures and random embeddings."""
+    """Make patients of alternating groups, with smooth figures and random embeddings; the last one is in val."""
     random = np.random.default_rng(0)
-    rows, volumes = [], []
+    rows = []
+    volumes = []
+
     for number in range(1, patients + 1):
         patient = f"patient{number:03d}"
         for frame, phase in enumerate(PHASES, 1):
@@ -41,7 +43,9 @@ def make_contents(patients: int = 5) -> Contents:
                         "image_sha256": f"{number}-{frame}-{index}",
                     }
                 )
-    n, v = len(rows), len(volumes)
+
+    n = len(rows)
+    v = len(volumes)
     steady = np.linspace(0.2, 0.3, n)
     measures = Measures(
         slices=np.array([row["slice"] for row in rows]),
@@ -65,6 +69,7 @@ def make_contents(patients: int = 5) -> Contents:
         tokens=np.array(n * 64 * 64),
         token_products=np.eye(256) * n * 64 * 64,
     )
+
     check = {"passed": True, "items": n, "failed": [], "skipped": None}
     quality = {"passed": True, "software": "test", "checks": {"a check": check}, "left_out": [], "notes": []}
     return Contents(Path(), rows, measures, quality)

@@ -1,4 +1,4 @@
-"""A small published dataset, made by the stages' own functions without Snakemake and without an encoder's weights."""
+"""A small published dataset, made by the functions of the stages, without Snakemake and without an encoder."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ TEMPLATE = Path(__file__).parents[2] / "workflow/report/page/page.html.j2"
 
 
 class SmallDataset:
-    """Work folder and published dataset of the tiny phantoms, with random embeddings."""
+    """The work folder and the published dataset of the tiny phantoms, with random embeddings."""
 
     def __init__(self, folder: Path) -> None:
         self.output = folder
@@ -44,7 +44,7 @@ class SmallDataset:
         self.encoding = self.embeddings.with_name("positional_encoding.tsv")
 
     def make(self, raw: Path) -> None:
-        """Run normalize and render on every patient, and write random embeddings."""
+        """Run normalize and render on every patient, and write random embeddings and a positional encoding."""
         for patient in find_cohort(raw).patients:
             h5, png = (self.work / kind / patient.name for kind in ("h5", "png"))
             normalize_patient(patient.folder, h5 / "index.tsv", 99, on_invalid="stop")
@@ -58,6 +58,7 @@ class SmallDataset:
         lines = []
         facts = MAKER.facts()
         maker = maker_name(facts)
+
         for row in (row for table in self.tables for row in read_sealed(table)):
             digest = embedding_digest(ENCODER, row["pixels_sha256"])
             path = store_path(self.work / "embeddings" / "store", digest)
@@ -65,12 +66,13 @@ class SmallDataset:
             kept = keep(path, tensor_bytes(torch.randn(EMBEDDING_SHAPE, generator=random)), facts)
             of_slice = {"slice": row["slice"], "digest": digest, "encoder": ENCODER, "maker": maker}
             lines.append(index_row(kept.written, self.embeddings, **of_slice))
+
         sources = {"weights.pth": WEIGHTS}
         write_index(self.embeddings, lines, EMBEDDING_COLUMNS, sources=sources, makers={maker: facts})
 
     @property
     def tables(self) -> list[Path]:
-        """The patients' tables of slices."""
+        """The tables of slices of all patients."""
         return sorted(self.work.glob("png/*/slices.tsv"))
 
     def publish(self, unit: str = "patient", seed: int = 2026, link: str = "auto", embeddings: bool = True) -> None:
@@ -88,7 +90,7 @@ class SmallDataset:
         publish_dataset(sources, subsets, [], self.output, self.data / "manifest.tsv", self.index, link)
 
     def measure(self, raw: Path, embeddings: bool = True, code: str = "code") -> Path:
-        """Run measure; returns the index."""
+        """Run measure and return its index."""
         index = self.work / "measures" / "index.tsv"
         measure_dataset(
             h5=[self.work / "h5" / path.parent.name / "index.tsv" for path in self.tables],
@@ -109,11 +111,12 @@ class SmallDataset:
         publish: bool = True,
         metrics: Path | None = None,
     ) -> str:
-        """Run publish unless told not to, verify, measure and report; returns the page."""
-        from acdc_medsam.report import page  # imports matplotlib, which other tests need not wait for
+        """Run publish (if ``publish``), verify, measure and report, and return the page."""
+        from acdc_medsam.report import page  # not at the top, because it imports matplotlib
 
         if publish:
             self.publish(unit=unit, embeddings=embeddings)
+
         quality = self.data / "quality.json"
         expected = self.expectations(unit=unit, embeddings=embeddings)
         verify_dataset(self.output, self.index, quality, self.work / "verified.tsv", expected, threads=1)
@@ -133,7 +136,12 @@ class SmallDataset:
         return (self.data / "report.html").read_text(encoding="utf-8")
 
     def replace_image(self, row: Row, pixels: Gray) -> None:
-        """Give a slice, a row of the manifest, another image with an embedding of its own."""
+        """Give a slice another image and embedding.
+
+        Args:
+            row: Row of the slice in the manifest.
+            pixels: Image (H, W) uint8.
+        """
         folder = self.work / "png" / row["patient"]
         written = write_png(folder / "images" / f"{row['slice']}.png", pixels)
         lines = read_sealed(folder / "slices.tsv")
@@ -146,12 +154,12 @@ class SmallDataset:
         self.embed()
 
     def expectations(self, **changes: object) -> Expectations:
-        """What the dataset was made to be."""
+        """Return what verify expects of this dataset; ``changes`` replace single expectations."""
         asked = {"size": SIZE, "keep_empty": False, "unit": "patient", "validation": 0.2}
         return Expectations(**{**asked, "stratify": True, "embeddings": True, **changes})  # type: ignore[arg-type]
 
     def describe(self, embeddings: bool = True, unit: str = "patient") -> None:
-        """Run verify, card and provenance; a placeholder stands for the report."""
+        """Run verify, card and provenance, with a placeholder for the report."""
         expected = self.expectations(embeddings=embeddings, unit=unit)
         quality, manifest = self.data / "quality.json", self.data / "manifest.tsv"
         verify_dataset(self.output, self.index, quality, self.work / "verified.tsv", expected, threads=1)
@@ -180,6 +188,6 @@ class SmallDataset:
 
 
 def provenance_of(data: Path) -> dict[str, Any]:
-    """Content of the provenance.json of a dataset."""
+    """Return the content of the provenance.json of a dataset."""
     content: dict[str, Any] = json.loads((data / "provenance.json").read_text())
     return content

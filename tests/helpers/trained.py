@@ -1,9 +1,9 @@
 """A model that was trained for two epochs on four slices of the tiny phantoms.
 
-    python tests/helpers/trained.py PLACE --data_dir data/ACDC --out training
+    python tests/helpers/trained.py MOMENT --data_dir data/ACDC --out training
 
-trains as ``python -m acdc_medsam.train`` does, and is killed at PLACE: ``step:3`` before the third training step of
-this process, ``write:model.pth`` before a file of that name is put in its place, ``nowhere`` not at all.
+trains as ``python -m acdc_medsam.train`` does, and kills itself at a moment: ``step:3`` is before the third training
+step of this process, ``write:model.pth`` is before a file of that name gets its name, ``nowhere`` is never.
 """
 
 import os
@@ -25,19 +25,20 @@ from acdc_medsam.train.task import FineTuning
 from small_dataset import SmallDataset
 
 
-def say_encoder(dataset: SmallDataset, checkpoint: Path) -> None:
-    """Say of the dataset's embeddings that they are by the checkpoint. Random as they are, all works as with others."""
+def claim_encoder(dataset: SmallDataset, checkpoint: Path) -> None:
+    """Have the manifest claim that the random embeddings were made with the checkpoint."""
     encoder = fingerprint("lite_medsam", sha256_file(checkpoint), "float32", "cpu")
     manifest = dataset.data / "manifest.tsv"
     write_table(manifest, MANIFEST_COLUMNS, [row | {"encoder": encoder} for row in read_table(manifest)])
 
 
-def few_slices(dataset: SmallDataset, checkpoint: Path) -> None:
-    """Publish two slices to train on, and the two phases of one validation and one testing patient, a slice each."""
+def publish_few_slices(dataset: SmallDataset, checkpoint: Path) -> None:
+    """Publish two training slices, and one slice of each phase of a validation patient and of a testing patient."""
     dataset.publish()
-    say_encoder(dataset, checkpoint)
+    claim_encoder(dataset, checkpoint)
     manifest = dataset.data / "manifest.tsv"
     rows = read_table(manifest)
+
     whole = [row for row in rows if all(int(row[f"{key}_pixels"]) for key in ("rv", "myo", "lv"))]
     train = [row for row in whole if row["split"] == "train"][:2]
     val, test = ({row["phase"]: row for row in whole if row["split"] == split} for split in ("val", "test"))
@@ -45,8 +46,8 @@ def few_slices(dataset: SmallDataset, checkpoint: Path) -> None:
 
 
 def train(dataset: SmallDataset, checkpoint: Path) -> None:
-    """Train without a disturbance, by the command line."""
-    few_slices(dataset, checkpoint)
+    """Train through the command line, undisturbed."""
+    publish_few_slices(dataset, checkpoint)
     folders = ["--data_dir", str(dataset.data), "--out", str(dataset.output / "training")]
     options = ["--checkpoint", str(checkpoint), "--epochs", "2", "--batch_size", "1", "--threads", "2"]
     with keeping_last():
@@ -55,7 +56,7 @@ def train(dataset: SmallDataset, checkpoint: Path) -> None:
 
 @contextmanager
 def keeping_last() -> Iterator[None]:
-    """Keep a copy of ``last.ckpt``, which training removes in the end, as ``kept.ckpt``."""
+    """Copy ``last.ckpt`` to ``kept.ckpt``, because training removes it in the end."""
     save = WholeFiles.save_checkpoint
 
     def save_and_keep(
@@ -70,22 +71,23 @@ def keeping_last() -> Iterator[None]:
 
 
 @contextmanager
-def killed_at(place: str) -> Iterator[None]:
-    """Have this process killed at a place, see above."""
-    what, _, where = place.partition(":")
-    steps, replace = list[int](), Path.replace
+def killed_at(moment: str) -> Iterator[None]:
+    """Kill this process at a moment, see above."""
+    event, _, name = moment.partition(":")
+    steps: list[int] = []
+    replace = Path.replace
 
     def step(function: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(task: FineTuning, batch: Any, number: int) -> Any:
-            steps.append(number)
-            if what == "step" and len(steps) == int(where):
+        def counted(task: FineTuning, batch: Any, index: int) -> Any:
+            steps.append(index)
+            if event == "step" and len(steps) == int(name):
                 os.kill(os.getpid(), signal.SIGKILL)
-            return function(task, batch, number)
+            return function(task, batch, index)
 
         return counted
 
     def put(path: Path, target: Path) -> Path:
-        if what == "write" and Path(target).name == where:
+        if event == "write" and Path(target).name == name:
             os.kill(os.getpid(), signal.SIGKILL)
         return replace(path, target)
 

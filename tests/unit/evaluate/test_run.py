@@ -37,7 +37,7 @@ from acdc_medsam.report.results import results_section
 from acdc_medsam.stages.render import resize_label
 from indexes import is_whole
 from small_dataset import SmallDataset
-from trained import say_encoder
+from trained import claim_encoder
 
 SPACING = (10.0, 1.5, 2.0)
 
@@ -227,7 +227,7 @@ def kept(made: Path, checkpoint: Path, tmp_path: Path) -> Path:
     shutil.copytree(made, tmp_path / "set")
     dataset = SmallDataset(tmp_path / "set")
     dataset.publish()
-    say_encoder(dataset, checkpoint)
+    claim_encoder(dataset, checkpoint)
     return dataset.output
 
 
@@ -308,7 +308,7 @@ def test_what_an_earlier_evaluation_left_is_removed(
 @pytest.mark.usefixtures("no_model")
 def test_a_dataset_that_was_split_by_slice_is_refused(kept: Path, checkpoint: Path) -> None:
     SmallDataset(kept).publish(unit="slice")
-    say_encoder(SmallDataset(kept), checkpoint)
+    claim_encoder(SmallDataset(kept), checkpoint)
     rows = read_table(kept / "data/ACDC/manifest.tsv")
     patients = {split: {row["patient"] for row in rows if row["split"] == split} for split in ("train", "val")}
     shared, count = len(patients["train"] & patients["val"]), len(patients["val"])
