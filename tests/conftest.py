@@ -1,4 +1,4 @@
-"""Shared by all tests: the demo's weights, the real sample, tiny phantoms, runs on both, nnU-Net's check."""
+"""Fixtures for all tests: the demo's weights, the real sample, tiny phantoms, complete runs, nnU-Net's check."""
 
 import importlib
 import multiprocessing.dummy
@@ -26,24 +26,24 @@ REAL_PATIENTS = ("patient025", "patient099")
 MEMORY = Path("/dev/shm")
 MEMORY_NEEDED = 8 * 2**30
 
-# The suite tries the same cases every time; `--hypothesis-profile=fuzz` tries many others.
-anywhere = {"deadline": None, "suppress_health_check": list(HealthCheck)}
-settings.register_profile("suite", max_examples=60, derandomize=True, database=None, **anywhere)
-settings.register_profile("fuzz", max_examples=8000, print_blob=True, **anywhere)
+# The suite tries the same cases every time; `--hypothesis-profile=fuzz` tries many more.
+common = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("suite", max_examples=60, derandomize=True, database=None, **common)
+settings.register_profile("fuzz", max_examples=8000, print_blob=True, **common)
 settings.load_profile("suite")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Sizes of tests that can be as thorough as there is time for."""
-    parser.addoption("--each-damage", action="store_true", help="every damage alone, in tests/workflow/test_damage.py")
-    parser.addoption("--kill-rounds", type=int, default=1, help="times that each stage is killed, in tests/workflow")
-    parser.addoption("--kill-seed", type=int, default=0, help="which moments of the stages they are killed at")
-    parser.addoption("--training-kills", type=int, default=2, help="of a training run, in tests/unit/train/test_fit.py")
-    parser.addoption("--slurm-patients", type=int, default=0, help="to submit at once, in tests/slurm")
+    """Add options for how thorough some tests are."""
+    parser.addoption("--each-damage", action="store_true", help="try every damage by itself, in tests/workflow")
+    parser.addoption("--kill-rounds", type=int, default=1, help="how often each stage is killed, in tests/workflow")
+    parser.addoption("--kill-seed", type=int, default=0, help="seed of the moments at which they are killed")
+    parser.addoption("--training-kills", type=int, default=2, help="how often training is killed, in tests/unit")
+    parser.addoption("--slurm-patients", type=int, default=0, help="how many patients are submitted, in tests/slurm")
 
 
 def pytest_configure() -> None:
-    """Have the tests' folders in memory where there is room: much is written there, and waited for, for a moment."""
+    """Put the tests' folders into memory if there is room, because the tests write a lot and wait for it."""
     if MEMORY.is_dir() and min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) > MEMORY_NEEDED:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
@@ -52,21 +52,21 @@ def pytest_configure() -> None:
 def checkpoint() -> Path:
     """The published LiteMedSAM weights."""
     if not CHECKPOINT.is_file():
-        pytest.skip(f"{CHECKPOINT.relative_to(ROOT)} is not there; `make test` fetches it")
+        pytest.skip(f"{CHECKPOINT.relative_to(ROOT)} is missing; `make test` downloads it")
     return CHECKPOINT
 
 
 @pytest.fixture(scope="session")
 def sample() -> Path:
-    """Six real patients with their published result; they may not be passed on with the project."""
+    """Six real patients with their published result. Their license keeps them out of the project."""
     if not SAMPLE.is_dir():
-        pytest.skip("the real ACDC sample is not on this machine; its licence keeps it out of the project")
+        pytest.skip("the real ACDC sample is not on this machine; its license keeps it out of the project")
     return SAMPLE
 
 
 @pytest.fixture(scope="session")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three tiny training patients and a testing one; never written to."""
+    """Three tiny training patients and one testing patient; never written to."""
     folder = tmp_path_factory.mktemp("raw")
     write_cohort(folder, patients=3, testing=1, in_plane=(48, 40), depth=3)
     return folder
@@ -74,10 +74,10 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def integrity(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """nnU-Net's own module that checks a dataset."""
+    """nnU-Net's own module for checking a dataset."""
     pytest.importorskip("nnunetv2", reason="nnunetv2 is not installed; `make test` installs it")
-    # `make test` installs nnunetv2 without what its training needs; of that, this module meets blosc2 alone, in
-    # annotations. New processes would not have this stand-in, so the checks run on threads.
+    # `make test` installs nnunetv2 without the packages for training. Of those, this module uses only blosc2, in
+    # annotations. New processes would lack this stand-in, so the checks run on threads.
     blosc2 = SimpleNamespace(ndarray=SimpleNamespace(NDArray=object))
     monkeypatch.setitem(sys.modules, "blosc2", blosc2)
     module = importlib.import_module("nnunetv2.experiment_planning.verify_dataset_integrity")
@@ -103,22 +103,22 @@ def finished_once(
 
 @pytest.fixture(scope="session")
 def undisturbed(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
-    """A complete run on two patients of few slices, with a batch of embeddings for each; never written to."""
+    """A complete run on two patients with few slices, each in its own batch of embeddings; never written to."""
 
     def make(folder: Path) -> Workflow:
-        done = Workflow(folder / "run")
-        write_cohort(done.raw, patients=2, in_plane=(48, 40), depth=3)
-        done.configure(encoder={"name": "lite_medsam", "checkpoint": str(checkpoint), "patients_per_job": 1})
-        done.environment = Gate(folder / "gate").environment
-        done.run()
-        return done
+        workflow = Workflow(folder / "run")
+        write_cohort(workflow.raw, patients=2, in_plane=(48, 40), depth=3)
+        workflow.configure(encoder={"name": "lite_medsam", "checkpoint": str(checkpoint), "patients_per_job": 1})
+        workflow.environment = Gate(folder / "gate").environment
+        workflow.run()
+        return workflow
 
     return once(tmp_path_factory, "undisturbed", make)
 
 
 @pytest.fixture(scope="session")
 def real_images(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, Run]:
-    """A complete run on the sample without embeddings; never written to."""
+    """A complete run on the real sample, without embeddings; never written to."""
 
     def make(folder: Path) -> tuple[Workflow, Run]:
         workflow = Workflow(folder)
@@ -143,10 +143,10 @@ def real(sample: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactor
     return once(tmp_path_factory, "real", make)
 
 
-def copy_slices(patient: Path, to: Path, step: int) -> None:
-    """Copy a patient with every so many slices of each volume: encoding them takes a second each."""
-    shutil.copytree(patient, to)
-    for path in to.glob("*_frame*.nii.gz"):
+def copy_slices(patient: Path, target: Path, step: int) -> None:
+    """Copy a patient with every ``step``-th slice of each volume, because encoding a slice takes a second."""
+    shutil.copytree(patient, target)
+    for path in target.glob("*_frame*.nii.gz"):
         image = nib.load(path).slicer[:, :, ::step]
         path.unlink()
         nib.save(image, path)

@@ -62,6 +62,7 @@ def copy_patient(source: Path, target: Path) -> Files:
 
 
 def voxels(path: Path) -> Any:
+    """Read the voxels of a volume as they are stored, (X, Y, Z)."""
     return np.asanyarray(nib.load(path).dataobj).copy()
 
 
@@ -91,6 +92,7 @@ def edit_header(path: Path, **fields: Any) -> None:
 
 
 def edit_bytes(path: Path, change: Callable[[bytes], bytes]) -> None:
+    """Change the bytes of a file."""
     path.write_bytes(change(path.read_bytes()))
 
 
@@ -100,7 +102,8 @@ def edit_info(files: Files, **keys: str) -> None:
     files.info.write_text("\n".join([*lines, *(f"{key}: {value}" for key, value in keys.items() if value)]))
 
 
-def with_value(path: Path, value: float, dtype: str) -> None:
+def set_voxel(path: Path, value: float, dtype: str) -> None:
+    """Convert a volume to a data type and give one voxel a value."""
     data = voxels(path).astype(dtype)
     data[1, 1, 1] = value
     rewrite(path, data)
@@ -113,7 +116,7 @@ def uncompress(path: Path, cut: int = 0) -> None:
     path.unlink()
 
 
-def mostly(value: int, path: Path) -> None:
+def flatten(path: Path, value: int) -> None:
     """Give the smallest value to 99.5 % of the voxels, so that it is also the 99th percentile."""
     data = np.full(voxels(path).shape, value, np.int16)
     data.flat[:: data.size // 30] = value + 100
@@ -171,14 +174,18 @@ VOLUME_FAULTS = [
         "position or spacing (affine, pixdim) differs",
         "label",
     ),
-    Fault("label 4", lambda f: with_value(f.label, 4, "u1"), "label value 4; only 0 to 3 are known", "label"),
-    Fault("label -1", lambda f: with_value(f.label, -1, "i2"), "label value -1; only 0 to 3", "label"),
-    Fault("label 0.5", lambda f: with_value(f.label, 0.5, "f4"), "label value 0.5; only 0 to 3", "label"),
+    Fault("label 4", lambda f: set_voxel(f.label, 4, "u1"), "label value 4; only 0 to 3 are known", "label"),
+    Fault("label -1", lambda f: set_voxel(f.label, -1, "i2"), "label value -1; only 0 to 3", "label"),
+    Fault("label 0.5", lambda f: set_voxel(f.label, 0.5, "f4"), "label value 0.5; only 0 to 3", "label"),
     Fault("label scaled", lambda f: edit_header(f.label, scl_slope=0.5), "label value 0.5, 1.5; only 0 to 3", "label"),
-    Fault("NaN", lambda f: with_value(f.image, math.nan, "f4"), "contains NaN or infinite voxels"),
-    Fault("infinite", lambda f: with_value(f.image, math.inf, "f8"), "contains NaN or infinite voxels"),
+    Fault("NaN", lambda f: set_voxel(f.image, math.nan, "f4"), "contains NaN or infinite voxels"),
+    Fault("infinite", lambda f: set_voxel(f.image, math.inf, "f8"), "contains NaN or infinite voxels"),
     Fault("constant", lambda f: rewrite(f.image, np.full_like(voxels(f.image), 3)), "no range to scale: 100.0%"),
-    Fault("99th percentile is the minimum", lambda f: mostly(2, f.image), "intensities have no range to scale: 99."),
+    Fault(
+        "99th percentile is the minimum",
+        lambda f: flatten(f.image, 2),
+        "intensities have no range to scale: 99.",
+    ),
     Fault("2D", lambda f: both(f, lambda data: data[:, :, 0]), "2-dimensional; a frame must have 3 dimensions"),
     Fault("4D", lambda f: rewrite(f.image, voxels(f.image)[..., None].repeat(2, 3)), "4-dimensional"),
     Fault(
@@ -214,7 +221,7 @@ VOLUME_FAULTS = [
     ),
     Fault(
         "intensities of 2^31",
-        lambda f: with_value(f.image, 2**31 - 1, "i4"),
+        lambda f: set_voxel(f.image, 2**31 - 1, "i4"),
         "intensities span more than 16777216, as no MR image does",
     ),
     Fault("a header of two files", lambda f: edit_header(f.image, magic=b"ni1"), "not a readable NIfTI file"),
@@ -252,18 +259,20 @@ COHORT_FAULTS = [
 """Faults that are reported before any job runs."""
 
 
-def scaled(files: Files) -> None:
+def scale(files: Files) -> None:
+    """Scale the intensities in the header, as slope and intercept."""
     edit_header(files.image, scl_slope=1.5, scl_inter=-20)
 
 
-def big_endian(files: Files) -> None:
+def swap_bytes(files: Files) -> None:
+    """Save image and label in big-endian byte order."""
     for path in (files.image, files.label):
         image = nib.load(path)
         swapped = nib.Nifti1Image(voxels(path), image.affine, image.header.as_byteswapped(">"))
         nib.save(swapped, path)
 
 
-def contradict(files: Files) -> None:
+def set_other_sform(files: Files) -> None:
     """Set the sform to 1 x 1 x 1 mm, unlike qform and pixdim, as in ACDC's patient100."""
     for path in (files.image, files.label):
         edit_header(path, sform_code=1, srow_x=[1, 0, 0, 0], srow_y=[0, 1, 0, 0], srow_z=[0, 0, 1, 0])
@@ -276,15 +285,16 @@ def link_outside(files: Files) -> None:
     files.folder.symlink_to(outside)
 
 
-def as_type(dtype: str) -> Callable[[Files], None]:
+def convert_to(dtype: str) -> Callable[[Files], None]:
+    """Return a function that converts the image to a data type."""
     return lambda files: rewrite(files.image, np.clip(voxels(files.image), 0, 200).astype(dtype))
 
 
 UNUSUAL: dict[str, Callable[[Files], object]] = {
     "one slice": lambda f: both(f, lambda data: data[:, :, 1:2]),
-    "scl_slope and scl_inter": scaled,
-    "big-endian": big_endian,
-    "sform against qform and pixdim": contradict,
+    "scl_slope and scl_inter": scale,
+    "big-endian": swap_bytes,
+    "sform against qform and pixdim": set_other_sform,
     "a link that leads outside": link_outside,
     "uncompressed": lambda f: uncompress(f.image),
     "gzip in two members": lambda f: f.image.write_bytes(
@@ -295,7 +305,7 @@ UNUSUAL: dict[str, Callable[[Files], object]] = {
     "CRLF": lambda f: edit_bytes(f.info, lambda b: b.replace(b"\n", b"\r\n")),
     "a key twice alike": lambda f: edit_bytes(f.info, lambda b: b + b"ED: 1\n"),
     "intensities around 2^31": lambda f: rewrite(f.image, voxels(f.image).astype(np.int32) + 2_000_000_000),
-    **{dtype: as_type(dtype) for dtype in ("u1", "i1", "u2", "u4", "i4", "f8")},
+    **{dtype: convert_to(dtype) for dtype in ("u1", "i1", "u2", "u4", "i4", "f8")},
 }
 """Unusual but valid features, which must give the right result."""
 
@@ -303,11 +313,14 @@ UNUSUAL: dict[str, Callable[[Files], object]] = {
 def plain_volume(path: Path) -> Any:
     """Read a NIfTI-1 volume (Z, H, W) by its specification, with struct and NumPy alone."""
     data = path.read_bytes() if path.suffix == ".nii" else gzip.decompress(path.read_bytes())
+
+    # The first field, the size of the header, is 348 in the right byte order.
     order = "<" if struct.unpack_from("<i", data)[0] == 348 else ">"
     dimensions = struct.unpack_from(f"{order}8h", data, 40)
     code = struct.unpack_from(f"{order}h", data, 70)[0]
     offset, slope, inter = struct.unpack_from(f"{order}3f", data, 108)
     x, y, z = dimensions[1:4]
+
     volume = np.frombuffer(data, order + DTYPES[code], x * y * z, int(offset)).reshape(z, y, x)
     unscaled = slope == 0 or math.isnan(slope) or (slope, inter) == (1, 0)
     return volume if unscaled else volume * slope + inter

@@ -1,4 +1,4 @@
-"""What can happen to a file that a workflow made."""
+"""Ways to damage a file that the workflow made. Each function takes the file, and another one that may replace it."""
 
 import os
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def overwrite(path: Path, _: Path) -> None:
-    """In place and at equal size, as a program or a disk does that damages it; every name shares the damage."""
+    """Overwrite part of a file in place, as a faulty program or disk does; all hard links share the damage."""
     path.chmod(0o644)
     with path.open("r+b") as file:
         file.seek(path.stat().st_size // 2)
@@ -14,21 +14,24 @@ def overwrite(path: Path, _: Path) -> None:
 
 
 def truncate(path: Path, _: Path) -> None:
+    """Cut off the second half of a file."""
     path.chmod(0o644)
     os.truncate(path, path.stat().st_size // 2)
 
 
 def empty(path: Path, _: Path) -> None:
+    """Remove the content of a file."""
     path.chmod(0o644)
     os.truncate(path, 0)
 
 
 def delete(path: Path, _: Path) -> None:
+    """Remove one name of a file."""
     path.unlink()
 
 
 def replace(path: Path, other: Path) -> None:
-    """By another file, such as a neighbour's, whose content and time it gets."""
+    """Give a file the content and the time of another file, such as a neighbor."""
     content = other.read_bytes()
     status = other.stat()
     path.chmod(0o644)

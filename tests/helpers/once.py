@@ -1,4 +1,4 @@
-"""What several of the processes that share the tests need, made once."""
+"""Make something once that several test processes need."""
 
 import os
 import pickle
@@ -13,7 +13,16 @@ T = TypeVar("T")
 
 
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], T]) -> T:
-    """Let one of the processes that share the tests make something in a folder, and give all what it returned."""
+    """Have one test process make something, and return it in all of them.
+
+    Args:
+        factory: pytest's factory of temporary folders.
+        name: Name of what is made, and of its folder.
+        make: Function that makes it in a folder. What it returns is pickled.
+
+    Returns:
+        What ``make`` returned in the process that called it.
+    """
     own = factory.getbasetemp()
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     made = shared / f"{name}.pickle"

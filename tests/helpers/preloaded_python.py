@@ -1,4 +1,4 @@
-"""What is run for Python in the runs of ``snakemake_server``: a process that has imported libraries does the work."""
+"""Stand-in for Python in the runs of ``snakemake_server``: hands the work to a process that has imported libraries."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import socket
 import sys
 
 executable, _, jobs = os.environ.pop("PRELOADED_PYTHON").rpartition(":")
-here = os.getcwd()  # noqa: PTH109 - importing pathlib takes longer than all that is done here
+here = os.getcwd()  # noqa: PTH109 - importing pathlib takes longer than everything else here
 job = {"arguments": sys.argv[1:], "executable": executable, "folder": here, "environment": dict(os.environ)}
 with socket.socket(socket.AF_UNIX) as connection:
     connection.connect(jobs)

@@ -1,4 +1,4 @@
-"""A Slurm of the tests' own: munged, slurmctld and slurmd on this machine, with GPUs that are none."""
+"""A Slurm cluster for the tests: munged, slurmctld and slurmd on this machine, with files that stand for GPUs."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 TOOLS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel", "sinfo")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random")
-"""What stands for GPUs: Slurm counts and hands out files, and never looks at what they are."""
+"""Files that stand for GPUs: Slurm counts and assigns them, and never looks at what they are."""
 
 CONFIGURATION = """
 ClusterName=test
@@ -43,7 +43,7 @@ MinJobAge=86400
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=65536 Gres=gpu:{gpus}
 """
 
-# The executor plugin takes SLURM_CONF, as all of Slurm's variables, from a job's environment before it calls srun.
+# The executor plugin removes Slurm's variables, and so SLURM_CONF, from a job's environment before it calls srun.
 SRUN = """#!/bin/sh
 SLURM_CONF={folder}/slurm.conf exec {srun} "$@"
 """
@@ -54,7 +54,7 @@ echo "$SLURM_JOB_ID ${{CUDA_VISIBLE_DEVICES-none}}" >> {folder}/devices
 
 
 def missing() -> str | None:
-    """Why no Slurm can be started here, if none can."""
+    """Return the reason why no Slurm can be started here, or None if one can."""
     if os.geteuid() != 0:
         return "Slurm's daemons need root"
     lacking = [tool for tool in TOOLS if not find(tool)]
@@ -62,12 +62,12 @@ def missing() -> str | None:
 
 
 def find(tool: str) -> str | None:
-    """The path of a program; daemons are not on every PATH."""
+    """Return the path of a program. Daemons are not on every PATH."""
     return shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on."""
+    """Return ports that nothing listens on."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -76,7 +76,13 @@ def free_ports(count: int) -> list[int]:
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    """Wait until a condition holds; fail when it takes too long."""
+    """Wait until a condition holds; fail if that takes too long.
+
+    Args:
+        condition: Function that says whether the condition holds.
+        what: What is waited for, in words.
+        seconds: Longest time to wait.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited for {what} for {seconds} s"
@@ -84,26 +90,39 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> N
 
 
 class SlurmCluster:
-    """One node that says it has ``cpus`` processors and ``gpus`` GPUs, in some partitions.
+    """A cluster of one node.
 
-    Jobs, steps and daemons all have this cluster's SLURM_CONF in their environment: that is how they are found again.
+    Jobs, steps and daemons have this cluster's SLURM_CONF in their environment, by which they are found again.
     """
 
     def __init__(self, folder: Path, partitions: set[str], cpus: int = 16, gpus: int = 4) -> None:
-        self.folder, self.partitions, self.cpus, self.gpus = folder, partitions, cpus, gpus
+        """Start nothing yet.
+
+        Args:
+            folder: Folder for the configuration, the state and the logs.
+            partitions: Names of the partitions, all of which have the node.
+            cpus: Number of processors that the node claims to have.
+            gpus: Number of GPUs that the node claims to have.
+        """
+        self.folder = folder
+        self.partitions = partitions
+        self.cpus = cpus
+        self.gpus = gpus
         path = f"{folder / 'bin'}:{os.environ['PATH']}"
         self.environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf"), "PATH": path}
         self.daemons: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
-        """Write the configuration, start the daemons and wait until the node takes jobs."""
-        host, (controller_port, node_port) = socket.gethostname().split(".")[0], free_ports(2)
+        """Write the configuration, start the daemons and wait until the node accepts jobs."""
+        host = socket.gethostname().split(".")[0]
+        controller_port, node_port = free_ports(2)
         values = {"folder": self.folder, "host": host, "cpus": self.cpus, "gpus": self.gpus}
         text = CONFIGURATION.format(controller_port=controller_port, node_port=node_port, **values)
         text += "".join(f"PartitionName={name} Nodes=ALL\n" for name in sorted(self.partitions))
         (self.folder / "slurm.conf").write_text(text)
-        devices = DEVICES[: self.gpus]
-        (self.folder / "gres.conf").write_text("AutoDetect=off\n" + "".join(f"Name=gpu File={d}\n" for d in devices))
+        devices = "".join(f"Name=gpu File={device}\n" for device in DEVICES[: self.gpus])
+        (self.folder / "gres.conf").write_text(f"AutoDetect=off\n{devices}")
+
         for name, text in (("prolog", PROLOG), ("bin/srun", SRUN)):
             (self.folder / name).parent.mkdir(exist_ok=True)
             (self.folder / name).write_text(text.format(srun=find("srun"), **values))
@@ -112,6 +131,7 @@ class SlurmCluster:
         (self.folder / "munge.key").chmod(0o400)
         for name in ("state", "spool"):
             (self.folder / name).mkdir()
+
         parts = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munge.pid", "seed-file": "munge.seed"}
         options = [f"--{option}={self.folder / name}" for option, name in parts.items()]
         self.daemon("munged", "--foreground", "--force", f"--log-file={self.folder / 'munge.log'}", *options)
@@ -121,31 +141,31 @@ class SlurmCluster:
         wait_for(lambda: "idle" in self.tool("sinfo", "--noheader", "--format=%t", check=False), "slurmd")
 
     def daemon(self, name: str, *arguments: str) -> None:
-        """Start a daemon in the foreground; what it says goes to a log."""
+        """Start a daemon in the foreground, with its output in a log."""
         program = find(name)
         assert program is not None
         with (self.folder / f"{name}.out").open("w") as log:
             self.daemons.append(subprocess.Popen([program, *arguments], env=self.environment, stdout=log, stderr=log))
 
     def tool(self, name: str, *arguments: str, check: bool = True) -> str:
-        """What one of Slurm's commands prints."""
+        """Run one of Slurm's commands and return what it prints."""
         process = subprocess.run([name, *arguments], env=self.environment, capture_output=True, text=True)
         assert process.returncode == 0 or not check, process.stderr
         return process.stdout
 
     def jobs(self) -> list[dict[str, str]]:
-        """Slurm's record of every job, those of an array one by one, in the order of their numbers."""
+        """Return Slurm's record of every job, including each job of an array, in the order of their numbers."""
         lines = self.tool("scontrol", "show", "jobs", "--oneliner").splitlines()
         records = [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
         return sorted((record for record in records if "JobId" in record), key=lambda record: int(record["JobId"]))
 
     def devices(self) -> dict[str, str]:
-        """Job number -> CUDA_VISIBLE_DEVICES in it, or "none"."""
+        """Return job number -> CUDA_VISIBLE_DEVICES in the job, or "none"."""
         return dict(line.split() for line in (self.folder / "devices").read_text().splitlines())
 
     def stop(self) -> None:
         """End every process of this cluster, jobs first, and wait until none is left."""
-        with contextlib.suppress(subprocess.TimeoutExpired):  # as where munged is gone
+        with contextlib.suppress(subprocess.TimeoutExpired):  # scancel hangs if munged is gone
             subprocess.run(["scancel", "--user=root"], env=self.environment, capture_output=True, timeout=10)
         for number in (signal.SIGTERM, signal.SIGKILL):
             for process in self.processes():
@@ -158,7 +178,7 @@ class SlurmCluster:
             daemon.wait()
 
     def processes(self) -> list[int]:
-        """Processes that have this cluster's configuration in their environment; those that have ended have none."""
+        """Return the IDs of the running processes that have this cluster's configuration in their environment."""
         wanted = f"SLURM_CONF={self.folder / 'slurm.conf'}".encode()
         found = []
         for path in Path("/proc").glob("[0-9]*"):

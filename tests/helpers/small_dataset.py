@@ -120,6 +120,7 @@ class SmallDataset:
 
         if publish:
             self.publish(unit=unit, embeddings=embeddings)
+
         quality = self.data / "quality.json"
         expected = self.expectations(unit=unit, embeddings=embeddings)
         verify_dataset(self.output, self.index, quality, self.work / "verified.tsv", expected, threads=1)

@@ -1,8 +1,9 @@
-"""Processes that have imported what runs and jobs import, and do each in a copy of themselves: it saves their start.
+"""Processes that have already imported the libraries of runs and jobs, and fork for each one: this saves start-up time.
 
-A line of JSON for each run comes on standard input: its arguments, folder, environment and the file for its output; a
-line with its exit status goes back. The jobs of such a run go, through ``preloaded_python``, to a second process, which
-has imported their libraries. Tests that follow or disturb a run start it and its jobs afresh, as a user does.
+The server reads one line of JSON per run from standard input: arguments, folder, environment and the file for the
+output. It answers with a line that has the exit status. Jobs of such a run go through ``preloaded_python`` to a second
+process, which has imported the libraries of jobs. Tests that follow or disturb a run start it and its jobs as a user
+does, without this server.
 """
 
 import atexit
@@ -22,7 +23,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-# What a run imports from other projects; the project's own modules each run imports anew.
+# What a run imports from other projects. The project's own modules are imported by each run.
 LIBRARIES = (
     "h5py",
     "jsonschema",
@@ -34,37 +35,46 @@ LIBRARIES = (
     "snakemake.storage",
 )
 
-# What jobs import besides. None starts threads before it is used, which a copy would lack.
+# What jobs import in addition. None of these starts threads on import; a forked process would lack them.
 LIBRARIES_OF_JOBS = ("jinja2", "matplotlib.figure", "PIL.Image", "scipy.ndimage", "skimage.exposure", "torch")
 
 PRELOADED_PYTHON = Path(__file__).with_name("preloaded_python.py")
 
 
 class SnakemakeServer:
-    """The process, started when the first run is asked for and ended with the process that asked."""
+    """The server process, which starts with the first run and ends with the test process."""
 
     def __init__(self) -> None:
         """Start nothing yet."""
         self.process: subprocess.Popen[str] | None = None
 
     def run(self, arguments: list[str], folder: Path, output: Path) -> int:
-        """Do what ``python -m snakemake`` with these arguments does in a folder; returns the exit status."""
+        """Do what ``python -m snakemake`` does.
+
+        Args:
+            arguments: Arguments of the command line.
+            folder: Working directory.
+            output: File that gets the output.
+
+        Returns:
+            The exit status.
+        """
         if self.process is None:
-            # Not below pytest's own folder: the path of a socket may have 107 characters.
+            # Not in pytest's own folder, because the path of a socket must not be longer than 107 characters.
             command = [sys.executable, __file__, tempfile.mkdtemp(prefix="jobs-")]
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        asked = {"arguments": arguments, "folder": str(folder), "output": str(output), "environment": dict(os.environ)}
+        run = {"arguments": arguments, "folder": str(folder), "output": str(output), "environment": dict(os.environ)}
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(json.dumps(asked) + "\n")
+        self.process.stdin.write(json.dumps(run) + "\n")
         self.process.stdin.flush()
         return int(self.process.stdout.readline())
 
 
 def become(run: dict[str, Any], jobs: Path) -> None:
-    """Make this copy of the server what a new process would be, and run Snakemake."""
+    """Turn this fork of the server into what a new process would be, and run Snakemake."""
     descriptors = (os.open(os.devnull, os.O_RDONLY), os.open(run["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
     take_over([descriptors[0], descriptors[1], descriptors[1]], run["environment"], run["folder"])
-    # Snakemake runs scripts with the interpreter that runs itself.
+    # Snakemake runs scripts with its own interpreter.
     os.environ["PRELOADED_PYTHON"] = f"{sys.executable}:{jobs / 'socket'}"
     sys.executable = str(jobs / "python")
     sys.path[0] = run["folder"]
@@ -73,11 +83,11 @@ def become(run: dict[str, Any], jobs: Path) -> None:
 
 
 def become_job(job: dict[str, Any], descriptors: list[int]) -> None:
-    """Make this copy of the server what a new process would be, and run a script or module."""
+    """Turn this fork of the server into what a new process would be, and run a script or a module."""
     take_over(descriptors, job["environment"], job["folder"])
     sys.executable = job["executable"]
     sys.path[:0] = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    if "OMP_NUM_THREADS" in os.environ:  # which it reads when it is imported
+    if "OMP_NUM_THREADS" in os.environ:  # PyTorch reads it on import, which was earlier
         sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     if job["arguments"][0] == "-m":
         sys.argv = job["arguments"][1:]
@@ -90,7 +100,7 @@ def become_job(job: dict[str, Any], descriptors: list[int]) -> None:
 
 
 def end() -> None:
-    """End this process at once: it would take time to tear down all that was imported."""
+    """End this process at once, because tearing down the imported libraries takes time."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()
@@ -99,7 +109,13 @@ def end() -> None:
 
 
 def take_over(standard: list[int], environment: dict[str, str], folder: str) -> None:
-    """Have this process's standard files, environment and working directory be those of another one."""
+    """Take over the standard files, environment and working directory of another process.
+
+    Args:
+        standard: Descriptors for standard input, output and error.
+        environment: Environment variables.
+        folder: Working directory.
+    """
     for number, descriptor in enumerate(standard):
         os.dup2(descriptor, number)
     for descriptor in set(standard):
@@ -110,29 +126,36 @@ def take_over(standard: list[int], environment: dict[str, str], folder: str) -> 
 
 
 def serve(jobs: Path) -> None:
-    """Answer until nobody asks any more."""
+    """Serve runs until standard input is closed.
+
+    Args:
+        jobs: Folder for the socket of the jobs and for the interpreter that they are started with.
+    """
     import_all(LIBRARIES)
     (jobs / "python").write_text(f"#!{sys.executable} -ISs\n{PRELOADED_PYTHON.read_text()}")
     (jobs / "python").chmod(0o755)
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(jobs / "socket"))
     server.listen(64)
-    serving = os.fork()
-    if not serving:
+
+    job_server = os.fork()
+    if not job_server:
         return serve_jobs(server)
     server.close()
+
     for line in sys.stdin:
         number = os.fork()
         if not number:
             return become(json.loads(line), jobs)
         _, status = os.waitpid(number, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
-    os.kill(serving, signal.SIGKILL)
+
+    os.kill(job_server, signal.SIGKILL)
     shutil.rmtree(jobs)
 
 
 def serve_jobs(server: socket.socket) -> None:
-    """Have a copy of a copy of this process do each job, so that it is waited for while others come."""
+    """Serve jobs: fork for each one, and fork again for the job itself, so that the first fork can wait for it."""
     import_all(LIBRARIES_OF_JOBS)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
@@ -140,6 +163,7 @@ def serve_jobs(server: socket.socket) -> None:
         if os.fork():
             connection.close()
             continue
+
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         server.close()
         text, descriptors, _, _ = socket.recv_fds(connection, 2**20, 3)
@@ -154,6 +178,7 @@ def serve_jobs(server: socket.socket) -> None:
 
 
 def import_all(names: tuple[str, ...]) -> None:
+    """Import modules, and exempt them from garbage collection, so that forks share their memory."""
     for name in names:
         importlib.import_module(name)
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Runs that are disturbed while they are at work, and what they leave beside a run that was not."""
+"""Start runs that a test disturbs, and compare their files with those of an undisturbed run."""
 
 import os
 import re
@@ -9,36 +9,42 @@ from collections.abc import Callable
 
 from workflow_run import Workflow
 
-TIMED = {"data/ACDC/report.html", "data/ACDC/provenance.json", "work/report.tsv", "work/provenance.tsv"}
-"""Files that say when they were written and how long things took, and their indexes."""
+WITH_TIMES = {"data/ACDC/report.html", "data/ACDC/provenance.json", "work/report.tsv", "work/provenance.tsv"}
+"""Files that contain dates or durations, and their indexes."""
 
-OF_THIS_DISK = re.compile(
+LOCAL = re.compile(
     r"work/(logs|benchmarks)/.*|work/(run\.lock|sound_items\.json|outside\.json)"
     r"|work/(embeddings/store|measures)/.*\.json|.*/\..*\.times|.*/\.snakemake_timestamp"
 )
-"""Logs, times, and what is remembered of files on this file system."""
+"""Names of logs, of durations, and of what is remembered about files on this file system."""
 
 
 def contents(workflow: Workflow) -> dict[str, bytes]:
-    """Every published file and every intermediate one but logs, times, and memories of this file system."""
+    """Return the content of every published and intermediate file, except LOCAL ones; empty for those WITH_TIMES."""
     folders = [workflow.folder / "data", workflow.folder / "work", *workflow.folder.glob("ACDC_*")]
     found = {str(path.relative_to(workflow.folder)): path for folder in folders for path in folder.rglob("*")}
     return {
-        name: b"" if name in TIMED else path.read_bytes()
+        name: b"" if name in WITH_TIMES else path.read_bytes()
         for name, path in found.items()
-        if path.is_file() and not OF_THIS_DISK.fullmatch(name)
+        if path.is_file() and not LOCAL.fullmatch(name)
     }
 
 
 def differences(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
-    """Names of files that only one has, or that differ."""
+    """Return the names of files that differ, or that only one of two runs has."""
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
 class Started:
-    """A run in a process group of its own, whose output is followed."""
+    """A run in a process group of its own, whose output a test can follow."""
 
     def __init__(self, workflow: Workflow, *arguments: str) -> None:
+        """Start the run.
+
+        Args:
+            workflow: Workflow to run.
+            arguments: Arguments for Snakemake.
+        """
         self.log = workflow.folder / "run.log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -52,7 +58,15 @@ class Started:
             )
 
     def wait_for(self, condition: Callable[[str], bool], seconds: float = 120) -> bool:
-        """Wait until the output is as wanted; False if the run ended before."""
+        """Wait for a condition on the output.
+
+        Args:
+            condition: Function that takes the output so far and says whether the condition holds.
+            seconds: Longest time to wait.
+
+        Returns:
+            False if the run ended before the condition held.
+        """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             ended = self.process.poll() is not None
@@ -61,9 +75,9 @@ class Started:
             if ended:
                 return False
             time.sleep(0.01)
-        raise AssertionError(f"not within {seconds} s:\n{self.log.read_text()}")
+        raise AssertionError(f"not met within {seconds} s:\n{self.log.read_text()}")
 
     def kill(self) -> None:
-        """Kill Snakemake and all its jobs, and wait for their end."""
+        """Kill Snakemake and all its jobs, and wait until they have ended."""
         os.killpg(self.process.pid, signal.SIGKILL)
         assert self.process.wait() == -signal.SIGKILL

@@ -16,21 +16,38 @@ SERVER = SnakemakeServer()
 
 
 class Run:
-    """What one call of Snakemake did."""
+    """What one call of Snakemake did.
+
+    Attributes:
+        code: Exit status.
+        output: What Snakemake printed.
+        jobs: Messages of the jobs that ran, sorted; none for a dry run.
+    """
 
     def __init__(self, code: int, output: str) -> None:
-        self.code, self.output = code, output
+        """Find the jobs in the output."""
+        self.code = code
+        self.output = output
         self.jobs = [] if "This was a dry-run" in self.output else sorted(JOB.findall(self.output))
 
     def of(self, *stages: str) -> list[str]:
-        """The jobs of some stages."""
+        """Return the jobs whose messages start with one of the given words."""
         return [job for job in self.jobs if job.startswith(stages)]
 
 
 class Workflow:
-    """A folder with raw data, a configuration and what the workflow makes of them."""
+    """A folder with raw data, a configuration, and what the workflow makes from them.
+
+    Attributes:
+        folder: The folder.
+        raw: Folder of the raw data.
+        data: Folder of the published dataset.
+        store: Folder of the embeddings.
+        environment: Environment of its runs; None for that of the test.
+    """
 
     def __init__(self, folder: Path) -> None:
+        """Take a folder, which need not exist yet."""
         self.folder = folder
         self.raw = folder / "raw"
         self.data = folder / "data" / "ACDC"
@@ -42,19 +59,26 @@ class Workflow:
         (self.folder / "config.yaml").write_text(yaml.safe_dump({"raw": "raw", **config}))
 
     def configuration(self) -> dict[str, Any]:
-        """The configuration that was written last."""
+        """Return the configuration that was written last."""
         config: dict[str, Any] = yaml.safe_load((self.folder / "config.yaml").read_text())
         return {key: value for key, value in config.items() if key != "raw"}
 
     def command(self, *arguments: str) -> list[str]:
-        """The command line of a run."""
+        """Return the command line of a run."""
         common = ["--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml", "--cores", "2"]
         return [sys.executable, "-m", "snakemake", *common, *arguments]
 
     def run(self, *arguments: str, expect: int = 0) -> Run:
-        """Run Snakemake; fail with what it printed unless it ended as expected."""
-        command, output = self.command(*arguments), self.folder.with_name(f"{self.folder.name}.output")
-        # The server's Python was started with this process's environment.
+        """Run Snakemake.
+
+        Args:
+            arguments: Arguments for Snakemake.
+            expect: Exit status that is expected; on another one the test fails with what Snakemake printed.
+        """
+        command = self.command(*arguments)
+        output = self.folder.with_name(f"{self.folder.name}.output")
+
+        # The server can only offer the environment of the test process.
         if self.environment is None and command[1:3] == ["-m", "snakemake"]:
             code = SERVER.run(command[3:], self.folder, output)
         else:
@@ -67,11 +91,11 @@ class Workflow:
         return Run(code, text)
 
     def stored(self) -> dict[str, int]:
-        """Embeddings in the store and when they were written."""
+        """Return embedding in the store -> time when it was written."""
         return {file.name: file.stat().st_mtime_ns for file in self.store.glob("*/*.pt")}
 
     def copy(self, folder: Path) -> "Workflow":
-        """Copy everything, times and hard links included."""
+        """Copy the folder, including times and hard links."""
         folder.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(["cp", "--archive", self.folder, folder], check=True)
         return Workflow(folder)

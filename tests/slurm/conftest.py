@@ -1,4 +1,4 @@
-"""A Slurm for all tests of this folder, and what runs on it."""
+"""A Slurm cluster for the tests in this folder."""
 
 import shutil
 import tempfile
@@ -17,12 +17,12 @@ PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[SlurmCluster]:
-    """A running Slurm with the partitions that the profile names."""
+    """A running Slurm cluster with the partitions that the profile names."""
     reason = slurm_cluster.missing()
     if reason:
         pytest.skip(reason)
     rules = [PROFILE["default-resources"], *PROFILE["set-resources"].values()]
-    # Not below pytest's own folder: the path of a socket may have 107 characters.
+    # Not in pytest's own folder, because the path of a socket must not be longer than 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
     cluster = SlurmCluster(folder, {rule["slurm_partition"] for rule in rules if "slurm_partition" in rule})
     try:

@@ -1,4 +1,4 @@
-"""A workflow with nothing made yet, and a complete run of it."""
+"""Workflows before their first run, copies of complete runs, and gates for their jobs."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ from workflow_run import Run, Workflow
 
 @pytest.fixture
 def workflow(raw: Path, tmp_path: Path) -> Workflow:
-    """The tiny phantoms and nothing made yet; without embeddings unless the test configures an encoder."""
+    """A workflow on the tiny phantoms before its first run; it makes no embeddings unless the test configures them."""
     new = Workflow(tmp_path / "run")
     shutil.copytree(raw, new.raw)
     new.configure(encoder={"name": "none"})
@@ -27,25 +27,25 @@ def finished(finished_once: tuple[Workflow, Run, dict[str, Any]], tmp_path: Path
 
 @pytest.fixture
 def encoder(finished_once: tuple[Workflow, Run, dict[str, Any]]) -> dict[str, Any]:
-    """The encoder that the complete run was configured with."""
+    """The configuration of the encoder in the complete run."""
     return finished_once[2]
 
 
 @pytest.fixture
 def moments(undisturbed: Workflow) -> Gate:
-    """The gate that the complete run on two patients passed: it knows what each job did, moment by moment."""
+    """The gate of the complete run on two patients, with the moments of each of its jobs."""
     return Gate(undisturbed.folder.with_name("gate"))
 
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Gate:
-    """A gate for the jobs of a run that the test holds."""
+    """A gate that holds the jobs of a run for the test."""
     return Gate(tmp_path / "gate")
 
 
 @pytest.fixture
-def unmade(undisturbed: Workflow, tmp_path: Path) -> Workflow:
-    """The same input, and nothing made of it."""
+def fresh(undisturbed: Workflow, tmp_path: Path) -> Workflow:
+    """A workflow with the input of the complete run on few slices, before its first run."""
     new = Workflow(tmp_path / "run")
     shutil.copytree(undisturbed.raw, new.raw)
     shutil.copy(undisturbed.folder / "config.yaml", new.folder)
@@ -53,6 +53,6 @@ def unmade(undisturbed: Workflow, tmp_path: Path) -> Workflow:
 
 
 @pytest.fixture
-def few(undisturbed: Workflow, tmp_path: Path) -> Workflow:
+def small_run(undisturbed: Workflow, tmp_path: Path) -> Workflow:
     """A copy of the complete run on few slices, for a test to change."""
     return undisturbed.copy(tmp_path / "run")

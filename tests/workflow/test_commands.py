@@ -1,4 +1,4 @@
-"""Every command of the README, as a user types it at the root of the repository, and those of docs/cluster.md."""
+"""Every command in the README and in docs/cluster.md works as a user types it at the root of the repository."""
 
 import os
 import re
@@ -27,7 +27,8 @@ exec bash -c "$last"
 
 
 def run(command: list[str], folder: Path) -> str:
-    # As from a shell, not as from the `make test` that may run this.
+    """Run a command and return its output."""
+    # The command must run as in a shell, not as in the `make test` that may run this test.
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     process = subprocess.run(
         command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -37,7 +38,7 @@ def run(command: list[str], folder: Path) -> str:
 
 
 def clone(folder: Path) -> Path:
-    """The repository's own files, with the environment and weights of this checkout."""
+    """Copy the repository's own files, and link to the weights of this checkout."""
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.split(b"\0")
     for name in filter(None, map(bytes.decode, files)):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +49,7 @@ def clone(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def root(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone with two tiny patients where the README says, and LiteMedSAM in the place of MedSAM."""
+    """A clone with two tiny patients where the README puts them, and with LiteMedSAM instead of MedSAM."""
     folder = clone(tmp_path_factory.mktemp("clone"))
     write_cohort(folder / "ACDC/raw", patients=2, in_plane=(48, 40), depth=3)
     config = yaml.safe_load((folder / "config.yaml").read_text())
@@ -60,11 +61,11 @@ def root(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an `apptainer` that runs commands as they are."""
+    """A folder with an `apptainer` that runs its commands without a container."""
     folder = tmp_path_factory.mktemp("tools")
     (folder / "apptainer").write_text(APPTAINER)
     (folder / "apptainer").chmod(0o755)
-    # As Apptainer installs itself: earlier versions of Snakemake call it by its older name.
+    # Apptainer installs this link too: earlier versions of Snakemake call it by its older name.
     (folder / "singularity").symlink_to("apptainer")
     return folder
 
@@ -74,7 +75,7 @@ def test_the_readme_has_the_commands_that_are_tested() -> None:
     assert len(COMMANDS) >= 7
 
 
-# The real run first: the others need what it makes.
+# The complete run comes first, because the other commands need what it makes.
 @pytest.mark.parametrize("command", sorted(COMMANDS, key=lambda command: "--cores" not in command))
 def test_a_command_works(root: Path, command: str) -> None:
     output = run(["bash", "-c", f'"{sys.executable}" -m {command}'], root)
@@ -84,7 +85,7 @@ def test_a_command_works(root: Path, command: str) -> None:
         planned = run([sys.executable, "-m", "snakemake", "--cores", "2", "--dry-run"], root)
         jobs = set(re.findall(r"^(\w+) +\d+$", planned, re.MULTILINE)) - {"total"}
         assert jobs == {"write_report", "write_provenance", "all"}, (
-            "the report takes up the results, and no more is made"
+            "only the report and what lists it are made again, with the results"
         )
 
 
@@ -92,7 +93,7 @@ def test_a_command_works(root: Path, command: str) -> None:
     "command", sorted(set(re.findall(r"(?:`|^|')(snakemake [^`\n]+[^`\n'])", CLUSTER, re.MULTILINE)))
 )
 def test_a_command_for_a_cluster_can_be_planned(root: Path, tools: Path, command: str) -> None:
-    """tests/slurm runs what they plan."""
+    """The tests in tests/slurm run the jobs."""
     command = command.replace("medsam_vit_b", "lite_medsam")
     run(["bash", "-c", f'PATH="{tools}:$PATH" "{sys.executable}" -m {command} --dry-run'], root)
 
@@ -110,7 +111,7 @@ def test_every_file_named_for_a_cluster_exists() -> None:
 
 
 def test_jobs_run_in_the_container(workflow: Workflow, tools: Path) -> None:
-    """With an apptainer that only notes what it is called with and runs it."""
+    """Use an `apptainer` that logs its arguments and runs the command."""
     workflow.environment = {**os.environ, "PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
     workflow.run("--sdm", "apptainer", "--apptainer-args=--nv", "--", "work/h5/patient001/index.tsv")
     call = (workflow.folder / "apptainer.log").read_text()
@@ -122,9 +123,9 @@ def test_make_demo(checkpoint: Path, tmp_path: Path) -> None:
         pytest.skip("no .venv in this checkout; `make test` makes it")
     folder = clone(tmp_path)
     (folder / ".venv").symlink_to(ROOT / ".venv")
-    for name in ("constraints.txt", "pyproject.toml"):  # so that make takes the environment for up to date
+    for name in ("constraints.txt", "pyproject.toml"):  # so that make considers the environment up to date
         os.utime(folder / name, (0, 0))
-    # Fewer and smaller patients than `make demo` draws by itself.
+    # Fewer and smaller patients than in `make demo`.
     output = run(["make", "demo", "PATIENTS=--out demo/raw --patients 2 --depth 3"], folder)
     last = output.strip().splitlines()[-2:]
     assert re.fullmatch(r"dataset: demo/out/data/ACDC, \d+ slices", last[0])

@@ -1,4 +1,4 @@
-"""Whatever kills a run, the same command finishes it, with the bytes of a run that nothing disturbed."""
+"""After a crash, the same command finishes the run, with the same bytes as an undisturbed run."""
 
 import os
 import signal
@@ -16,68 +16,72 @@ pytestmark = pytest.mark.disturbed
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_the_run_without_waiting_for_its_jobs(
-    unmade: Workflow, gate: Gate, signum: signal.Signals
+    fresh: Workflow, gate: Gate, signum: signal.Signals
 ) -> None:
-    """A job that is held would go on for ever."""
-    unmade.environment = gate.environment
+    """The gate holds a job that would otherwise never end."""
+    fresh.environment = gate.environment
     gate.hold("embed", 1, like="os.rename *.pt.tmp")
-    started = Started(unmade)
-    assert started.wait_for(lambda _: bool(gate.held("embed") and unmade.stored()))
-    kept = unmade.stored()
+    started = Started(fresh)
+    assert started.wait_for(lambda _: bool(gate.held("embed") and fresh.stored()))
+    kept = fresh.stored()
     assert len(kept) == 1
+
     started.process.send_signal(signum)
     assert started.process.wait(300) == 1
-    assert not [path for path in Path("/proc").glob("[0-9]*") if at_work_in(path, unmade.folder)]
+    assert not [path for path in Path("/proc").glob("[0-9]*") if works_in(path, fresh.folder)]
     output = started.log.read_text()
     assert "stopping; the same command goes on from here" in output and "Traceback" not in output
-    assert not (unmade.data / "manifest.tsv").exists()
+    assert not (fresh.data / "manifest.tsv").exists()
+
     gate.release("embed")
-    run = unmade.run("embeddings")
+    run = fresh.run("embeddings")
     assert not run.of("normalize", "render")
-    assert unmade.stored().items() >= kept.items()
-    assert not [path for path in unmade.folder.rglob(".*") if TEMPORARY.fullmatch(path.name)]
+    assert fresh.stored().items() >= kept.items()
+    assert not [path for path in fresh.folder.rglob(".*") if TEMPORARY.fullmatch(path.name)]
 
 
-def at_work_in(process: Path, folder: Path) -> bool:
+def works_in(process: Path, folder: Path) -> bool:
+    """Whether the working directory of a process, a folder of /proc, is in a folder."""
     try:
         return (process / "cwd").resolve(strict=True).is_relative_to(folder)
     except OSError:
         return False
 
 
-def test_a_lock_that_was_left_is_explained(unmade: Workflow, gate: Gate) -> None:
-    unmade.environment = gate.environment
+def test_a_lock_of_a_killed_run_is_explained(fresh: Workflow, gate: Gate) -> None:
+    fresh.environment = gate.environment
     gate.hold("normalize")
-    started = Started(unmade)
+    started = Started(fresh)
     assert started.wait_for(lambda _: bool(gate.held("normalize")))
     started.kill()
     gate.release("normalize")
-    assert "It can be removed with the --unlock argument" in unmade.run("images", expect=1).output
-    unmade.run("--unlock")
-    assert unmade.run("images").of("render")
+    assert "It can be removed with the --unlock argument" in fresh.run("images", expect=1).output
+    fresh.run("--unlock")
+    assert fresh.run("images").of("render")
 
 
-def test_a_second_run_on_the_same_output_is_refused(unmade: Workflow, gate: Gate, tmp_path: Path) -> None:
-    """From the same folder by Snakemake, from another one by the output's own lock."""
-    unmade.environment = gate.environment
+def test_a_second_run_on_the_same_output_is_refused(fresh: Workflow, gate: Gate, tmp_path: Path) -> None:
+    """Snakemake refuses it in the same folder, the lock of the output folder in another one."""
+    fresh.environment = gate.environment
     gate.hold("normalize")
-    started = Started(unmade)
+    started = Started(fresh)
     assert started.wait_for(lambda _: bool(gate.held("normalize")))
-    assert "Directory cannot be locked" in unmade.run("images", expect=1).output
+    assert "Directory cannot be locked" in fresh.run("images", expect=1).output
+
     other = Workflow(tmp_path / "elsewhere")
     other.folder.mkdir()
-    other.configure(output=str(unmade.folder), raw=str(unmade.raw), encoder={"name": "none"})
+    other.configure(output=str(fresh.folder), raw=str(fresh.raw), encoder={"name": "none"})
     output = other.run("images", expect=1).output
-    assert f"{unmade.folder}: process {started.process.pid} on " in output and "Traceback" not in output
+    assert f"{fresh.folder}: process {started.process.pid} on " in output and "Traceback" not in output
     assert "is at work there; wait for its end or stop it, or set another 'output'" in output
     started.kill()
 
 
-def test_the_order_of_jobs_changes_no_byte(undisturbed: Workflow, unmade: Workflow) -> None:
-    """The last patient first, and on one core."""
-    unmade.run("--cores", "1", "--", "work/png/patient002/index.tsv")
-    unmade.run("--cores", "1")
-    assert differences(contents(unmade), contents(undisturbed)) == []
+def test_the_order_of_jobs_changes_no_byte(undisturbed: Workflow, fresh: Workflow) -> None:
+    """Process the last patient first, on one core."""
+    fresh.run("--cores", "1", "--", "work/png/patient002/index.tsv")
+    fresh.run("--cores", "1")
+    assert differences(contents(fresh), contents(undisturbed)) == []
 
 
 def test_a_clock_that_was_set_back_is_noticed(workflow: Workflow) -> None:

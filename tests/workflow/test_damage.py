@@ -1,4 +1,4 @@
-"""Whatever happens to a file that the workflow made, the same command makes it good again."""
+"""Whatever happens to a file that the workflow made, the same command restores it."""
 
 import itertools
 import os
@@ -62,7 +62,7 @@ KINDS = {
     "a licence": "data/exports/lists/LICENCE*",
     "an export's index": "work/exports/structures.tsv",
 }
-"""Every kind of file that the workflow makes of a dataset: what it is called, and where files of the kind lie."""
+"""Every kind of file of a dataset: name of the kind -> pattern of its files."""
 
 TARGETS = ("all", "nnunet", "webdataset", "lists", "structures")
 
@@ -74,22 +74,22 @@ def files_of(workflow: Workflow, kind: str) -> list[Path]:
 
 
 def harm(workflow: Workflow, kind: str, how: str) -> Path:
-    """Harm a file of a kind; what replaces it is the last one of its kind, or of another kind if it is alone."""
+    """Damage the first file of a kind; a replacement is the last file of the kind, or else the configuration."""
     victim, *others = files_of(workflow, kind)
     HARMS[how](victim, others[-1] if others else workflow.folder / "config.yaml")
     return victim
 
 
 @pytest.fixture(scope="module")
-def whole(undisturbed: Workflow, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, dict[str, bytes]]:
-    """One complete run with all exports, harmed and mended by test after test, and what it held at first."""
+def exported(undisturbed: Workflow, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, dict[str, bytes]]:
+    """A complete run with all exports, which each test damages and restores, and its content at first."""
     workflow = undisturbed.copy(tmp_path_factory.mktemp("harmed") / "run")
     workflow.run(*TARGETS)
     return workflow, contents(workflow)
 
 
-def mended(workflow: Workflow, expected: dict[str, bytes], victims: list[Path]) -> Run:
-    """Run the same command again: it says what it found, and all is as it was."""
+def restore(workflow: Workflow, expected: dict[str, bytes], victims: list[Path]) -> Run:
+    """Run the same command again, and check that all files are as expected."""
     run = workflow.run(*TARGETS)
     assert "Traceback" not in run.output
     assert differences(contents(workflow), expected) == [], victims
@@ -97,81 +97,83 @@ def mended(workflow: Workflow, expected: dict[str, bytes], victims: list[Path]) 
 
 
 def rounds() -> list[Any]:
-    """Each kind gets each harm, many kinds a run, in turns."""
+    """Return the index of the harm that the first kind gets in each round, so that in the end each kind gets each."""
     return [pytest.param(first, id=str(first)) for first in range(len(HARMS))]
 
 
 @pytest.mark.parametrize("first", rounds())
-def test_every_kind_of_file_is_made_good(whole: tuple[Workflow, dict[str, bytes]], first: int) -> None:
-    workflow, expected = whole
-    hows = itertools.islice(itertools.cycle(HARMS), first, None)
-    victims = [harm(workflow, kind, how) for kind, how in zip(KINDS, hows, strict=False)]
-    mended(workflow, expected, victims)
+def test_every_kind_of_file_is_restored(exported: tuple[Workflow, dict[str, bytes]], first: int) -> None:
+    workflow, expected = exported
+    harms = itertools.islice(itertools.cycle(HARMS), first, None)
+    victims = [harm(workflow, kind, how) for kind, how in zip(KINDS, harms, strict=False)]
+    restore(workflow, expected, victims)
 
 
-def test_nothing_is_left_to_do_after_that(whole: tuple[Workflow, dict[str, bytes]]) -> None:
-    assert whole[0].run(*TARGETS).jobs == []
+def test_nothing_is_left_to_do_after_that(exported: tuple[Workflow, dict[str, bytes]]) -> None:
+    assert exported[0].run(*TARGETS).jobs == []
 
 
-def test_each_damage_alone_is_made_good(
-    whole: tuple[Workflow, dict[str, bytes]], request: pytest.FixtureRequest
+def test_each_damage_by_itself_is_restored(
+    exported: tuple[Workflow, dict[str, bytes]], request: pytest.FixtureRequest
 ) -> None:
-    """Among others a damage may be made good by what another one has run again; `--each-damage` takes its time."""
-    workflow, expected = whole
+    """Damage one file at a time: among others, it may be restored because of them. `--each-damage` tries all."""
+    workflow, expected = exported
     pairs = list(itertools.product(KINDS, HARMS))
     chosen = pairs if request.config.getoption("--each-damage") else pairs[:: len(pairs) // 3]
     for kind, how in chosen:
         victim = harm(workflow, kind, how)
-        run = mended(workflow, expected, [victim])
+        run = restore(workflow, expected, [victim])
         print(f"{kind} {how}: {len(run.jobs)} jobs")
     assert workflow.run(*TARGETS).jobs == []
-    print(f"{len(chosen)} damages, each alone, all made good")
+    print(f"{len(chosen)} damages, each by itself, all restored")
 
 
 def patients_of(run: Run) -> list[str]:
-    """What was made again of which patient."""
+    """Return the jobs of single patients that ran."""
     return run.of("normalize", "render")
 
 
-def test_damage_is_named_and_its_patient_s_jobs_alone_run(few: Workflow) -> None:
-    expected = contents(few)
-    stored = few.stored()
-    harmed = [harm(few, kind, "overwritten") for kind in ("an image", "an H5 slice")]
-    planned = few.run("--dry-run").output
-    run = few.run()
+def test_damage_is_named_and_only_its_patients_jobs_run(small_run: Workflow) -> None:
+    expected = contents(small_run)
+    stored = small_run.stored()
+    harmed = [harm(small_run, kind, "overwritten") for kind in ("an image", "an H5 slice")]
+    planned = small_run.run("--dry-run").output
+    run = small_run.run()
     for output in (planned, run.output):
         for path in harmed:
-            assert f"{path.relative_to(few.folder)} has other content than was made" in output
+            assert f"{path.relative_to(small_run.folder)} has other content than was made" in output
     assert patients_of(run) == ["normalize patient001", "render patient001"]
-    assert differences(contents(few), expected) == [] and few.stored() == stored
+    assert differences(contents(small_run), expected) == [] and small_run.stored() == stored
 
 
-def test_a_damaged_embedding_alone_is_encoded_again(few: Workflow) -> None:
-    """Also where the batch that it was encoded for is another one by then."""
-    expected = {name: content for name, content in contents(few).items() if "/store/" in name}
-    before = few.stored()
-    lost = harm(few, "a published embedding", "overwritten")
+def test_only_a_damaged_embedding_is_encoded_again(small_run: Workflow) -> None:
+    """This holds even if the batch that it was encoded for has changed since."""
+    expected = {name: content for name, content in contents(small_run).items() if "/store/" in name}
+    before = small_run.stored()
+    lost = harm(small_run, "a published embedding", "overwritten")
     inode = lost.stat().st_ino
-    few.configure(encoder={**few.configuration()["encoder"], "patients_per_job": 16})
-    run = few.run()
+    small_run.configure(encoder={**small_run.configuration()["encoder"], "patients_per_job": 16})
+
+    run = small_run.run()
     assert "changed since it was made; it is made again" in run.output
     assert re.search(rf"encoded 1 slices in [\d.]+ s, kept {len(before) - 1}$", run.output, re.MULTILINE)
-    after = few.stored()
+
+    after = small_run.stored()
     assert len({name for name in after if after[name] != before[name]}) == 1
-    assert {name: content for name, content in contents(few).items() if "/store/" in name} == expected
-    assert lost.stat().st_ino != inode, "what is published is the new file"
-    assert main(["verify", str(few.data)]) == 0
+    assert {name: content for name, content in contents(small_run).items() if "/store/" in name} == expected
+    assert lost.stat().st_ino != inode, "the new file is published"
+    assert main(["verify", str(small_run.data)]) == 0
 
 
 @pytest.fixture
-def workflow(unmade: Workflow) -> Workflow:
-    """Nothing made yet of two patients, to be made without embeddings."""
-    unmade.configure(encoder={"name": "none"}, images={"size": 64})
-    return unmade
+def workflow(fresh: Workflow) -> Workflow:
+    """A workflow on two patients before its first run, without embeddings."""
+    fresh.configure(encoder={"name": "none"}, images={"size": 64})
+    return fresh
 
 
 @pytest.mark.parametrize("link", ["copy", "symlink"])
-def test_what_is_published_otherwise_is_made_good_too(workflow: Workflow, link: str) -> None:
+def test_copies_and_symlinks_are_restored_too(workflow: Workflow, link: str) -> None:
     workflow.configure(**workflow.configuration(), publish={"link": link})
     workflow.run()
     expected = contents(workflow)
@@ -181,13 +183,13 @@ def test_what_is_published_otherwise_is_made_good_too(workflow: Workflow, link: 
         ("a mask", "replaced"),
     ):
         harm(workflow, kind, how)
-    mended_run = workflow.run()
-    assert "Traceback" not in mended_run.output
+    assert "Traceback" not in workflow.run().output
     assert differences(contents(workflow), expected) == []
     assert main(["verify", str(workflow.data)]) == 0
 
 
 def keep_times(path: Path, damage: Callable[[], object]) -> None:
+    """Damage a file and give it its time of modification back."""
     status = path.stat()
     path.chmod(0o644)
     damage()
@@ -199,12 +201,13 @@ def test_damage_of_the_same_size_and_time_is_found_and_repaired(
 ) -> None:
     workflow.run()
     expected = contents(workflow)
-    # Snakemake gives declared outputs a new time when their job has ended; this run takes note of it.
+    # Snakemake gives declared outputs a new time when their job has ended. This run records it.
     assert workflow.run().jobs == []
     kinds = ("an H5 volume", "an image", "a table of slices", "a published mask", "the card")
     victims = [files_of(workflow, kind)[0] for kind in kinds]
     for victim in victims:
         keep_times(victim, lambda path=victim: overwrite(path, path))  # type: ignore[misc]
+
     assert workflow.run().jobs == []
     assert main(["verify", str(workflow.data)]) == 1
     said = capsys.readouterr().out
@@ -213,14 +216,15 @@ def test_damage_of_the_same_size_and_time_is_found_and_repaired(
     assert said.splitlines()[-1] == (
         "to make what is damaged again, run the command that made the dataset with `repair`: snakemake repair"
     )
+
     run = workflow.run("repair")
     assert patients_of(run) == ["normalize patient001", "render patient001", "render patient002"]
     assert differences(contents(workflow), expected) == []
     assert main(["verify", str(workflow.data)]) == 0
 
 
-def test_a_job_does_not_go_on_with_damage(workflow: Workflow) -> None:
-    """What kept its size and time, and so was not seen at the start, is named by the job that reads it."""
+def test_a_job_does_not_use_a_damaged_file(workflow: Workflow) -> None:
+    """Damage that keeps size and time is not seen at the start, so the job that reads the file reports it."""
     workflow.run("images")
     victim = files_of(workflow, "an H5 volume")[0]
     keep_times(victim, lambda: overwrite(victim, victim))
@@ -233,8 +237,8 @@ def test_a_job_does_not_go_on_with_damage(workflow: Workflow) -> None:
     assert workflow.run("images").jobs == []
 
 
-def test_output_whose_times_changed_is_read_once_and_kept(few: Workflow, tmp_path: Path) -> None:
-    copied = Workflow(Path(shutil.copytree(few.folder, tmp_path / "copied", copy_function=shutil.copyfile)))
+def test_output_whose_times_changed_is_read_once_and_kept(small_run: Workflow, tmp_path: Path) -> None:
+    copied = Workflow(Path(shutil.copytree(small_run.folder, tmp_path / "copied", copy_function=shutil.copyfile)))
     victim = harm(copied, "an image", "overwritten")
     run = copied.run()
     assert patients_of(run) == ["render patient001"] and run.of("embed") == ["embed p001-001 with lite_medsam"]
@@ -243,7 +247,7 @@ def test_output_whose_times_changed_is_read_once_and_kept(few: Workflow, tmp_pat
 
 
 def state(folder: Path) -> dict[str, tuple[int, int, bytes]]:
-    """Every file but Snakemake's own: inode, time of modification, content."""
+    """Return the inode, time of modification and content of every file but Snakemake's own."""
     return {
         str(path): (path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes())
         for path in folder.rglob("*")
@@ -251,18 +255,18 @@ def state(folder: Path) -> dict[str, tuple[int, int, bytes]]:
     }
 
 
-def test_a_dry_run_changes_nothing(few: Workflow) -> None:
+def test_a_dry_run_changes_nothing(small_run: Workflow) -> None:
     for kind, how in (("an image", "overwritten"), ("published.tsv", "emptied"), ("an embedding", "deleted")):
-        harm(few, kind, how)
-    for path in few.raw.rglob("*.nii.gz"):
+        harm(small_run, kind, how)
+    for path in small_run.raw.rglob("*.nii.gz"):
         path.touch()
-    before = state(few.folder)
-    planned = few.run("--dry-run").output
+    before = state(small_run.folder)
+    planned = small_run.run("--dry-run").output
     assert "render patient001" in planned and "publish the dataset" in planned
-    assert state(few.folder) == before
+    assert state(small_run.folder) == before
 
 
-def test_a_dry_run_of_nothing_makes_nothing(workflow: Workflow) -> None:
+def test_a_dry_run_before_the_first_run_makes_nothing(workflow: Workflow) -> None:
     before = state(workflow.folder)
     assert "normalize patient001" in workflow.run("--dry-run").output
     assert state(workflow.folder) == before and not (workflow.folder / "work").exists()
@@ -279,33 +283,33 @@ def test_the_rules_know_what_they_make(workflow: Workflow) -> None:
 
 
 def replace_with_older(path: Path, content: bytes) -> None:
-    """As ``rsync -a`` or ``cp -p`` do: other content, a time before that of all output."""
+    """Replace a file as ``rsync -a`` and ``cp -p`` do, with other content and a time before that of all output."""
     path.write_bytes(content)
     os.utime(path, (1e9, 1e9))
 
 
-def test_a_raw_file_that_is_replaced_by_an_older_one_is_noticed(workflow: Workflow) -> None:
+def test_a_raw_file_replaced_with_an_older_one_is_noticed(workflow: Workflow) -> None:
     workflow.run("images")
-    first = workflow.raw / "training/patient001/patient001_frame01.nii.gz"
-    content = first.read_bytes()
-    image = nib.load(first)
-    nib.save(nib.Nifti1Image(np.asanyarray(image.dataobj)[::-1].copy(), image.affine, image.header), first)
-    replace_with_older(first, first.read_bytes())
+    path = workflow.raw / "training/patient001/patient001_frame01.nii.gz"
+    content = path.read_bytes()
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(np.asanyarray(image.dataobj)[::-1].copy(), image.affine, image.header), path)
+    replace_with_older(path, path.read_bytes())
     assert patients_of(workflow.run("images")) == ["normalize patient001", "render patient001"]
-    replace_with_older(first, content)
-    for path in workflow.raw.rglob("*"):
-        path.touch()
+    replace_with_older(path, content)
+    for each in workflow.raw.rglob("*"):
+        each.touch()
     assert patients_of(workflow.run("images")) == ["normalize patient001", "render patient001"]
     assert workflow.run("images").jobs == []
 
 
-def test_a_checkpoint_is_known_by_content_not_by_size_and_time(few: Workflow, checkpoint: Path) -> None:
-    weights = few.folder / "weights.pth"
+def test_a_checkpoint_is_identified_by_content(small_run: Workflow, checkpoint: Path) -> None:
+    weights = small_run.folder / "weights.pth"
     shutil.copy2(checkpoint, weights)
-    few.configure(encoder={**few.configuration()["encoder"], "checkpoint": "weights.pth"})
-    few.run("embeddings", "--max-checksum-file-size", "1000")
+    small_run.configure(encoder={**small_run.configuration()["encoder"], "checkpoint": "weights.pth"})
+    small_run.run("embeddings", "--max-checksum-file-size", "1000")
     weights.touch()
-    assert few.run("embeddings", "--max-checksum-file-size", "1000").jobs == []
+    assert small_run.run("embeddings", "--max-checksum-file-size", "1000").jobs == []
     replace_with_older(weights, checkpoint.read_bytes() + b"other")
-    planned = few.run("embeddings", "--max-checksum-file-size", "1000", "--dry-run").output
+    planned = small_run.run("embeddings", "--max-checksum-file-size", "1000", "--dry-run").output
     assert planned.count("embed p00") >= 2 and "write the positional encoding" in planned

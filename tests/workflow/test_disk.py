@@ -1,4 +1,4 @@
-"""A disk that fills up, cannot be written to, or has no hard links; input that changes while a run is at work."""
+"""Disks that are full, read-only or without hard links, and input that changes during a run."""
 
 import os
 import re
@@ -18,11 +18,11 @@ from workflow_run import Workflow
 
 pytestmark = pytest.mark.disturbed
 
-MOST = 400 * 2**20
-"""Bytes of the small file system; the tiny dataset takes a third of them."""
+DISK_BYTES = 400 * 2**20
+"""Size of the small file system; the tiny dataset takes a third of it."""
 
-LEFT = 4096
-"""Bytes left on the full file system: the run's lock takes them."""
+BYTES_LEFT = 4096
+"""Bytes left on the full file system, for the lock of the run."""
 
 STAGES = {
     "report": ("data/ACDC/report.html", "data/ACDC/report.html"),
@@ -32,15 +32,17 @@ STAGES = {
     "render": ("work/png/*/index.tsv", "work/png/patient00"),
     "normalize": ("work/h5/*/index.tsv", "work/h5/patient00"),
 }
-"""Stage -> what is taken away so that it has work to do, and the beginning of the file for which there is no room. The
-last stage comes first, so that each is met before what the tests before it left undone."""
+"""Stage -> pattern of files that are removed so that the stage has work, and beginning of the file that does not fit.
+
+The last stage comes first, so that each is reached before the work that earlier tests left undone."""
 
 
 @pytest.fixture(scope="module")
 def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A file system of its own that holds little."""
+    """A small file system of its own."""
     folder = tmp_path_factory.mktemp("disk")
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={MOST}", "tmpfs", folder], capture_output=True).returncode:
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", folder]
+    if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("only root may mount the small file system that this test fills")
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)
@@ -48,7 +50,7 @@ def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def filled(undisturbed: Workflow, small_disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
-    """A complete run whose output lies on the small file system."""
+    """A complete run with its output on the small file system."""
     new = undisturbed.copy(tmp_path_factory.mktemp("filled") / "run")
     for folder in [new.folder / "data", new.folder / "work", *new.folder.glob("ACDC_*")]:
         subprocess.run(["cp", "--archive", folder, small_disk], check=True)
@@ -64,7 +66,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(filled: Workflow, 
         path.unlink()
     ballast = small_disk / "ballast"
     status = os.statvfs(small_disk)
-    ballast.write_bytes(bytes(status.f_bavail * status.f_frsize - LEFT))
+    ballast.write_bytes(bytes(status.f_bavail * status.f_frsize - BYTES_LEFT))
     try:
         run = filled.run(expect=1)
     finally:
@@ -74,12 +76,12 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(filled: Workflow, 
     assert not [path for path in small_disk.rglob(".*") if TEMPORARY.fullmatch(path.name)]
 
 
-def test_with_space_again_the_same_command_makes_the_same_bytes(filled: Workflow, undisturbed: Workflow) -> None:
+def test_with_space_again_the_run_makes_the_same_bytes(filled: Workflow, undisturbed: Workflow) -> None:
     filled.run()
     assert differences(contents(filled), contents(undisturbed)) == []
 
 
-def test_output_that_cannot_be_written_to(filled: Workflow, small_disk: Path) -> None:
+def test_read_only_output_is_named(filled: Workflow, small_disk: Path) -> None:
     next(filled.data.glob("report.html")).unlink()
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     try:
@@ -90,8 +92,8 @@ def test_output_that_cannot_be_written_to(filled: Workflow, small_disk: Path) ->
     assert "Traceback" not in output
 
 
-def test_where_hard_links_cannot_be_made_files_are_copied(workflow: Workflow, small_disk: Path) -> None:
-    """From one file system to another there are none."""
+def test_files_are_copied_where_hard_links_are_impossible(workflow: Workflow, small_disk: Path) -> None:
+    """There are no hard links from one file system to another."""
     other = small_disk / "other-work"
     other.mkdir()
     (workflow.folder / "work").symlink_to(other)
@@ -103,7 +105,7 @@ def test_where_hard_links_cannot_be_made_files_are_copied(workflow: Workflow, sm
     assert "no hard link to " in run.output and "set 'publish: {link: copy}' in config.yaml" in run.output
 
 
-def change(image: Path) -> None:
+def change_voxel(image: Path) -> None:
     """Give one voxel of an image another value."""
     before = nib.load(image)
     voxels = np.asanyarray(before.dataobj).copy()
@@ -111,14 +113,14 @@ def change(image: Path) -> None:
     nib.save(nib.Nifti1Image(voxels, before.affine, before.header), image)
 
 
-def test_input_that_changes_during_a_run_is_taken_up_by_the_next(workflow: Workflow, gate: Gate) -> None:
-    """Whichever patient is rendered first: it changes after it was normalized and before that."""
+def test_input_that_changes_during_a_run_is_used_by_the_next(workflow: Workflow, gate: Gate) -> None:
+    """Change the patient that is rendered first, after it was normalized and before it is rendered."""
     workflow.environment = gate.environment
     gate.hold("render")
     started = Started(workflow, "images", "--cores", "1")
     assert started.wait_for(lambda _: bool(gate.held("render")))
     patient = re.findall(r": render (patient\d+)$", started.log.read_text(), re.MULTILINE)[-1]
-    change(next(workflow.raw.glob(f"*/{patient}/{patient}_frame01.nii.gz")))
+    change_voxel(next(workflow.raw.glob(f"*/{patient}/{patient}_frame01.nii.gz")))
     gate.release("render")
     assert started.process.wait() == 0
     run = workflow.run("images")
@@ -126,21 +128,24 @@ def test_input_that_changes_during_a_run_is_taken_up_by_the_next(workflow: Workf
     assert workflow.run("images").jobs == []
 
 
-def test_input_that_vanishes_is_named_and_what_was_made_is_kept(workflow: Workflow, gate: Gate) -> None:
-    """Whichever patient is normalized first: one that waits for it vanishes."""
+def test_missing_input_is_named_and_finished_work_is_kept(workflow: Workflow, gate: Gate) -> None:
+    """While one patient is normalized, remove an image of a patient that waits."""
     workflow.environment = gate.environment
     gate.hold("normalize")
     started = Started(workflow, "images", "--cores", "1")
     assert started.wait_for(lambda _: bool(gate.held("normalize")))
+
     waiting = [n for n in range(1, 5) if f": normalize patient{n:03d}" not in started.log.read_text()]
     patient = next(path for path in sorted(workflow.raw.glob(f"*/patient{waiting[-1]:03d}")))
     lost = patient / f"{patient.name}_frame01.nii.gz"
     kept = lost.read_bytes()
     lost.unlink()
+
     gate.release("normalize")
     assert started.process.wait() == 1
     output = started.log.read_text()
     assert lost.name in output and "Traceback" not in output
+
     done = len(list(workflow.folder.glob("work/h5/*/index.tsv")))
     assert done > 0
     assert f"{patient.name}: {lost.name} is missing" in workflow.run("images", expect=1).output

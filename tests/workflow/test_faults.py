@@ -1,4 +1,4 @@
-"""A cohort in which every kind of fault has a patient, names that a shell would take for commands, bad weights."""
+"""A cohort with one patient for every fault, names that a shell would run, and checkpoints that cannot be used."""
 
 import html
 import json
@@ -17,14 +17,14 @@ from workflow_run import Workflow
 
 AT_START = {f"patient{number}": fault for number, fault in enumerate(COHORT_FAULTS, 101)}
 IN_JOBS = {f"patient{number}": fault for number, fault in enumerate(VOLUME_FAULTS, 201)}
-SOUND = ["patient001", "patient002", "patient003", "patient004"]
-TRIED = list(IN_JOBS)[::8]
-"""Patients whose jobs fail in the run that goes on with the others."""
+VALID = ["patient001", "patient002", "patient003", "patient004"]
+FAILING = list(IN_JOBS)[::8]
+"""Patients whose jobs fail in the run with ``--keep-going``."""
 
 
 @pytest.fixture(scope="module")
 def broken(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
-    """Sound patients, and one of each fault."""
+    """Valid patients, and one patient for each fault."""
     workflow = Workflow(tmp_path_factory.mktemp("broken") / "run")
     shutil.copytree(raw, workflow.raw)
     for name, fault in (AT_START | IN_JOBS).items():
@@ -32,59 +32,63 @@ def broken(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
     return workflow
 
 
-def assert_said(text: str, faults: dict[str, Fault]) -> None:
+def assert_reported(text: str, faults: dict[str, Fault]) -> None:
+    """Check that a line of the text names each patient with the message of its fault."""
     lines = text.splitlines()
     for name, fault in faults.items():
         assert any(name in line and fault.message in line for line in lines), (fault.name, text)
 
 
-def test_all_that_is_seen_at_start_is_said_at_once(broken: Workflow) -> None:
+def test_all_faults_seen_at_the_start_are_reported_at_once(broken: Workflow) -> None:
     broken.configure(encoder={"name": "none"})
     run = broken.run(expect=1)
     assert "Traceback" not in run.output and "Job stats" not in run.output
-    assert_said(run.output, AT_START)
+    assert_reported(run.output, AT_START)
 
 
-def test_the_others_are_kept_when_jobs_fail(broken: Workflow) -> None:
-    others = [name for name in AT_START | IN_JOBS if name not in TRIED]
+def test_other_patients_are_kept_when_jobs_fail(broken: Workflow) -> None:
+    others = [name for name in AT_START | IN_JOBS if name not in FAILING]
     broken.configure(encoder={"name": "none"}, exclude=others)
     run = broken.run("images", "--keep-going", expect=1)
     assert "Traceback" not in run.output
-    assert_said(run.output, {name: IN_JOBS[name] for name in TRIED})
-    assert [path.parent.name for path in sorted(broken.folder.glob("work/png/*/index.tsv"))] == SOUND
+    assert_reported(run.output, {name: IN_JOBS[name] for name in FAILING})
+    assert [path.parent.name for path in sorted(broken.folder.glob("work/png/*/index.tsv"))] == VALID
 
 
-def test_unusable_patients_are_left_out_and_listed_with_reasons(broken: Workflow) -> None:
+def test_unusable_patients_are_left_out_with_their_reasons(broken: Workflow) -> None:
     broken.configure(encoder={"name": "none"}, on_invalid="exclude")
     run = broken.run()
     assert "Traceback" not in run.output
-    assert len(run.of("normalize")) == len(IN_JOBS), "sound patients are not made again"
+    assert len(run.of("normalize")) == len(IN_JOBS), "valid patients are not made again"
+
     quality = json.loads((broken.data / "quality.json").read_text())
     assert quality["passed"]
     report = html.unescape((broken.data / "report.html").read_text())
     for text in ("\n".join(quality["left_out"]), report):
-        assert_said(text, AT_START | IN_JOBS)
+        assert_reported(text, AT_START | IN_JOBS)
     assert len({line.split(":")[0] for line in quality["left_out"]}) == len(AT_START | IN_JOBS)
-    assert sorted({row["patient"] for row in read_table(broken.data / "manifest.tsv")}) == SOUND
-    assert broken.run().jobs == [], "and that is so once and for all"
-    broken.configure(encoder={"name": "none"}, exclude=[name for name in AT_START | IN_JOBS if name != TRIED[0]])
+    assert sorted({row["patient"] for row in read_table(broken.data / "manifest.tsv")}) == VALID
+    assert broken.run().jobs == [], "a second run has nothing to do"
+
+    broken.configure(encoder={"name": "none"}, exclude=[name for name in AT_START | IN_JOBS if name != FAILING[0]])
     run = broken.run(expect=1)
-    # Nor is it taken for made once it may not be left out.
-    assert_said(run.output, {TRIED[0]: IN_JOBS[TRIED[0]]})
+    # A patient that was left out does not count as made once it must not be left out.
+    assert_reported(run.output, {FAILING[0]: IN_JOBS[FAILING[0]]})
 
 
 def test_names_reach_no_shell(raw: Path, checkpoint: Path, tmp_path: Path) -> None:
-    """One patient alone, whom no split can divide, with names that a shell would run."""
+    """Run a single patient, which cannot be split, with names that a shell would run."""
     workflow = Workflow(tmp_path / "run")
     name = "a b;touch x'$(touch y)`touch z` ä"
     patient = copy_patient(raw / "training/patient001", workflow.folder / f"raw {name}" / "training/patient001").folder
-    for label in patient.glob("*_gt.nii.gz"):  # one slice of each frame has structures, which are soon encoded
+    for label in patient.glob("*_gt.nii.gz"):  # one slice per frame keeps its structures, so that encoding is quick
         rewrite(label, voxels(label) * np.array([0, 1, 0], np.uint8))
     weights = workflow.folder / f"weights {name}" / f"li'te {name}.pth"
     weights.parent.mkdir()
     weights.symlink_to(checkpoint)
     encoder = {"name": "lite_medsam", "checkpoint": str(weights.relative_to(workflow.folder))}
     workflow.configure(raw=f"../run/raw {name}", output=f"out {name}/../out {name}", encoder=encoder)
+
     run = workflow.run()
     assert "nothing goes to val: there are fewer than two training patients to divide" in run.output
     out = workflow.folder / f"out {name}"
@@ -96,9 +100,10 @@ def test_names_reach_no_shell(raw: Path, checkpoint: Path, tmp_path: Path) -> No
 
 
 class Harm:
-    """Makes a folder when it is unpickled."""
+    """An object that makes a folder when it is unpickled."""
 
     def __init__(self, folder: Path) -> None:
+        """Choose the folder."""
         self.folder = folder
 
     def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:

@@ -18,6 +18,7 @@ AFTER_SPLIT = {"split", "publish", "verify", "accept", "write"}
 
 
 def rows_of(workflow: Workflow, patient: str) -> list[dict[str, str]]:
+    """Return the rows of a patient in the manifest."""
     return [row for row in read_table(workflow.data / "manifest.tsv") if row["patient"] == patient]
 
 
@@ -44,14 +45,17 @@ def test_touching_files_does_nothing(finished: Workflow) -> None:
     assert finished.run().jobs == []
 
 
-def test_one_voxel_re_runs_and_encodes_its_patient_alone(finished: Workflow) -> None:
-    before, path = finished.stored(), finished.raw / "training/patient002/patient002_frame01.nii.gz"
+def test_a_changed_voxel_only_reruns_its_patient(finished: Workflow) -> None:
+    before = finished.stored()
+    path = finished.raw / "training/patient002/patient002_frame01.nii.gz"
     image = nib.load(path)
     voxels = np.asanyarray(image.dataobj).copy()
     voxels[20, 20, 1] = voxels.min()
     nib.save(nib.Nifti1Image(voxels, image.affine, image.header), path)
+
     run = finished.run("verify")
     assert run.of(*EXPENSIVE) == ["embed p001-002 with lite_medsam", "normalize patient002", "render patient002"]
+
     after = finished.stored()
     new = {name.removesuffix(".pt") for name in set(after) - set(before)}
     own = {row["embedding_digest"] for row in rows_of(finished, "patient002")}
@@ -67,6 +71,7 @@ def test_a_patient_added_and_removed_again(finished: Workflow, tmp_path: Path) -
     run = finished.run("verify")
     assert run.of(*EXPENSIVE) == ["embed p005-006 with lite_medsam", "normalize patient005", "render patient005"]
     assert len(finished.stored()) == len(before) + len(rows_of(finished, "patient005"))
+
     shutil.rmtree(added)
     run = finished.run("verify")
     assert run.of(*EXPENSIVE) == []
@@ -94,7 +99,7 @@ EXPORTS = {
 }
 
 
-def test_an_export_is_made_again_only_when_the_dataset_changed(finished: Workflow, encoder: Any) -> None:
+def test_an_export_is_made_again_only_if_the_dataset_changed(finished: Workflow, encoder: Any) -> None:
     assert finished.run(*EXPORTS).jobs == sorted(EXPORTS.values())
     (finished.folder / "data/exports/lists/val.list").unlink()
     assert finished.run(*EXPORTS).jobs == [EXPORTS["lists"]]

@@ -1,4 +1,4 @@
-"""Whichever stage is killed, and when, the same command finishes the run, with the bytes of an undisturbed one."""
+"""Whichever stage is killed, and when, the same command finishes the run with the bytes of an undisturbed run."""
 
 import random
 import shutil
@@ -20,9 +20,9 @@ WAVES = (
     ("accept", "report", "card"),
     ("provenance",),
 )
-"""Scripts whose jobs can be at work at the same time, in the order of a run; a kill ends those of a wave."""
+"""Scripts whose jobs can run at the same time, in the order of a run; a kill ends the jobs of one wave."""
 
-# So many cores that no job waits for one that is held, and as many threads to a job as in a run that is not disturbed.
+# Enough cores that no job waits for one that is held, and as many threads per job as in an undisturbed run.
 ROOM = ["--cores", "16", "--set-threads", *(f"{rule}=2" for rule in ("embed", "measure", "check", "write_report"))]
 
 
@@ -30,11 +30,15 @@ def choose_moment(moments: Gate, stage: str, kind: int, chance: random.Random) -
     """Choose one of the moments of a stage's jobs.
 
     Args:
-        moments: What the jobs of an undisturbed run did, moment by moment.
-        stage: The script of the jobs.
-        kind: 0 for before the first file, 1 for between two files, 2 for after the last file but the index that is the
-            job's declared output, 3 for after the index. A job that writes one file has nothing between two.
-        chance: Source of the choice.
+        moments: Gate of an undisturbed run, which has the moments of its jobs.
+        stage: Name of the jobs' script.
+        kind: 0 for a moment before the first file, 1 for one between two files, 2 for the moment before the index,
+            which is the declared output and the last file, 3 for one after the index. A job that writes only one file
+            has no moment of kind 1; it gets one of kind 0.
+        chance: Source of random numbers.
+
+    Returns:
+        The number of the moment.
     """
     renames = moments.renames(stage)
     first, last, end = renames[0], renames[-1], len(moments.moments(stage)[0])
@@ -43,29 +47,31 @@ def choose_moment(moments: Gate, stage: str, kind: int, chance: random.Random) -
 
 
 def test_killed_in_every_stage(
-    undisturbed: Workflow, moments: Gate, unmade: Workflow, gate: Gate, request: pytest.FixtureRequest
+    undisturbed: Workflow, moments: Gate, fresh: Workflow, gate: Gate, request: pytest.FixtureRequest
 ) -> None:
-    """Each round kills the jobs of each stage once, at a moment that is surely inside of them, and then goes on."""
+    """In each round, kill the jobs of each stage once, at a moment inside of them, and then finish the run."""
     rounds, seed = (request.config.getoption(f"--kill-{name}") for name in ("rounds", "seed"))
-    chance, expected = random.Random(seed), contents(undisturbed)
+    chance = random.Random(seed)
+    expected = contents(undisturbed)
     stages = [stage for wave in WAVES for stage in wave]
     kinds = {stage: chance.randrange(4) for stage in stages}
-    unmade.environment = gate.environment
+    fresh.environment = gate.environment
 
     for turn in range(rounds):
-        killed = list[str]()
+        killed: list[str] = []
         for wave in WAVES:
             for stage in wave:
                 gate.hold(stage, choose_moment(moments, stage, (kinds[stage] + turn) % 4, chance))
-            started = Started(unmade, *ROOM)
+            started = Started(fresh, *ROOM)
             assert started.wait_for(lambda _, wave=wave: all(map(gate.held, wave)))  # type: ignore[misc]
             started.kill()
             killed += wave
             for stage in wave:
                 gate.release(stage)
-            unmade.run("--unlock")
-        unmade.run()
-        assert differences(contents(unmade), expected) == []
+            fresh.run("--unlock")
+
+        fresh.run()
+        assert differences(contents(fresh), expected) == []
         assert killed == stages
-        for made in ("work", "data", "ACDC_training_volumes", "ACDC_training_slices"):
-            shutil.rmtree(unmade.folder / made)
+        for name in ("work", "data", "ACDC_training_volumes", "ACDC_training_slices"):
+            shutil.rmtree(fresh.folder / name)

@@ -1,4 +1,4 @@
-"""What is lost is noticed and made again, and nothing else."""
+"""A lost file is noticed and made again, and nothing else is."""
 
 import json
 
@@ -23,37 +23,39 @@ LOST = {
     "the dataset card": ("data/ACDC/README.md", "all", []),
     "croissant.json": ("data/ACDC/croissant.json", "all", []),
 }
-"""What is lost, the target that needs it, and which of the patient's jobs make it again."""
+"""Kind of lost file -> its pattern, the target that needs it, and the patient's jobs that make it again."""
 
 
 @pytest.fixture(scope="module")
-def worn(undisturbed: Workflow, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
-    """One copy of a complete run, in which file after file is lost and made again."""
-    return undisturbed.copy(tmp_path_factory.mktemp("worn") / "run")
+def shared_run(undisturbed: Workflow, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    """A copy of a complete run, in which file after file is lost and made again."""
+    return undisturbed.copy(tmp_path_factory.mktemp("lost") / "run")
 
 
 @pytest.mark.parametrize("kind", LOST)
-def test_a_deleted_file_is_noticed_and_made_again(worn: Workflow, kind: str) -> None:
+def test_a_deleted_file_is_noticed_and_made_again(shared_run: Workflow, kind: str) -> None:
     pattern, target, jobs = LOST[kind]
-    lost = sorted(worn.folder.glob(pattern))[0]
-    content, before = lost.read_bytes(), worn.stored()
+    lost = sorted(shared_run.folder.glob(pattern))[0]
+    content = lost.read_bytes()
+    before = shared_run.stored()
     lost.unlink()
-    run = worn.run(target)
+    run = shared_run.run(target)
     assert lost.read_bytes() == content
     assert run.of("normalize", "render") == jobs
-    assert worn.stored() == before
+    assert shared_run.stored() == before
 
 
-def test_provenance_json_is_made_again_and_is_true(worn: Workflow) -> None:
-    lost = worn.data / "provenance.json"
+def test_provenance_json_is_made_again_and_correct(shared_run: Workflow) -> None:
+    lost = shared_run.data / "provenance.json"
     content = json.loads(lost.read_text())
     lost.unlink()
-    assert worn.run().jobs == ["write the provenance of every file"]
+    assert shared_run.run().jobs == ["write the provenance of every file"]
     assert json.loads(lost.read_text()) | {"written": content["written"]} == content
-    files, differences = check_copy(worn.data, threads=2)
+
+    files, differences = check_copy(shared_run.data, threads=2)
     volumes = [name for name in content["origins"] if name.startswith("ACDC_")]
     assert files == len(content["files"]) + len(volumes) and differences == []
 
 
-def test_nothing_is_left_to_do_after_that(worn: Workflow) -> None:
-    assert worn.run().jobs == []
+def test_nothing_is_left_to_do_after_that(shared_run: Workflow) -> None:
+    assert shared_run.run().jobs == []

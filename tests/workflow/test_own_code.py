@@ -1,4 +1,4 @@
-"""A checkout runs its own code, whatever version of the package is installed."""
+"""A checkout runs its own code, whichever version of the package is installed."""
 
 import shutil
 import subprocess
@@ -16,14 +16,14 @@ OTHER = 'raise ImportError("another version of acdc_medsam was imported")\n'
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An interpreter with all packages of this one, but another `acdc_medsam`, which cannot be imported."""
+    """An interpreter with all packages of this one, and with another `acdc_medsam`, which cannot be imported."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, symlinks=True)
     packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
     (packages / "acdc_medsam").mkdir()
     (packages / "acdc_medsam/__init__.py").write_text(OTHER)
 
-    # Paths alone are added by such a file: what is installed as editable in this environment is not found there.
+    # Such a file only adds paths, so packages that are installed as editable in this environment are not found.
     own = {sysconfig.get_path(kind) for kind in ("purelib", "platlib")}
     (packages / "environment.pth").write_text("\n".join(sorted(own)))
     return folder / "bin/python"
@@ -31,7 +31,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """The workflow's files, with a version that no other copy has."""
+    """The files of the workflow, with a version number that no other copy has."""
     folder = tmp_path / "checkout"
     for name in ("workflow", "envs", "profiles"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -44,7 +44,15 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def run(python: Path, checkout: Path, workflow: Workflow, target: str, expect: int) -> Run:
-    """Run a target of a checkout with an interpreter, with no search path in the environment."""
+    """Run a target without a search path in the environment.
+
+    Args:
+        python: Interpreter that runs Snakemake.
+        checkout: Folder of the workflow's files.
+        workflow: Workflow that is run.
+        target: Target of the run.
+        expect: Exit status that is expected.
+    """
     snakefile = ["--snakefile", str(checkout / "Snakefile"), "--configfile", "config.yaml"]
     process = subprocess.run(
         ["env", "--unset=PYTHONPATH", str(python), "-m", "snakemake", *snakefile, "--cores", "2", target],
@@ -57,7 +65,7 @@ def run(python: Path, checkout: Path, workflow: Workflow, target: str, expect: i
     return Run(process.returncode, process.stdout)
 
 
-def test_the_other_version_is_what_the_interpreter_finds(python: Path, tmp_path: Path) -> None:
+def test_the_interpreter_finds_the_other_version(python: Path, tmp_path: Path) -> None:
     command = ["env", "--unset=PYTHONPATH", str(python), "-c", "import torch, snakemake, acdc_medsam"]
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert process.stderr.strip().endswith("ImportError: another version of acdc_medsam was imported")
@@ -72,8 +80,8 @@ def test_jobs_run_the_code_of_the_checkout(python: Path, checkout: Path, workflo
             assert file.attrs["software"] == "acdc-medsam of this checkout"
 
 
-def test_weights_are_checked_by_the_code_of_the_checkout(python: Path, checkout: Path, workflow: Workflow) -> None:
-    """The other version's words are lost, so that its check would stop nothing, and the first job would start."""
+def test_the_code_of_the_checkout_checks_the_weights(python: Path, checkout: Path, workflow: Workflow) -> None:
+    """The check of the other version would report nothing, so the first job would start."""
     (workflow.folder / "weights.pth").write_text("no weights")
     workflow.configure(encoder={"name": "lite_medsam", "checkpoint": "weights.pth"})
     stopped = run(python, checkout, workflow, "embeddings", expect=1)

@@ -1,4 +1,4 @@
-"""Whatever is wrong is said before any job runs, or by the job that finds it, in words and without a traceback."""
+"""Errors are reported before the first job or by the job that finds them, in words and without a traceback."""
 
 import shutil
 import subprocess
@@ -10,6 +10,7 @@ from workflow_run import Workflow
 
 
 def refused(workflow: Workflow, *arguments: str) -> str:
+    """Run a workflow that must fail without a traceback, and return its output."""
     run = workflow.run(*arguments, expect=1)
     assert "Traceback" not in run.output
     return run.output
@@ -22,18 +23,18 @@ def test_unknown_and_impossible_keys_are_named(workflow: Workflow) -> None:
     assert "splitt: unknown key; did you mean 'split'?" in output
 
 
-def test_training_without_embeddings(workflow: Workflow) -> None:
+def test_training_without_embeddings_is_refused(workflow: Workflow) -> None:
     assert "training needs embeddings: set encoder.name in config.yaml" in refused(workflow, "train")
 
 
-def test_no_raw_data(workflow: Workflow) -> None:
+def test_missing_raw_data_is_explained(workflow: Workflow) -> None:
     shutil.rmtree(workflow.raw)
     output = refused(workflow)
     assert "looked for raw/training and raw/testing" in output
     assert "'make demo' runs the whole workflow without it" in output
 
 
-def test_everything_wrong_with_the_cohort_is_said_at_once(workflow: Workflow) -> None:
+def test_everything_wrong_with_the_cohort_is_reported_at_once(workflow: Workflow) -> None:
     (workflow.raw / "training/patient001/Info.cfg").unlink()
     (workflow.raw / "training/patient002/patient002_frame01_gt.nii.gz").unlink()
     output = refused(workflow)
@@ -42,7 +43,7 @@ def test_everything_wrong_with_the_cohort_is_said_at_once(workflow: Workflow) ->
     assert "Job stats" not in output
 
 
-def test_no_checkpoint_is_said_before_any_job(workflow: Workflow) -> None:
+def test_a_missing_checkpoint_is_reported_before_any_job(workflow: Workflow) -> None:
     workflow.configure()
     output = refused(workflow)
     assert "no checkpoint for medsam_vit_b: looked for checkpoints/medsam_vit_b.pth" in output
@@ -52,7 +53,7 @@ def test_no_checkpoint_is_said_before_any_job(workflow: Workflow) -> None:
     assert len(workflow.run("images").of("render")) == 4
 
 
-def test_a_whole_dataset_without_embeddings(workflow: Workflow) -> None:
+def test_a_dataset_without_embeddings_is_complete(workflow: Workflow) -> None:
     workflow.run()
     assert not list(workflow.data.rglob("*.pt"))
     assert len(list(workflow.data.glob("train/images/*.png"))) == len(list(workflow.data.glob("train/masks/*.png"))) > 0
@@ -69,6 +70,7 @@ def test_a_failed_check_fails_the_run_and_keeps_the_reports(workflow: Workflow) 
     assert '"passed": false' in (workflow.data / "quality.json").read_text()
     assert "does not belong here" in (workflow.data / "report.html").read_text()
     refused(workflow)
+
     stray.unlink()
     run = workflow.run()
     assert {job.split()[0] for job in run.jobs} == {"verify", "accept", "write"}
@@ -104,16 +106,19 @@ def test_a_checkpoint_is_downloaded_and_checked(workflow: Workflow, checkpoint: 
         port = served.stdout.readline().split("port ")[1].split()[0]
         url = f"http://127.0.0.1:{port}/{checkpoint.name}"
         encoder = {"name": "lite_medsam", "checkpoint": "weights/lite.pth", "url": url}
+
         workflow.configure(encoder={**encoder, "sha256": "0" * 64})
         assert "its sha256 is" in refused(workflow, "weights/lite.pth")
         assert not list((workflow.folder / "weights").glob("*.pth"))
+
         workflow.configure(encoder=encoder)
         workflow.run("weights/lite.pth")
         assert (workflow.folder / "weights/lite.pth").read_bytes() == checkpoint.read_bytes()
+
         (workflow.folder / "weights/lite.pth").unlink()
         positional = "work/embeddings/lite_medsam/pe.pt"
         assert len(workflow.run(positional).jobs) == 2
-        assert workflow.run(positional).jobs == [], "what was downloaded is what the job was made with"
+        assert workflow.run(positional).jobs == [], "the job used the file that was downloaded"
     finally:
         served.kill()
         served.wait()

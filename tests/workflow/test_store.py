@@ -15,13 +15,13 @@ from undisturbed import Started
 from workflow_run import Run, Workflow
 
 
-def test_another_percentile_recomputes_everything(few: Workflow) -> None:
-    few.configure(**few.configuration(), normalize={"percentile": 95})
-    run = few.run("embeddings")
+def test_another_percentile_recomputes_everything(small_run: Workflow) -> None:
+    small_run.configure(**small_run.configuration(), normalize={"percentile": 95})
+    run = small_run.run("embeddings")
     assert len(run.of("normalize")) == len(run.of("render")) == len(run.of("embed")) == 2
 
 
-def test_a_deleted_embedding_alone_is_encoded_again(finished: Workflow) -> None:
+def test_only_a_deleted_embedding_is_encoded_again(finished: Workflow) -> None:
     before = finished.stored()
     lost = sorted(finished.store.glob("*/*.pt"))[0]
     content = lost.read_bytes()
@@ -41,41 +41,44 @@ def test_batches_of_another_width_encode_nothing(finished: Workflow, encoder: An
         assert finished.stored() == before
 
 
-def test_batches_of_another_width_give_the_same_bytes(few: Workflow) -> None:
-    content, config = {path.name: path.read_bytes() for path in few.store.glob("*/*.pt")}, few.configuration()
+def test_batches_of_another_width_give_the_same_bytes(small_run: Workflow) -> None:
+    content = {path.name: path.read_bytes() for path in small_run.store.glob("*/*.pt")}
+    config = small_run.configuration()
     for width, at_once in ((16, 1), (1, 2)):
-        shutil.rmtree(few.store)
-        few.configure(encoder={**config["encoder"], "patients_per_job": width})
-        run = few.run("embeddings", "--resources", "gpu=2")
-        assert {path.name: path.read_bytes() for path in few.store.glob("*/*.pt")} == content
-        assert at_a_time(run, "embed") == at_once
+        shutil.rmtree(small_run.store)
+        small_run.configure(encoder={**config["encoder"], "patients_per_job": width})
+        run = small_run.run("embeddings", "--resources", "gpu=2")
+        assert {path.name: path.read_bytes() for path in small_run.store.glob("*/*.pt")} == content
+        assert most_at_once(run, "embed") == at_once
 
 
-def at_a_time(run: Run, rule: str) -> int:
-    """The most jobs of a rule that were at work at once, by the order in which Snakemake names them."""
-    started, finished = rf"Job \d+: {rule} ", rf"Finished jobid: \d+ \(Rule: {rule}\)"
+def most_at_once(run: Run, rule: str) -> int:
+    """Return the largest number of a rule's jobs that ran at once, from the order of Snakemake's messages."""
+    started = rf"Job \d+: {rule} "
+    finished = rf"Finished jobid: \d+ \(Rule: {rule}\)"
     steps = [1 if match[1] else -1 for match in re.finditer(f"({started})|{finished}", run.output)]
     return max(itertools.accumulate(steps))
 
 
 @pytest.mark.disturbed
-def test_a_killed_job_keeps_what_it_had_encoded(few: Workflow, gate: Gate) -> None:
-    shutil.rmtree(few.store)
-    few.configure(encoder={**few.configuration()["encoder"], "patients_per_job": 16})
-    few.environment = gate.environment
-    slices = len(read_table(few.data / "manifest.tsv"))
+def test_a_killed_job_keeps_what_it_had_encoded(small_run: Workflow, gate: Gate) -> None:
+    shutil.rmtree(small_run.store)
+    small_run.configure(encoder={**small_run.configuration()["encoder"], "patients_per_job": 16})
+    small_run.environment = gate.environment
+    slices = len(read_table(small_run.data / "manifest.tsv"))
     gate.hold("embed", 1, like="os.rename *.pt.tmp")
-    started = Started(few, "embeddings")
-    assert started.wait_for(lambda _: bool(gate.held("embed") and few.stored()))
+    started = Started(small_run, "embeddings")
+    assert started.wait_for(lambda _: bool(gate.held("embed") and small_run.stored()))
     for job in gate.held("embed"):
         os.kill(job, signal.SIGKILL)
     gate.release("embed")
     assert started.process.wait() == 1
-    kept = few.stored()
+
+    kept = small_run.stored()
     assert len(kept) == 1 and slices > 2, "the job was killed midway"
-    run = few.run("embeddings")
-    after = few.stored()
+    run = small_run.run("embeddings")
+    after = small_run.stored()
     assert len(after) == slices and all(after[name] == kept[name] for name in kept)
-    log = (few.folder / "work/logs/embed/p001-016.log").read_text()
+    log = (small_run.folder / "work/logs/embed/p001-016.log").read_text()
     assert re.search(rf"encoded {slices - len(kept)} slices in [\d.]+ s, kept {len(kept)}$", log, re.MULTILINE)
     assert run.of("normalize", "render") == []

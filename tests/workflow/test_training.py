@@ -15,6 +15,7 @@ from workflow_run import Workflow
 
 
 def refused(workflow: Workflow, target: str) -> str:
+    """Run a target that must be refused before any job, and return the output."""
     run = workflow.run(target, expect=1)
     assert "Traceback" not in run.output and run.jobs == []
     return run.output
@@ -22,7 +23,7 @@ def refused(workflow: Workflow, target: str) -> str:
 
 @pytest.fixture
 def encoding(workflow: Workflow, checkpoint: Path) -> Workflow:
-    """Nothing made yet, and an encoder configured."""
+    """A workflow before its first run, with an encoder."""
     workflow.configure(encoder={"name": "lite_medsam", "checkpoint": str(checkpoint)})
     return workflow
 
@@ -46,7 +47,7 @@ def test_evaluation_without_embeddings_is_refused_before_any_job(workflow: Workf
     assert "training needs embeddings: set encoder.name in config.yaml" in refused(workflow, "evaluate")
 
 
-def test_evaluation_of_a_split_by_slice_is_refused_at_once(encoding: Workflow) -> None:
+def test_evaluation_of_a_split_by_slice_is_refused(encoding: Workflow) -> None:
     encoding.configure(**encoding.configuration(), split={"unit": "slice"})
     output = refused(encoding, "evaluate")
     assert "evaluation measures whole patients, and with split.unit: slice" in output
@@ -55,7 +56,7 @@ def test_evaluation_of_a_split_by_slice_is_refused_at_once(encoding: Workflow) -
 
 
 def shift_labels(raw: Path) -> None:
-    """Move all labels by six pixels, so that each structure has as many as before."""
+    """Move all labels by six pixels, so that each structure keeps its number of pixels."""
     for path in raw.rglob("*_gt.nii.gz"):
         image = nib.load(path)
         moved = np.roll(np.asarray(image.dataobj), 6, axis=0)
@@ -72,11 +73,14 @@ KINDS = (
     "cases/val/*.png",
     "predictions/val/*/*.nii.gz",
 )
-"""Every kind of file that training and evaluation make."""
+"""Patterns of every kind of file that training and evaluation make."""
 
 
 def contents_of(folder: Path) -> dict[Path, bytes | list[dict[str, str]]]:
-    """Every file but notes of times and the index of the log, which says how long an epoch took; its other columns."""
+    """Return the content of every file, without what depends on how long an epoch took.
+
+    Left out are the seconds in the log, the index of the log, and the notes of files' times.
+    """
     files = [
         path for path in folder.rglob("*") if path.is_file() and path.name != "trained.tsv" and path.name[0] != "."
     ]
@@ -85,46 +89,47 @@ def contents_of(folder: Path) -> dict[Path, bytes | list[dict[str, str]]]:
     return {path: untimed if path.name == "log.tsv" else path.read_bytes() for path in files}
 
 
-def test_a_model_and_its_metrics_follow_the_labels(few: Workflow, request: pytest.FixtureRequest) -> None:
-    few.configure(**few.configuration(), train={"epochs": 1})
-    folder, page = few.folder / "training/lite_medsam", few.data / "report.html"
-    few.run("evaluate")
+def test_a_model_and_its_metrics_follow_the_labels(small_run: Workflow, request: pytest.FixtureRequest) -> None:
+    small_run.configure(**small_run.configuration(), train={"epochs": 1})
+    folder, page = small_run.folder / "training/lite_medsam", small_run.data / "report.html"
+    small_run.run("evaluate")
     metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
     model = sha256_file(folder / "model.pth")
     assert metrics["model_sha256"] == model and list(metrics["splits"]) == ["val"]
-    assert few.run("evaluate").jobs == []
-    few.run("report")
+    assert small_run.run("evaluate").jobs == []
+    small_run.run("report")
     assert 'id="results"' in page.read_text()
 
-    # Damage is made good. Each kind gets one harm; with the option each kind gets each, in turns.
+    # Damage is restored. Each kind of file gets one harm; with the option, each kind gets every harm in turn.
     content = contents_of(folder)
     for first in range(len(HARMS) if request.config.getoption("--each-damage") else 1):
-        hows = itertools.islice(itertools.cycle(HARMS.values()), first, None)
-        for kind, harm in zip(KINDS, hows, strict=False):
+        harms = itertools.islice(itertools.cycle(HARMS.values()), first, None)
+        for kind, harm in zip(KINDS, harms, strict=False):
             victim, *others = sorted(folder.glob(kind))
             harm(victim, (others or [page])[-1])
-        few.run("evaluate")
+        small_run.run("evaluate")
         assert contents_of(folder) == content
 
-    # Other labels: another model and other metrics, though as many pixels are labelled as before.
-    log = few.folder / "work/logs/train.log"
-    before = {row["slice"]: row for row in read_table(few.data / "manifest.tsv")}
-    shift_labels(few.raw)
-    few.run("evaluate")
-    after = {row["slice"]: row for row in read_table(few.data / "manifest.tsv")}
+    # Other labels give another model and other metrics, even with the same number of labeled pixels.
+    log = small_run.folder / "work/logs/train.log"
+    before = {row["slice"]: row for row in read_table(small_run.data / "manifest.tsv")}
+    shift_labels(small_run.raw)
+    small_run.run("evaluate")
+    after = {row["slice"]: row for row in read_table(small_run.data / "manifest.tsv")}
     assert all(after[name]["lv_pixels"] == row["lv_pixels"] for name, row in before.items()), "as many as before"
     assert "epoch 1 of 1" in log.read_text() and "resuming from" not in log.read_text()
+
     shifted = sha256_file(folder / "model.pth")
     assert shifted != model
     again = json.loads((folder / "metrics.json").read_text())
-    assert again["manifest_sha256"] == sha256_file(few.data / "manifest.tsv") != metrics["manifest_sha256"]
+    assert again["manifest_sha256"] == sha256_file(small_run.data / "manifest.tsv") != metrics["manifest_sha256"]
     assert again["model_sha256"] == shifted
     assert again["splits"]["val"]["truth_sha256"] != metrics["splits"]["val"]["truth_sha256"]
 
-    # The model is made again, by a training from the first epoch on, though nothing has changed.
-    assert [job for job in few.run("train", "--forcerun", "fine_tune").jobs if "fine-tune" in job]
+    # If it is forced, training starts from the first epoch, although nothing has changed.
+    assert [job for job in small_run.run("train", "--forcerun", "fine_tune").jobs if "fine-tune" in job]
     assert "epoch 1 of 1" in log.read_text() and "resuming from" not in log.read_text()
     assert sha256_file(folder / "model.pth") == shifted
     assert not (folder / "metrics.json").exists() and not (folder / "predictions").exists()
-    few.run("report")
+    small_run.run("report")
     assert 'id="results"' not in page.read_text()

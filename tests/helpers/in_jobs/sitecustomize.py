@@ -1,4 +1,4 @@
-"""What Python imports at its start in the jobs of a run with a gate, see :mod:`gate`: it notes and holds the job.
+"""Note the moments of a job and hold it at one of them, see :mod:`gate`. Python imports this module at its start.
 
 The moments of a job are its start, every write, rename, link and removal below its working directory, and its end.
 """
@@ -16,9 +16,15 @@ CHANGES = ("os.rename", "os.link", "os.remove")
 
 
 class Job:
-    """One job's process: it notes its moments, and stops at the one that the test chose."""
+    """The process of a job, which notes its moments and stops at the one that the test chose."""
 
     def __init__(self, gate: Path, stage: str) -> None:
+        """Start at moment 0.
+
+        Args:
+            gate: Folder of the gate.
+            stage: Name of the job's script.
+        """
         self.notes = gate / f"{stage}.{os.getpid()}.moments"
         self.marker = gate / f"{stage}.{os.getpid()}.held"
         self.chosen = gate / stage
@@ -27,14 +33,14 @@ class Job:
         self.lock = threading.Lock()
 
     def audit(self, event: str, values: tuple[object, ...]) -> None:
-        """Python calls this before whatever it does with the file system."""
+        """Note changes of files; Python calls this before everything it does with the file system."""
         if event in CHANGES or (event == "open" and isinstance(values[2], int) and values[2] & FLAGS):
             path = os.path.join(self.here, values[0]) if isinstance(values[0], str) else ""  # noqa: PTH118
             if path.startswith(self.here) and not path.startswith((f"{self.here}.snakemake", f"{self.here}work/logs")):
                 self.moment(f"{event} {path.removeprefix(self.here)}")
 
     def moment(self, what: str) -> None:
-        """Note a moment; at the chosen one, wait until the test says that it is over, and let no other thread go on."""
+        """Note a moment. At the chosen one, stop all threads until the test releases the job."""
         with self.lock:
             with self.notes.open("a") as notes:
                 notes.write(f"{what}\n")

@@ -191,9 +191,8 @@ def _to_labels(label: Nifti, path: Path) -> LabelImage:
     strange = sorted(set(voxels[~known].astype(float).tolist()))
     if strange:
         shown = ", ".join(f"{value:g}" for value in strange[:5])
-        raise VolumeError(
-            f"{path.name}: label value {shown}; only 0 to 3 are known (1 RV, 2 MYO, 3 LV): correct the label"
-        )
+        names = ", ".join(f"{value} {structure}" for structure, value in LABELS.items())
+        raise VolumeError(f"{path.name}: label value {shown}; only 0 to 3 are known ({names}): correct the label")
     return voxels.astype(np.uint8)
 
 
