@@ -17,7 +17,7 @@ container: f"{workflow.basedir}/acdc-medsam.sif"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/training_needs.smk"
-include: "workflow/rules/start_and_end.smk"
+include: "workflow/rules/hooks.smk"
 include: "workflow/rules/normalize.smk"
 include: "workflow/rules/render.smk"
 include: "workflow/rules/embed.smk"

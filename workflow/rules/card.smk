@@ -1,4 +1,4 @@
-rule write_card:
+rule card:
     input:
         manifest=MANIFEST,
         quality=QUALITY,

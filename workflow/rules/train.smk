@@ -2,7 +2,7 @@
 # the model in `last.ckpt`, which is no declared output, so that the next run goes on with it.
 
 
-rule fine_tune:
+rule train_model:
     input:
         manifest=trainable_manifest,
         index=PUBLISHED,

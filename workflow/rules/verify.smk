@@ -1,6 +1,6 @@
 # Whether the dataset is sound is written down first, so that a report can show what is wrong with it; only then
 # does `accept` make the run fail.
-rule check:
+rule verify_dataset:
     input:
         manifest=MANIFEST,
         index=PUBLISHED,
