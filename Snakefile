@@ -16,7 +16,7 @@ container: f"{workflow.basedir}/acdc-medsam.sif"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/training_needs.smk"
+include: "workflow/rules/inputs.smk"
 include: "workflow/rules/hooks.smk"
 include: "workflow/rules/normalize.smk"
 include: "workflow/rules/render.smk"
@@ -28,7 +28,7 @@ include: "workflow/rules/measure.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/card.smk"
 include: "workflow/rules/provenance.smk"
-include: "workflow/rules/exports.smk"
+include: "workflow/rules/export.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 
