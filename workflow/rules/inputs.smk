@@ -1,4 +1,4 @@
-# What rules ask for: inputs and params that depend on wildcards, or that may be refused before any job runs.
+# Functions for inputs, params and threads of rules: what depends on wildcards, or may be refused before any job runs.
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.runtime.repairs import Repairs
 from acdc_medsam.runtime.run_lock import RunLock

@@ -26,12 +26,12 @@ rule write_report:
             "precision": config["encoder"]["precision"],
             **config["split"],
         },
-        # Not inputs: a report never asks for a model to be trained. New metrics have it written again.
+        # Not inputs: a report never asks for a model to be trained, but it is written again for new metrics.
         metrics=METRICS,
         metrics_sha256=sha256_file(Path(METRICS)) if os.path.isfile(METRICS) else None,
         code=script_hash("report"),
     threads: 16
-    # Drawn before `accept` may stop the run, so that a dataset that failed has its report.
+    # Written before `accept` may stop the run, so that a dataset that failed has its report.
     priority: 1
     message:
         "write the report"

@@ -1,5 +1,5 @@
-# Whether the dataset is sound is written down first, so that a report can show what is wrong with it; only then
-# does `accept` make the run fail. The target `verify` is both, so the rule of verify.py cannot have its name.
+# Whether the dataset is sound is written down first, so that the report can show what is wrong with it; `accept` makes
+# the run fail only then. The target `verify` is both, so the rule of verify.py cannot have its name.
 rule verify_dataset:
     input:
         manifest=MANIFEST,
@@ -58,7 +58,7 @@ rule verify:
         ACCEPTED,
 
 
-# What was made before, if every file is read and what is damaged is made again.
+# Everything that was made before: each file is read, and what is damaged is made again.
 rule repair:
     input:
         existing_indexes,

@@ -1,4 +1,4 @@
-"""Rule export: the published dataset -> the same dataset in another layout."""
+"""Rule export: published dataset -> the dataset in another layout."""
 
 from pathlib import Path
 

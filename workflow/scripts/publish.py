@@ -1,4 +1,4 @@
-"""Rule publish: link everything into the layout that training code reads."""
+"""Rule publish: H5 files, images, masks and embeddings -> the layout that training code reads."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from acdc_medsam.stages.publish import Sources, publish_dataset
 
 
 def sources(given) -> Sources:  # type: ignore[no-untyped-def]
-    """Gather the rule's inputs; ``encoding`` is empty for a dataset without embeddings."""
+    """Gather the inputs of the rule; ``encoding`` is empty for a dataset without embeddings."""
     lists = {key: [Path(path) for path in given[key]] for key in ("h5", "png", "slices", "embeddings")}
     return Sources(**lists, split=Path(given.split), encoding=Path(given.encoding) if given.encoding else None)
 

@@ -1,4 +1,4 @@
-"""Rule verify_dataset: look at every published file and write quality.json."""
+"""Rule verify_dataset: every published file -> quality.json."""
 
 from pathlib import Path
 
