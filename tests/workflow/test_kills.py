@@ -23,12 +23,8 @@ WAVES = (
 """Scripts whose jobs can be at work at the same time, in the order of a run; a kill ends those of a wave."""
 
 # So many cores that no job waits for one that is held, and as many threads to a job as in a run that is not disturbed.
-ROOM = [
-    "--cores",
-    "16",
-    "--set-threads",
-    *(f"{rule}=2" for rule in ("embed", "measure", "verify_dataset", "write_report")),
-]
+THREADED = ("embed", "measure", "verify_dataset", "write_report")
+ROOM = ["--cores", "16", "--set-threads", *(f"{rule}=2" for rule in THREADED)]
 
 
 def choose_moment(moments: Gate, stage: str, kind: int, chance: random.Random) -> int:
