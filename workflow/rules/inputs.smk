@@ -6,7 +6,7 @@ from acdc_medsam.train.requirements import require_validation_slices, require_wh
 from acdc_medsam.verify.checks import has_passed
 
 RUN_LOCK = RunLock(Path(config["output"]))
-REPAIRS = Repairs(Path(config["output"]), OUTSIDE, RUN_LOCK, logger)
+REPAIRS = Repairs(Path(out("")), OUTSIDE, RUN_LOCK, logger)
 
 
 def recorded_indexes():

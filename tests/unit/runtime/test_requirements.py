@@ -20,7 +20,7 @@ RAW = Path("raw")
 PROBLEM = "patient001: Info.cfg is missing"
 
 
-def test_invalid_patients_stop_a_run_unless_they_are_to_be_left_out() -> None:
+def test_invalid_patients_stop_a_run_unless_excluded() -> None:
     require_patients(RAW, ["patient002"], [], "stop")
     require_patients(RAW, ["patient002"], [PROBLEM], "exclude")
     with pytest.raises(CohortError, match=f"(?s)Mend these patients, .* in config.yaml:\n{PROBLEM}"):

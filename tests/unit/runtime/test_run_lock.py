@@ -45,7 +45,7 @@ def test_a_second_run_is_told_who_is_at_work(tmp_path: Path, other: subprocess.P
     kill(other)
 
 
-def test_the_lock_of_a_killed_run_is_free_and_says_that_it_failed(tmp_path: Path, other: subprocess.Popen[str]) -> None:
+def test_the_lock_of_a_killed_run_is_free_and_tells_of_it(tmp_path: Path, other: subprocess.Popen[str]) -> None:
     kill(other)
     lock = RunLock(tmp_path)
     assert lock.is_free()

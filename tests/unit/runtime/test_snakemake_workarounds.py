@@ -93,7 +93,7 @@ def test_put_own_code_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ["PYTHONPATH"] == f"{PACKAGE.parent}{os.pathsep}/other"
 
 
-def test_put_own_code_first_and_remove_rate_limit_are_still_needed(workflow: Path) -> None:
+def test_own_code_first_and_no_rate_limit_are_still_needed(workflow: Path) -> None:
     output = run(workflow, "second.txt")
     own = workflow / "scripts/nibabel/__init__.py"
     assert Path((workflow / "first.txt").read_text()) != own, "Snakemake puts the script's folder first"

@@ -50,7 +50,7 @@ def test_what_a_killed_run_left_is_tidied_up(tmp_path: Path, caplog: pytest.LogC
     second.end()
 
 
-def test_an_output_folder_that_cannot_be_used_is_an_error_in_words(tmp_path: Path) -> None:
+def test_an_unusable_output_folder_is_an_error_in_words(tmp_path: Path) -> None:
     (tmp_path / "work").touch()
     with pytest.raises(AcdcError, match=f"{tmp_path}/work: File exists; mend that"):
         claim(tmp_path)

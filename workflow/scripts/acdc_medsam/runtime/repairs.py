@@ -26,7 +26,7 @@ class Repairs:
         """Look at nothing yet.
 
         Args:
-            output: Output folder; every file that an index names must lie in it.
+            output: Output folder, as in the paths of the rules; every file that an index names must lie in it.
             outside: Digests of the files from outside, saved together with what was found.
             lock: Lock of the output folder.
             logger: Logger that shows messages on the screen.

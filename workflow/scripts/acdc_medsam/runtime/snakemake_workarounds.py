@@ -103,8 +103,9 @@ def submit_without_waiting(plugin: ModuleType | None) -> None:
 def remove_rate_limit(scheduler: Scheduler) -> None:
     """Let the scheduler start jobs as soon as there is room for them, even more than 100 a second.
 
-    For Snakemake 9.27. To limit the number of jobs per time, it starts a timer that looks for jobs to start, each time
-    that it looks for jobs to start, so each job costs more than the one before it. No option removes the limit.
+    For Snakemake 9.27. To limit the number of jobs per time, the scheduler starts a timer whenever it wakes up, and the
+    timer wakes it up again a second later. Each job adds such a chain of timers, so each job costs more than the one
+    before it. No option removes the limit.
 
     Args:
         scheduler: The scheduler, before the first job.
