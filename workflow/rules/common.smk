@@ -11,6 +11,7 @@ sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 from acdc_medsam.acdc.cohort import find_cohort
 from acdc_medsam.config import check_config, load_schema
 from acdc_medsam.exports.registry import LAYOUTS
+from acdc_medsam.formats.files import sha256_file
 from acdc_medsam.layout import DATASET
 from acdc_medsam.runtime import requirements, snakemake_workarounds
 from acdc_medsam.runtime.code_hash import code_hash
