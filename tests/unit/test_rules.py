@@ -1,11 +1,13 @@
-"""What every rule has to have."""
+"""What every rule has to have, and the word that its stage has everywhere."""
 
 import re
 from pathlib import Path
 
 import pytest
+import yaml
 
-FOLDER = Path(__file__).parents[2] / "workflow/rules"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "workflow/rules"
 RULES = {
     name: body
     for path in FOLDER.glob("*.smk")
@@ -26,3 +28,25 @@ def test_every_script_belongs_to_a_rule() -> None:
 def test_a_rule_has_log_benchmark_environment_and_message(name: str) -> None:
     directives = re.findall(r"^ +(\w+):", RULES[name], re.MULTILINE)
     assert {"log", "benchmark", "conda", "message"} <= set(directives)
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_stage_has_one_word(name: str) -> None:
+    """Rule, script, log and benchmark; a rule beside a target of its word has a verb or an object more."""
+    stage = Path(re.findall(r'script:\s+"(.*)"', RULES[name])[0]).stem
+    assert name == stage if stage not in RULES or stage == name else stage in name.split("_")
+    names = re.findall(r'(?:log|benchmark)_of\("(\w+)', RULES[name])
+    assert names == [f"{stage}s" if stage == "export" else stage] * 2
+    assert f"Rule {name}: " in (FOLDER.parent / f"scripts/{stage}.py").read_text()
+
+
+def test_profiles_name_rules_that_exist() -> None:
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
+    arrays = profile["slurm-array-jobs"].split(", ")
+    assert {*profile["set-threads"], *profile["set-resources"], *arrays} <= {*JOBS}
+
+
+def test_rules_files_are_short() -> None:
+    lengths = {path.name: len(path.read_text().splitlines()) for path in FOLDER.glob("*.smk")}
+    assert {name: length for name, length in lengths.items() if length >= 150} == {}
+    assert lengths["hooks.smk"] <= 40

@@ -23,7 +23,8 @@ WAVES = (
 """Scripts whose jobs can run at the same time, in the order of a run; a kill ends the jobs of one wave."""
 
 # Enough cores that no job waits for one that is held, and as many threads per job as in an undisturbed run.
-ROOM = ["--cores", "16", "--set-threads", *(f"{rule}=2" for rule in ("embed", "measure", "check", "write_report"))]
+THREADED = ("embed", "measure", "verify_dataset", "write_report")
+ROOM = ["--cores", "16", "--set-threads", *(f"{rule}=2" for rule in THREADED)]
 
 
 def choose_moment(moments: Gate, stage: str, kind: int, chance: random.Random) -> int:

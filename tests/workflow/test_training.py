@@ -52,7 +52,7 @@ def test_evaluation_of_a_split_by_slice_is_refused(encoding: Workflow) -> None:
     output = refused(encoding, "evaluate")
     assert "evaluation measures whole patients, and with split.unit: slice" in output
     assert "Set 'split: {unit: patient}' in config.yaml" in output
-    assert "fine_tune" in encoding.run("train", "--dry-run").output
+    assert "train_model" in encoding.run("train", "--dry-run").output
 
 
 def shift_labels(raw: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_model_and_its_metrics_follow_the_labels(small_run: Workflow, request:
     assert again["splits"]["val"]["truth_sha256"] != metrics["splits"]["val"]["truth_sha256"]
 
     # If it is forced, training starts from the first epoch, although nothing has changed.
-    assert [job for job in small_run.run("train", "--forcerun", "fine_tune").jobs if "fine-tune" in job]
+    assert [job for job in small_run.run("train", "--forcerun", "train_model").jobs if "fine-tune" in job]
     assert "epoch 1 of 1" in log.read_text() and "resuming from" not in log.read_text()
     assert sha256_file(folder / "model.pth") == shifted
     assert not (folder / "metrics.json").exists() and not (folder / "predictions").exists()

@@ -1,4 +1,4 @@
-rule write_card:
+rule card:
     input:
         manifest=MANIFEST,
         quality=QUALITY,
@@ -7,12 +7,6 @@ rule write_card:
         card=CARD,
         croissant=CROISSANT,
         index=CARD_INDEX,
-    log:
-        out("work/logs/card.log"),
-    benchmark:
-        out("work/benchmarks/card.tsv")
-    conda:
-        "../../envs/acdc-medsam.yaml"
     params:
         settings={
             "encoder": ENCODER,
@@ -24,5 +18,11 @@ rule write_card:
         code=script_hash("card"),
     message:
         "write the dataset card"
+    log:
+        log_of("card"),
+    benchmark:
+        benchmark_of("card")
+    conda:
+        "../../envs/acdc-medsam.yaml"
     script:
         "../scripts/card.py"

@@ -4,23 +4,23 @@ rule embed:
         checkpoint=ancient(checkpoint),
     output:
         table=EMBEDDINGS,
-    log:
-        out("work/logs/embed/{batch}.log"),
-    benchmark:
-        out("work/benchmarks/embed/{batch}.tsv")
-    conda:
-        "../../envs/acdc-medsam.yaml"
-    threads: embed_threads
-    resources:
-        gpu=1,
     params:
         name=ENCODER,
         sha256=config["encoder"]["sha256"],
         weights=checkpoint_digest,
         precision=config["encoder"]["precision"],
         code=script_hash("embed"),
+    threads: embed_threads
+    resources:
+        gpu=1,
     message:
         "embed {wildcards.batch} with {params.name}"
+    log:
+        log_of("embed/{batch}"),
+    benchmark:
+        benchmark_of("embed/{batch}")
+    conda:
+        "../../envs/acdc-medsam.yaml"
     script:
         "../scripts/embed.py"
 
@@ -31,12 +31,6 @@ rule positional_encoding:
     output:
         encoding=ENCODING,
         index=ENCODING_INDEX,
-    log:
-        out("work/logs/positional_encoding.log"),
-    benchmark:
-        out("work/benchmarks/positional_encoding.tsv")
-    conda:
-        "../../envs/acdc-medsam.yaml"
     params:
         name=ENCODER,
         sha256=config["encoder"]["sha256"],
@@ -44,6 +38,12 @@ rule positional_encoding:
         code=script_hash("positional_encoding"),
     message:
         "write the positional encoding of {params.name}"
+    log:
+        log_of("positional_encoding"),
+    benchmark:
+        benchmark_of("positional_encoding")
+    conda:
+        "../../envs/acdc-medsam.yaml"
     script:
         "../scripts/positional_encoding.py"
 
@@ -53,17 +53,17 @@ if config["encoder"]["url"]:
     rule download_checkpoint:
         output:
             config["encoder"]["checkpoint"],
-        log:
-            out("work/logs/download_checkpoint.log"),
-        benchmark:
-            out("work/benchmarks/download_checkpoint.tsv")
-        conda:
-            "../../envs/acdc-medsam.yaml"
         params:
             url=config["encoder"]["url"],
             sha256=config["encoder"]["sha256"],
         message:
             "download {params.url}"
+        log:
+            log_of("download_checkpoint"),
+        benchmark:
+            benchmark_of("download_checkpoint")
+        conda:
+            "../../envs/acdc-medsam.yaml"
         script:
             "../scripts/download_checkpoint.py"
 
@@ -78,13 +78,13 @@ rule embeddings:
 rule prune:
     input:
         tables=of_batches(EMBEDDINGS),
-    log:
-        out("work/logs/prune.log"),
-    benchmark:
-        out("work/benchmarks/prune.tsv")
-    conda:
-        "../../envs/acdc-medsam.yaml"
     message:
         "remove embeddings that no table names"
+    log:
+        log_of("prune"),
+    benchmark:
+        benchmark_of("prune")
+    conda:
+        "../../envs/acdc-medsam.yaml"
     script:
         "../scripts/prune.py"

@@ -1,4 +1,5 @@
-# How good the fine-tuned model is on the validation patients, and on the testing ones; not part of `all`.
+# How good the fine-tuned model is on the validation and testing patients; not part of `all`. The target `evaluate` asks
+# for more than this job, so the job's rule cannot have its name.
 
 
 rule evaluate_model:
@@ -9,18 +10,18 @@ rule evaluate_model:
         checkpoint=ancient(checkpoint),
     output:
         index=EVALUATED,
-    log:
-        out("work/logs/evaluate.log"),
-    benchmark:
-        out("work/benchmarks/evaluate.tsv")
-    conda:
-        "../../envs/train.yaml"
-    threads: 16
     params:
         weights=checkpoint_digest,
         code=script_hash("evaluate"),
+    threads: 16
     message:
         "evaluate {input.model}"
+    log:
+        log_of("evaluate"),
+    benchmark:
+        benchmark_of("evaluate")
+    conda:
+        "../../envs/train.yaml"
     script:
         "../scripts/evaluate.py"
 

@@ -1,5 +1,5 @@
-# One job for all patients, which measures those that changed: so a patient costs no start of its own, and a change
-# of one patient does not read the embeddings of the others in its batch again.
+# One job for all patients, which measures only those that changed. A job for each patient would pay a start each time,
+# and one for each batch would read all embeddings of the batch after a change of one patient.
 rule measure:
     input:
         h5=of_patients(H5_INDEX),
@@ -8,16 +8,16 @@ rule measure:
         raw=ancient([str(frame.image) for patient in PATIENTS.values() for frame in patient.frames]),
     output:
         index=MEASURES,
-    log:
-        out("work/logs/measure.log"),
-    benchmark:
-        out("work/benchmarks/measure.tsv")
-    conda:
-        "../../envs/acdc-medsam.yaml"
-    threads: 16
     params:
         code=script_hash("measure"),
+    threads: 16
     message:
         "measure slices, volumes and embeddings"
+    log:
+        log_of("measure"),
+    benchmark:
+        benchmark_of("measure")
+    conda:
+        "../../envs/acdc-medsam.yaml"
     script:
         "../scripts/measure.py"

@@ -1,7 +1,8 @@
 STAGES = ("normalize", "render", "embed", "positional_encoding", "split", "publish", "verify")
 
 
-# Last of all, and only of a dataset that was accepted: it covers every file that the others published.
+# Last of all, and only for a dataset that was accepted: it covers every file that the others published. The target
+# `provenance` asks for more than this job, so the job's rule cannot have its name.
 rule write_provenance:
     input:
         index=PUBLISHED,
@@ -12,12 +13,6 @@ rule write_provenance:
     output:
         provenance=PROVENANCE,
         index=PROVENANCE_INDEX,
-    log:
-        out("work/logs/provenance.log"),
-    benchmark:
-        out("work/benchmarks/provenance.tsv")
-    conda:
-        "../../envs/acdc-medsam.yaml"
     params:
         configuration={
             **{key: config[key] for key in ("normalize", "images", "split")},
@@ -27,6 +22,12 @@ rule write_provenance:
         code=script_hash("provenance"),
     message:
         "write the provenance of every file"
+    log:
+        log_of("provenance"),
+    benchmark:
+        benchmark_of("provenance")
+    conda:
+        "../../envs/acdc-medsam.yaml"
     script:
         "../scripts/provenance.py"
 

@@ -14,12 +14,6 @@ rule publish:
             labels={"file": "manifest"},
         ),
         index=PUBLISHED,
-    log:
-        out("work/logs/publish.log"),
-    benchmark:
-        out("work/benchmarks/publish.tsv")
-    conda:
-        "../../envs/acdc-medsam.yaml"
     params:
         subsets={name: patient.subset for name, patient in PATIENTS.items()},
         left_out=LEFT_OUT,
@@ -27,6 +21,12 @@ rule publish:
         code=script_hash("publish"),
     message:
         "publish the dataset"
+    log:
+        log_of("publish"),
+    benchmark:
+        benchmark_of("publish")
+    conda:
+        "../../envs/acdc-medsam.yaml"
     script:
         "../scripts/publish.py"
 

@@ -6,18 +6,18 @@ rule render:
         table=SLICES,
         images=directory(out("work/png/{patient}/images")),
         masks=directory(out("work/png/{patient}/masks")),
-    log:
-        out("work/logs/render/{patient}.log"),
-    benchmark:
-        out("work/benchmarks/render/{patient}.tsv")
-    conda:
-        "../../envs/acdc-medsam.yaml"
     params:
         size=config["images"]["size"],
         keep_empty=config["images"]["keep_empty"],
         code=script_hash("render"),
     message:
         "render {wildcards.patient}"
+    log:
+        log_of("render/{patient}"),
+    benchmark:
+        benchmark_of("render/{patient}")
+    conda:
+        "../../envs/acdc-medsam.yaml"
     script:
         "../scripts/render.py"
 

@@ -1,6 +1,7 @@
 PAGE = Path(workflow.basedir, "workflow/report/page")
 
 
+# The target `report` asks for more than this job, so the job's rule cannot have its name.
 rule write_report:
     input:
         manifest=MANIFEST,
@@ -18,15 +19,6 @@ rule write_report:
             labels={"file": "report"},
         ),
         index=REPORT_INDEX,
-    log:
-        out("work/logs/report.log"),
-    benchmark:
-        out("work/benchmarks/report.tsv")
-    # Drawn before `accept` may stop the run, so that a dataset that failed has its report.
-    priority: 1
-    conda:
-        "../../envs/acdc-medsam.yaml"
-    threads: 16
     params:
         benchmarks=out("work/benchmarks"),
         settings={
@@ -34,12 +26,21 @@ rule write_report:
             "precision": config["encoder"]["precision"],
             **config["split"],
         },
-        # Not inputs: a report never asks for a model to be trained. New metrics have it written again.
+        # Not inputs: a report never asks for a model to be trained, but it is written again for new metrics.
         metrics=METRICS,
         metrics_sha256=sha256_file(Path(METRICS)) if os.path.isfile(METRICS) else None,
         code=script_hash("report"),
+    threads: 16
+    # Written before `accept` may stop the run, so that a dataset that failed has its report.
+    priority: 1
     message:
         "write the report"
+    log:
+        log_of("report"),
+    benchmark:
+        benchmark_of("report")
+    conda:
+        "../../envs/acdc-medsam.yaml"
     script:
         "../scripts/report.py"
 

@@ -8,16 +8,16 @@ rule split:
             category="Dataset",
             labels={"file": "split"},
         ),
-    log:
-        out("work/logs/split.log"),
-    benchmark:
-        out("work/benchmarks/split.tsv")
-    conda:
-        "../../envs/acdc-medsam.yaml"
     params:
         **config["split"],
         code=script_hash("split"),
     message:
         "split by {params.unit}, {params.validation} for validation, seed {params.seed}"
+    log:
+        log_of("split"),
+    benchmark:
+        benchmark_of("split")
+    conda:
+        "../../envs/acdc-medsam.yaml"
     script:
         "../scripts/split.py"

@@ -1,8 +1,9 @@
-# From the dataset to a fine-tuned mask decoder; not part of `all`. What a run that was stopped has learned lies beside
-# the model in `last.ckpt`, which is no declared output, so that the next run goes on with it.
+# From the dataset to a fine-tuned mask decoder; not part of `all`. What a run that was stopped has learned is kept beside
+# the model in `last.ckpt`, which is not a declared output, so that the next run goes on from there. The target `train`
+# asks for more than this job, so the job's rule cannot have its name.
 
 
-rule fine_tune:
+rule train_model:
     input:
         manifest=trainable_manifest,
         index=PUBLISHED,
@@ -11,21 +12,21 @@ rule fine_tune:
     output:
         model=MODEL,
         index=TRAINED,
-    log:
-        out("work/logs/train.log"),
-    benchmark:
-        out("work/benchmarks/train.tsv")
-    conda:
-        "../../envs/train.yaml"
-    threads: embed_threads
-    resources:
-        gpu=1,
     params:
         **config["train"],
         weights=checkpoint_digest,
         code=script_hash("train"),
+    threads: embed_threads
+    resources:
+        gpu=1,
     message:
         "fine-tune the mask decoder of {input.checkpoint}"
+    log:
+        log_of("train"),
+    benchmark:
+        benchmark_of("train")
+    conda:
+        "../../envs/train.yaml"
     script:
         "../scripts/train.py"
 

@@ -1,6 +1,6 @@
-# Whether the dataset is sound is written down first, so that a report can show what is wrong with it; only then
-# does `accept` make the run fail.
-rule check:
+# Whether the dataset is sound is written down first, so that the report can show what is wrong with it; `accept` makes
+# the run fail only then. The target `verify` is both, so the rule of verify.py cannot have its name.
+rule verify_dataset:
     input:
         manifest=MANIFEST,
         index=PUBLISHED,
@@ -12,13 +12,6 @@ rule check:
             labels={"file": "checks"},
         ),
         index=VERIFIED,
-    log:
-        out("work/logs/verify.log"),
-    benchmark:
-        out("work/benchmarks/verify.tsv")
-    conda:
-        "../../envs/acdc-medsam.yaml"
-    threads: 16
     params:
         **config["images"],
         unit=config["split"]["unit"],
@@ -26,8 +19,15 @@ rule check:
         stratify=config["split"]["stratify"],
         embeddings=ENCODER != "none",
         code=script_hash("verify"),
+    threads: 16
     message:
         "verify every published file"
+    log:
+        log_of("verify"),
+    benchmark:
+        benchmark_of("verify")
+    conda:
+        "../../envs/acdc-medsam.yaml"
     script:
         "../scripts/verify.py"
 
@@ -38,14 +38,14 @@ rule accept:
         index=VERIFIED,
     output:
         accepted=ACCEPTED,
-    log:
-        out("work/logs/accept.log"),
-    benchmark:
-        out("work/benchmarks/accept.tsv")
-    conda:
-        "../../envs/acdc-medsam.yaml"
     message:
         "accept the dataset if every check passed"
+    log:
+        log_of("accept"),
+    benchmark:
+        benchmark_of("accept")
+    conda:
+        "../../envs/acdc-medsam.yaml"
     script:
         "../scripts/accept.py"
 
@@ -58,7 +58,7 @@ rule verify:
         ACCEPTED,
 
 
-# What was made before, if every file is read and what is damaged is made again.
+# Everything that was made before: each file is read, and what is damaged is made again.
 rule repair:
     input:
         existing_indexes,

@@ -1,4 +1,4 @@
-"""Rule accept: fail, naming what is wrong, unless every check of quality.json passed."""
+"""Rule accept: fail with a list of what is wrong, unless every check of quality.json passed."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Rule write_card: manifest and checks -> dataset card and Croissant description."""
+"""Rule card: manifest and checks -> dataset card and Croissant description."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Rule download_checkpoint: fetch the encoder's weights."""
+"""Rule download_checkpoint: address -> the weights of the encoder."""
 
 from pathlib import Path
 

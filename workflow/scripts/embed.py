@@ -1,4 +1,4 @@
-"""Rule embed: PNG images of a batch of patients -> embeddings in the store, and the batch's table."""
+"""Rule embed: PNG images of a batch of patients -> embeddings in the store, and the table of the batch."""
 
 from pathlib import Path
 
@@ -7,7 +7,8 @@ from acdc_medsam.stages.embed import EncoderOptions, embed_batch
 
 
 def options(snakemake) -> EncoderOptions:  # type: ignore[no-untyped-def]
-    """Gather the encoder's options; keys that change speed but no result come from the configuration."""
+    """Gather the options of the encoder."""
+    # Not among the params: they change the speed but no result, so they must re-run nothing.
     runtime = {key: snakemake.config["encoder"][key] for key in ("batch_size", "device")}
     result = {key: snakemake.params[key] for key in ("name", "sha256", "precision", "code")}
     return EncoderOptions(

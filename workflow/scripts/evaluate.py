@@ -1,4 +1,4 @@
-"""Rule evaluate_model: segment the validation and testing patients and measure the masks in three dimensions."""
+"""Rule evaluate_model: fine-tuned model and dataset -> masks and 3D metrics of validation and testing patients."""
 
 from pathlib import Path
 
@@ -10,7 +10,8 @@ if __name__ == "__main__" and "snakemake" in globals():
         require_libraries()
         from acdc_medsam.evaluate.run import evaluate_model, splits_to_measure
 
-        data, index = Path(snakemake.input.manifest).parent, Path(snakemake.output.index)
+        data = Path(snakemake.input.manifest).parent
+        index = Path(snakemake.output.index)
         evaluate_model(
             data=data,
             volumes=data.parents[1],

@@ -1,4 +1,4 @@
-"""Rule measure: H5 volumes, PNG images, embeddings and raw images -> figures of each, for the report."""
+"""Rule measure: H5 volumes, PNG images, embeddings and raw images -> measures of each, for the report."""
 
 from pathlib import Path
 

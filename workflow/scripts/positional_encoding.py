@@ -1,4 +1,4 @@
-"""Rule positional_encoding: the encoder's weights -> pe.pt."""
+"""Rule positional_encoding: weights of the encoder -> pe.pt."""
 
 from pathlib import Path
 

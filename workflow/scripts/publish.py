@@ -1,4 +1,4 @@
-"""Rule publish: link everything into the layout that training code reads."""
+"""Rule publish: H5 files, images, masks and embeddings -> the layout that training code reads."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Rule report: manifest, checks, measures and pictures -> one page."""
+"""Rule write_report: manifest, checks, measures and pictures -> one page."""
 
 from pathlib import Path
 

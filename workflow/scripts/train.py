@@ -1,4 +1,4 @@
-"""Rule fine_tune: the dataset and the encoder's model -> the model with a fine-tuned mask decoder."""
+"""Rule train_model: the dataset and the encoder's model -> the model with a fine-tuned mask decoder."""
 
 from pathlib import Path
 

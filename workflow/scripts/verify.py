@@ -1,4 +1,4 @@
-"""Rule check: look at every published file and write quality.json."""
+"""Rule verify_dataset: every published file -> quality.json."""
 
 from pathlib import Path
 

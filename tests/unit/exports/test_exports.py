@@ -22,10 +22,8 @@ from acdc_medsam.acdc.citation import NOTICE_NAME
 from acdc_medsam.acdc.cohort import find_cohort
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.exports.lists import export_lists
-from acdc_medsam.exports.nnunet import export_nnunet
-from acdc_medsam.exports.structures import export_structures
-from acdc_medsam.exports.webdataset import export_webdataset
+from acdc_medsam.exports.folder import Published
+from acdc_medsam.exports.registry import LAYOUTS
 from acdc_medsam.formats.files import read_table, sha256_file
 from indexes import is_whole
 from small_dataset import SmallDataset
@@ -50,19 +48,17 @@ class Exports:
         return self.small.work / "exports" / f"{name}.tsv"
 
     def make(self, name: str, link: str = "auto") -> Path:
-        manifest, folder, index = self.small.data / "manifest.tsv", self.folder(name), self.index(name)
-        if name == "nnunet":
-            export_nnunet(manifest, self.volumes, self.digests, folder, index)
-        elif name == "webdataset":
-            export_webdataset(manifest, folder, index, seed=1, shard_slices=3)
-        elif name == "lists":
-            export_lists(manifest, self.small.index, folder, index, link, seed=1)
-        else:
-            export_structures(manifest, self.small.index, folder, index, link)
-        return folder
+        published = Published(self.small.data / "manifest.tsv", self.small.index)
+        volumes = {str(path): self.digests[str(path)] for path in self.volumes}
+        values = {"volumes": volumes, "link": link, "seed": 1}
+        options = {option: values[option] for option in LAYOUTS[name].options}
+        if name == "webdataset":
+            options["shard_slices"] = 3  # several shards for few slices
+        LAYOUTS[name].export(published, self.folder(name), self.index(name), **options)
+        return self.folder(name)
 
 
-NAMES = ("nnunet", "webdataset", "lists", "structures")
+NAMES = tuple(LAYOUTS)
 
 
 @pytest.fixture
@@ -249,3 +245,14 @@ def test_exports_without_embeddings(exports: Exports, name: str) -> None:
     else:
         sample = next(iter(webdataset.WebDataset(str(next(folder.glob("train*"))), shardshuffle=False)))
         assert {key for key in sample if not key.startswith("__")} == {"image.png", "mask.png", "json"}
+
+
+def test_an_edited_module_re_runs_the_exports_that_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {name: layout.code for name, layout in LAYOUTS.items()}
+    assert len(set(before.values())) == len(LAYOUTS)
+    read_bytes = Path.read_bytes
+    for edited, users in (("lists.py", {"lists"}), ("folder.py", {*LAYOUTS}), ("registry.py", set())):
+        monkeypatch.setattr(
+            Path, "read_bytes", lambda path, edited=edited: read_bytes(path) + b"# edited\n" * (path.name == edited)
+        )
+        assert {name for name, layout in LAYOUTS.items() if layout.code != before[name]} == users

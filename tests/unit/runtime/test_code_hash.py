@@ -37,6 +37,12 @@ def test_an_edited_module_changes_the_hash_of_its_users(package: Path, edited: s
     assert {name for name in scripts if before[name] != after[name]} == changes
 
 
+def test_the_hash_of_a_module_covers_the_module_and_what_it_uses(package: Path) -> None:
+    module = package / "encoders/vit.py"
+    assert code_hash.used_modules(module) == {module, package / "files.py"}
+    assert module not in code_hash.used_modules(package / "report.py")
+
+
 def test_stages_depend_on_the_modules_that_they_use_alone() -> None:
     scripts = Path(code_hash.__file__).parents[2]
     stages = ("normalize", "render", "embed", "split", "publish", "verify", "measure", "report")

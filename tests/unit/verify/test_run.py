@@ -74,6 +74,22 @@ def test_only_changed_files_are_read_again(small: SmallDataset, monkeypatch: pyt
     assert len(looked) == 1 + len(read_table(small.data / "manifest.tsv")), "other expectations lead to other findings"
 
 
+@pytest.mark.parametrize("edited", ["run.py", "files.py", "layout.py", "checks.py"])
+def test_an_edited_check_is_run_again_on_sound_items(
+    small: SmallDataset, monkeypatch: pytest.MonkeyPatch, edited: str
+) -> None:
+    memory = small.work / REMEMBERED
+    run_checks(small.output, small.index, small.expectations(), 2, memory)
+    before = json.loads(memory.read_text())
+    module = Path(verify_stage.__file__).with_name(edited)
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read_bytes(path) + b"# edited\n" * (path == module))
+    run_checks(small.output, small.index, small.expectations(), 2, memory)
+    after = json.loads(memory.read_text())
+    assert before.keys() == after.keys() and len(before) > 1
+    assert all(before[item] != after[item] for item in before)
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"encoding": ["", []]}'])
 def test_a_damaged_memory_is_an_empty_one(small: SmallDataset, content: str) -> None:
     (small.work / REMEMBERED).write_text(content)

@@ -1,1 +1,1 @@
-"""What surrounds the work of a job or run: logs, locks, progress, code hashes and stop signals."""
+"""What surrounds the work of a run and its jobs: start, repairs, lock, logs, progress, code hashes and stop signals."""

@@ -1,11 +1,10 @@
-"""The code of a job: a hash of the modules that its script uses, and the path on which it finds those very modules.
+"""The code of a job: a hash of the modules that its script uses.
 
-With the hash, an edited module re-runs the rules that use it, and no others.
+With the hash among its params, a rule runs again when a module that it uses is edited, and no other rule does.
 """
 
 import ast
 import hashlib
-import os
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +13,7 @@ PACKAGE = Path(__file__).parents[1]
 
 @cache  # the stages share most of their modules
 def imported_modules(source: Path) -> set[Path]:
-    """Files of this package that a source file imports, anywhere in it."""
+    """Return the files of this package that a source file imports, anywhere in it."""
     names = set()
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -32,9 +31,17 @@ def _module_files(name: str) -> list[Path]:
     return [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
 
 
-def used_modules(script: Path) -> set[Path]:
-    """Files of this package that a script imports, directly or through another one."""
-    found, waiting = set[Path](), [script]
+def used_modules(source: Path) -> set[Path]:
+    """Return the files of this package that a source file runs.
+
+    Args:
+        source: A script, or a module of this package.
+
+    Returns:
+        What the source imports, directly or through another module, and the source itself if it is a module.
+    """
+    found = {source} if source.is_relative_to(PACKAGE) else set[Path]()
+    waiting = [source]
     while waiting:
         new = imported_modules(waiting.pop()) - found
         found |= new
@@ -42,21 +49,9 @@ def used_modules(script: Path) -> set[Path]:
     return found
 
 
-def code_hash(script: Path) -> str:
-    """Hex sha256 over the names and contents of :func:`used_modules`."""
+def code_hash(source: Path) -> str:
+    """Return a hex sha256 over the names and contents of :func:`used_modules`."""
     digest = hashlib.sha256()
-    for path in sorted(used_modules(script)):
+    for path in sorted(used_modules(source)):
         digest.update(f"{path.relative_to(PACKAGE)}\n".encode() + path.read_bytes())
     return digest.hexdigest()
-
-
-def put_own_code_first() -> None:
-    """Have every Python that this process starts find this package before one that is installed.
-
-    Snakemake puts a script's folder behind site-packages, where another version of the package may be; PYTHONPATH comes
-    before both. Jobs inherit it, and a job on a cluster calls this too, when it reads the workflow. Snakemake takes it
-    away under ``--sdm conda``, where the script's folder is enough: no environment of ``envs/`` has the package.
-    """
-    before = os.environ.get("PYTHONPATH")
-    own = str(PACKAGE.parent)
-    os.environ["PYTHONPATH"] = own if not before else os.pathsep.join([own, before])

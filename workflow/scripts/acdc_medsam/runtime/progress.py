@@ -9,19 +9,27 @@ from tqdm import tqdm
 logger = logging.getLogger(__name__)
 
 LOG_SECONDS = 10
-"""At least so long between two lines in the log."""
+"""Least number of seconds between two lines in the log."""
 
 
 class Progress:
     """Items done, items per second and time left: a bar on a terminal, and a line in the log now and then."""
 
     def __init__(self, total: int, unit: str) -> None:
+        """Show a bar, if the screen is a terminal.
+
+        Args:
+            total: Number of items to do.
+            unit: Name of an item, such as ``slice``.
+        """
         self.bar = tqdm(total=total, unit=unit, file=sys.stderr, leave=False, disable=None)
-        self.total, self.unit, self.done = total, unit, 0
+        self.total = total
+        self.unit = unit
+        self.done = 0
         self.started = self.logged = time.monotonic()
 
     def advance(self) -> None:
-        """Count one item more as done."""
+        """Count one more item as done."""
         self.done += 1
         self.bar.update()
         now = time.monotonic()
@@ -30,5 +38,5 @@ class Progress:
             logger.info("%s", tqdm.format_meter(self.done, self.total, now - self.started, ncols=80, unit=self.unit))
 
     def close(self) -> None:
-        """Take the bar off the screen."""
+        """Remove the bar from the screen."""
         self.bar.close()

@@ -1,6 +1,6 @@
 """Stop a run at Ctrl-C or SIGTERM: end its jobs on this machine, and then the run itself.
 
-By itself Snakemake would wait at SIGTERM for jobs that take hours.
+At SIGTERM, Snakemake by itself would wait for the end of all jobs, which may take hours.
 """
 
 import contextlib
@@ -15,25 +15,31 @@ from types import FrameType
 import psutil
 
 POLL_SECONDS = 0.1
-"""How often jobs are looked for that were about to start when the signal came."""
+"""How often to look for jobs that were about to start when the signal came."""
 
 
 class SignalStop:
     """Handler of the signals that ask a run to stop.
 
-    Python calls handlers in the main thread alone, and does not wake it if the system gave the signal to another one.
-    The scheduler's main thread sleeps until a job ends, so a thread of its own is told of signals and wakes it.
+    Python calls handlers in the main thread only, and does not wake that thread if the system gave the signal to
+    another one. The scheduler sleeps in the main thread until a job ends. A thread of this class is therefore told of
+    signals and wakes it.
     """
 
     def __init__(self, say: Callable[[], None]) -> None:
-        """Take what tells the user that the run stops; nothing is handled yet."""
+        """Handle nothing yet.
+
+        Args:
+            say: Function that tells the user that the run is stopping.
+        """
         self._say = say
         self._stopping = False
 
     def install(self) -> None:
-        """Handle SIGINT and SIGTERM from now on, to be called by the main thread."""
+        """Handle SIGINT and SIGTERM from now on; only the main thread may call this."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._handle)
+
         received, told = os.pipe()
         os.set_blocking(told, False)
         signal.set_wakeup_fd(told, warn_on_full_buffer=False)
@@ -42,8 +48,8 @@ class SignalStop:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Raise KeyboardInterrupt once, which Snakemake's scheduler takes as the order to stop.
 
-        Not while a message is logged: that holds a lock for which ``say`` would wait for ever, and Snakemake's log
-        ignores the exception. The thread asks again.
+        Nothing is raised while a message is being logged: logging holds a lock that ``say`` would wait for forever, and
+        Snakemake's log handler ignores the exception. The thread asks again.
         """
         if self._stopping or is_logging(frame):
             return
@@ -52,13 +58,13 @@ class SignalStop:
         raise KeyboardInterrupt
 
     def _watch(self, received: int) -> None:
-        """Wait for a signal, then end every process below this one, those too that start only now."""
+        """Wait for a signal, then end every process below this one, including those that are just starting."""
         number = os.read(received, 1)[0]
         asked: set[psutil.Process] = set()
         while True:
             jobs = set(psutil.Process().children(recursive=True)) - asked
             for job in jobs:
-                with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended by itself just now
+                with contextlib.suppress(psutil.NoSuchProcess):  # the job may have ended by itself just now
                     job.terminate()
             asked |= jobs
             if not self._stopping:
@@ -67,7 +73,7 @@ class SignalStop:
 
 
 def is_logging(frame: FrameType | None) -> bool:
-    """Whether the code that a signal interrupts is writing to a log."""
+    """Return whether the code that a signal interrupts is writing to a log."""
     while frame is not None:
         if frame.f_globals.get("__name__") == logging.__name__:
             return True

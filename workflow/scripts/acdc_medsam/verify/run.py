@@ -57,7 +57,7 @@ def run_checks(output: Path, published: Path, expected: Expectations, threads: i
     folders = [output / h5_folder(subset, "volumes") for subset in SUBSETS]
     volumes = [path for folder in folders for path in sorted(folder.glob("*.h5"))]
     checks = Checks(expected)
-    sound = SoundItems(remembered, f"{expected} {code_hash(Path(__file__).with_name('files.py'))}")
+    sound = SoundItems(remembered, f"{expected} {code_hash(Path(__file__))}")
 
     for name, item, reason in _check_files(output, rows, volumes, expected, records, threads, sound):
         checks[name].add(item, reason)

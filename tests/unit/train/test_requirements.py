@@ -1,0 +1,23 @@
+import pytest
+
+from acdc_medsam.errors import ConfigError
+from acdc_medsam.train.requirements import require_validation_slices, require_whole_patients
+
+
+@pytest.mark.parametrize(
+    ("patients", "unit", "validation"), [(2, "patient", 0.2), (1, "slice", 0.2), (100, "slice", 1)]
+)
+def test_a_split_with_validation_slices_is_enough_for_training(patients: int, unit: str, validation: float) -> None:
+    require_validation_slices(patients, unit, validation)
+
+
+@pytest.mark.parametrize(("patients", "unit", "validation"), [(1, "patient", 0.2), (0, "slice", 0.2), (9, "slice", 0)])
+def test_training_without_validation_slices_is_refused(patients: int, unit: str, validation: float) -> None:
+    with pytest.raises(ConfigError, match=f"split.validation is {validation}, and there are {patients} training"):
+        require_validation_slices(patients, unit, validation)
+
+
+def test_evaluation_needs_a_split_by_patient() -> None:
+    require_whole_patients("patient")
+    with pytest.raises(ConfigError, match=r"with split\.unit: slice the patients of 'val' are in 'train' too"):
+        require_whole_patients("slice")

@@ -1,0 +1,43 @@
+"""Every layout that the dataset can be exported to. A new one is a module of this folder and an entry here."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from acdc_medsam.exports.lists import export_lists
+from acdc_medsam.exports.nnunet import export_nnunet
+from acdc_medsam.exports.structures import export_structures
+from acdc_medsam.exports.webdataset import export_webdataset
+from acdc_medsam.runtime.code_hash import code_hash
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the dataset is exported to one layout.
+
+    Attributes:
+        export: Function that takes the published dataset, the folder of the export, its index, and the options.
+        folder: Folder of the export, below ``data/exports``.
+        message: What the run says when the job starts.
+        options: Names of the options that ``export`` takes, all of which rule ``export`` knows.
+    """
+
+    export: Callable[..., None]
+    folder: str
+    message: str
+    options: tuple[str, ...]
+
+    @property
+    def code(self) -> str:
+        """Hash of the modules that ``export`` uses: an edited module re-runs the exports that use it, and no others."""
+        return code_hash(Path(inspect.getfile(self.export)))
+
+
+LAYOUTS = {
+    "nnunet": Layout(export_nnunet, "nnunet/Dataset027_ACDC", "export for nnU-Net", ("volumes",)),
+    "webdataset": Layout(export_webdataset, "webdataset", "export shards for webdataset", ("seed",)),
+    "lists": Layout(export_lists, "lists", "export lists for SSL4MIS", ("link", "seed")),
+    "structures": Layout(export_structures, "structures", "export a dataset per structure", ("link",)),
+}
+"""Layout by name; the name is the target on the command line."""
