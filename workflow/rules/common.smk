@@ -9,6 +9,7 @@ from snakemake.logging import logger
 sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 
 from acdc_medsam.acdc.cohort import find_cohort
+from acdc_medsam.acdc.naming import PATIENT_PATTERN
 from acdc_medsam.config import check_config, load_schema
 from acdc_medsam.exports.registry import LAYOUTS
 from acdc_medsam.formats.files import sha256_file
@@ -22,7 +23,7 @@ refusals = partial(snakemake_workarounds.show_message_alone, logger)
 
 
 wildcard_constraints:
-    patient=r"patient\d\d\d+",
+    patient=PATIENT_PATTERN.pattern,
     batch=r"p\d+-\d+",
     layout="|".join(LAYOUTS),
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from acdc_medsam.acdc.labels import LABELS
-from acdc_medsam.acdc.naming import VOLUME_PATTERN
+from acdc_medsam.acdc.naming import NAME, VOLUME_PATTERN
 
 SPLITS = ("train", "val", "test")
 """Splits of the published dataset; patients of ``testing`` form ``test``."""
 
-DATASET = Path("data/ACDC")
+DATASET = Path("data", NAME)
 POSITIONAL_ENCODING = DATASET / "positional_encoding" / "pe.pt"
 MANIFEST = "manifest.tsv"
 PROVENANCE = "provenance.json"
@@ -96,7 +96,7 @@ STAGE_INDEXES = (
 
 def h5_folder(subset: str, kind: str) -> Path:
     """Return the published folder of H5 files: ``training``, ``slices`` -> ``ACDC_training_slices``."""
-    return Path(f"ACDC_{subset}_{kind}")
+    return Path(f"{NAME}_{subset}_{kind}")
 
 
 def image_folder(split: str, kind: str) -> Path:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acdc_medsam.acdc.labels import GROUPS, PHASES
-from acdc_medsam.acdc.naming import PATIENT_PATTERN, SUBSETS, patient_number, volume_name
+from acdc_medsam.acdc.naming import INFO_NAME, LABEL_ENDING, PATIENT_PATTERN, SUBSETS, patient_number, volume_name
 from acdc_medsam.errors import CohortError, VolumeError
 from acdc_medsam.formats.nifti import read_shape
 
@@ -70,7 +70,12 @@ class Patient:
     @property
     def sources(self) -> list[Path]:
         """Every raw file that the patient's part of the dataset is made from."""
-        return [self.folder / "Info.cfg", *(f for frame in self.frames for f in (frame.image, frame.label))]
+        return [self.folder / INFO_NAME, *self.volumes]
+
+    @property
+    def volumes(self) -> list[Path]:
+        """Image and label of each frame."""
+        return [path for frame in self.frames for path in (frame.image, frame.label)]
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,7 @@ def read_patient(folder: Path) -> Patient:
     """
     name = folder.name
     problems = list[str]()
-    info, info_sha256 = _read_info(folder / "Info.cfg", problems)
+    info, info_sha256 = _read_info(folder / INFO_NAME, problems)
     frames = [frame for phase in PHASES if (frame := _find_frame(folder, phase, info, problems))]
 
     group = info.get("Group", "").upper()
@@ -237,7 +242,7 @@ def _find_frame(folder: Path, phase: str, info: dict[str, str], problems: list[s
 
     stem = volume_name(name, int(value))
     image = _find_volume(folder, stem, f"the {phase} frame that Info.cfg names", problems)
-    label = _find_volume(folder, f"{stem}_gt", f"the label of the {phase} frame", problems)
+    label = _find_volume(folder, f"{stem}{LABEL_ENDING}", f"the label of the {phase} frame", problems)
     return Frame(phase, int(value), image, label) if image and label else None
 
 

@@ -5,8 +5,20 @@ Source: the dataset's own folder structure.
 
 import re
 
+NAME = "ACDC"
+"""Name of the dataset, which its published folders carry."""
+
 SUBSETS = ("training", "testing")
 """Folders into which ACDC divides its patients, below the raw folder."""
+
+INFO_NAME = "Info.cfg"
+"""Name of the file with a patient's group, height and weight, and the numbers of its frames."""
+
+LABEL_ENDING = "_gt"
+"""What the stem of a label's file has after the stem of its image's."""
+
+NNUNET_FOLDER = f"Dataset027_{NAME}"
+"""Name of the dataset in nnU-Net, which numbers its datasets; 27 is its own number for ACDC."""
 
 PATIENT_PATTERN = re.compile(r"patient([0-9]{3,9})")
 

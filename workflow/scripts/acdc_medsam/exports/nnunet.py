@@ -14,6 +14,7 @@ from typing import Any
 
 from acdc_medsam.acdc import citation
 from acdc_medsam.acdc.labels import LABELS
+from acdc_medsam.acdc.naming import LABEL_ENDING, NAME
 from acdc_medsam.exports.folder import Published, close_export, split_of_patients
 from acdc_medsam.formats.files import Written, read_table, write_bytes
 from acdc_medsam.runtime.outside import require_announced
@@ -44,8 +45,8 @@ def export_nnunet(published: Published, folder: Path, index: Path, volumes: Mapp
         if patient not in splits:
             continue
         part = "Ts" if splits[patient] == "test" else "Tr"
-        if case.endswith("_gt"):
-            target = folder / f"labels{part}" / f"{case.removesuffix('_gt')}.nii.gz"
+        if case.endswith(LABEL_ENDING):
+            target = folder / f"labels{part}" / f"{case.removesuffix(LABEL_ENDING)}.nii.gz"
         else:
             target = folder / f"images{part}" / f"{case}_0000.nii.gz"
             cases[splits[patient]].append(case)
@@ -75,7 +76,7 @@ def _describe_dataset(training: int) -> dict[str, Any]:
         "labels": {"background": 0, **LABELS},
         "numTraining": training,
         "file_ending": ".nii.gz",
-        "name": "ACDC",
+        "name": NAME,
         "licence": citation.LICENSE,
         "reference": citation.ACDC_URL,
         "citation": citation.ACDC_BIBTEX,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acdc_medsam.acdc.labels import GROUPS, PHASES
-from acdc_medsam.acdc.naming import SUBSETS, volume_name
+from acdc_medsam.acdc.naming import INFO_NAME, LABEL_ENDING, SUBSETS, volume_name
 from acdc_medsam.formats.files import write_bytes
 from acdc_medsam.phantom.anatomy import draw_grid, draw_heart, label_volume
 from acdc_medsam.phantom.picture import acquire, draw_body, draw_heart_into
@@ -88,7 +88,7 @@ def write_patient(
         "NbFrame": int(rng.integers(25, 31)),
         "Weight": round(rng.normal(75, 12), 1),
     }
-    write_bytes(patient / "Info.cfg", "".join(f"{key}: {value}\n" for key, value in info.items()).encode())
+    write_bytes(patient / INFO_NAME, "".join(f"{key}: {value}\n" for key, value in info.items()).encode())
 
     # MRI has no units: the scale of the intensities differs between patients.
     white = rng.uniform(220, 340)
@@ -99,7 +99,7 @@ def write_patient(
         image = white * acquire(draw_heart_into(body, grid, heart, phase, rng), grid, rng)
         stem = volume_name(patient.name, frame)
         _write_nifti(patient / f"{stem}.nii.gz", np.rint(image).astype(dtype), grid.spacing)
-        _write_nifti(patient / f"{stem}_gt.nii.gz", label_volume(heart, grid, phase), grid.spacing)
+        _write_nifti(patient / f"{stem}{LABEL_ENDING}.nii.gz", label_volume(heart, grid, phase), grid.spacing)
     return patient
 
 

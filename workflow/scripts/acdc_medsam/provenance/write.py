@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from acdc_medsam import __version__
-from acdc_medsam.acdc.naming import volume_of
+from acdc_medsam.acdc.naming import INFO_NAME, LABEL_ENDING, volume_of
 from acdc_medsam.formats.files import read_sealed, write_bytes
 from acdc_medsam.formats.index import index_row, read_index_comments, read_records, write_index
 from acdc_medsam.formats.provenance import FORMAT, content_digest, provenance_bytes
@@ -62,7 +62,7 @@ def trace_files(indexes: Indexes, output: Path, dataset: Path) -> tuple[dict[str
     weights = _read_sources(indexes.embeddings, "weights")
     raw = _read_sources(indexes.h5, "raw")
     # The names of image and label without suffixes are those of the volume, and of the volume with _gt.
-    raw_names = {PurePosixPath(name).name.split(".")[0]: name for name in raw if not name.endswith("/Info.cfg")}
+    raw_names = {PurePosixPath(name).name.split(".")[0]: name for name in raw if not name.endswith(f"/{INFO_NAME}")}
     maker_of_slice = {row["slice"]: row["maker"] for table in indexes.embeddings for row in read_sealed(table)}
     published = _read_published(indexes.published, output)
     volumes = {path.stem: str(path) for path in published if path.parent.name.endswith("_volumes")}
@@ -71,8 +71,8 @@ def trace_files(indexes: Indexes, output: Path, dataset: Path) -> tuple[dict[str
     origins = weights | raw
     for path, entry in published.items():
         if path.suffix == ".h5":
-            image, label = (raw_names[volume_of(path.stem) + suffix] for suffix in ("", "_gt"))
-            info = str(PurePosixPath(image).with_name("Info.cfg"))
+            image, label = (raw_names[volume_of(path.stem) + ending] for ending in ("", LABEL_ENDING))
+            info = str(PurePosixPath(image).with_name(INFO_NAME))
             origins[str(path)] = entry | {"from": [image, label, info]}
             continue
 

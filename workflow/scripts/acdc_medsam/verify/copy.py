@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from acdc_medsam.acdc.naming import NAME, SUBSETS
 from acdc_medsam.encoders.registry import ENCODERS, fingerprint
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row, read_table, sha256_file
@@ -23,7 +24,7 @@ from acdc_medsam.runtime.progress import Progress
 OUTPUT = Path("../..")
 """Path from the dataset's folder to the output folder, if the dataset still is where it was published."""
 
-H5_NAME = re.compile(r"ACDC_(training|testing)_(volumes|slices)/[\w.-]+\.h5", re.ASCII)
+H5_NAME = re.compile(rf"{NAME}_({'|'.join(SUBSETS)})_(volumes|slices)/[\w.-]+\.h5", re.ASCII)
 """Name of an H5 file, relative to the output folder."""
 
 SAFE_NAME = re.compile(r"(?!.*(^|/)\.\.?(/|$))[\w.-]+(/[\w.-]+)*", re.ASCII)
