@@ -17,6 +17,9 @@ COLORS = {"RV": "#56b4e9", "MYO": "#d55e00", "LV": "#f0e442"}
 
 STRUCTURE_NAMES = {"RV": "right ventricle", "MYO": "myocardium", "LV": "left ventricle"}
 
+MASK_VALUES = ", ".join(["0 background", *(f"{value} {STRUCTURE_NAMES[key]}" for key, value in LABELS.items())])
+"""What each value of a mask stands for, in words."""
+
 PHASE_NAMES = {"ED": "end-diastole", "ES": "end-systole"}
 
 GROUP_NAMES = {

@@ -12,7 +12,8 @@ from pathlib import Path
 import jinja2
 
 from acdc_medsam.acdc import citation
-from acdc_medsam.acdc.labels import GROUPS
+from acdc_medsam.acdc.labels import GROUP_NAMES, GROUPS, MASK_VALUES
+from acdc_medsam.acdc.naming import NAME
 from acdc_medsam.card.croissant import describe_dataset
 from acdc_medsam.formats.files import Row, read_table, sha256_file, write_bytes
 from acdc_medsam.formats.index import index_row, write_index
@@ -24,7 +25,7 @@ SIZES = {"n<1K": 1_000, "1K<n<10K": 10_000, "10K<n<100K": 100_000}
 """Size categories of the hub -> number of slices that is the first one too large for the category."""
 
 DESCRIPTION = (
-    "Short-axis cardiac MRI slices of ACDC at end-diastole and end-systole, with masks of the right ventricle, the "
+    f"Short-axis cardiac MRI slices of {NAME} at end-diastole and end-systole, with masks of the right ventricle, the "
     "myocardium and the left ventricle{embeddings}, split for training and validation."
 )
 
@@ -81,6 +82,9 @@ def write_card(
         description=description,
         embeddings=embeddings,
         groups=GROUPS,
+        group_names=GROUP_NAMES,
+        mask_values=MASK_VALUES,
+        name=NAME,
         quality=json.loads(quality.read_text(encoding="utf-8")),
         settings=settings,
         size_category=size_category(len(rows)),

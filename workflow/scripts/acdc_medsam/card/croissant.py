@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from acdc_medsam import __version__
-from acdc_medsam.acdc.citation import ACDC_BIBTEX, ACDC_DATE, ACDC_URL, LICENSE_URL, MEDSAM_BIBTEX
+from acdc_medsam.acdc.citation import CREATOR, DATASET_BIBTEX, DATASET_DATE, DATASET_URL, LICENSE_URL, MEDSAM_BIBTEX
+from acdc_medsam.acdc.labels import MASK_VALUES
+from acdc_medsam.acdc.naming import NAME
+from acdc_medsam.layout import PIXEL_COLUMNS
 
 Json = dict[str, Any]
 """A JSON object."""
@@ -33,7 +36,7 @@ CONTEXT: Json = {
 }
 """The context of the appendix of the specification, and two later terms that mlcroissant requires."""
 
-NUMBERS = ("frame", "slice_index", "height", "width", "rv_pixels", "myo_pixels", "lv_pixels", "fold")
+NUMBERS = ("frame", "slice_index", "height", "width", *PIXEL_COLUMNS.values(), "fold")
 """Columns of the manifest with whole numbers. ``fold`` is empty for testing patients."""
 
 IN_SPLITS: Json = {"references": {"field": {"@id": "splits/name"}}}
@@ -41,7 +44,7 @@ IN_SPLITS: Json = {"references": {"field": {"@id": "splits/name"}}}
 
 FILES = {
     "images": ("png", "image/png", "images, 8-bit gray"),
-    "masks": ("png", "image/png", "masks: 0 background, 1 right ventricle, 2 myocardium, 3 left ventricle"),
+    "masks": ("png", "image/png", f"masks: {MASK_VALUES}"),
     "image_embeddings": ("pt", "application/octet-stream", "one PyTorch tensor each, float32 [256, 64, 64]"),
 }
 """Folder of a split -> suffix, media type and description of the files in it."""
@@ -71,13 +74,13 @@ def describe_dataset(
         "name": "acdc-medsam",
         "description": description,
         "version": __version__,
-        "url": ACDC_URL,
+        "url": DATASET_URL,
         # The date of ACDC itself, like its creator and URL. The date of a run would make equal runs differ.
-        "datePublished": ACDC_DATE,
+        "datePublished": DATASET_DATE,
         "license": LICENSE_URL,
-        "citeAs": f"{ACDC_BIBTEX}\n{MEDSAM_BIBTEX}",
-        "creator": {"@type": "sc:Organization", "name": "ACDC: University Hospital of Dijon and CREATIS"},
-        "keywords": ["cardiac MRI", "segmentation", "ACDC", "MedSAM", "image embeddings"],
+        "citeAs": f"{DATASET_BIBTEX}\n{MEDSAM_BIBTEX}",
+        "creator": {"@type": "sc:Organization", "name": CREATOR},
+        "keywords": ["cardiac MRI", "segmentation", NAME, "MedSAM", "image embeddings"],
         "isLiveDataset": False,
         "distribution": [_manifest(manifest_sha256), *(_file_set(kind, splits) for kind in kinds)],
         "recordSet": [_splits(splits), _slices(columns), *map(_records, ("images", "masks"))],

@@ -37,7 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Segment a split with a fine-tuned model and with the released one, and measure the masks in 3D.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--data_dir", type=Path, default=Path("data/ACDC"), help="folder of the dataset")
+    parser.add_argument("--data_dir", type=Path, default=DATASET, help="folder of the dataset")
     parser.add_argument("--model", type=Path, default=Path("training/model.pth"), help="fine-tuned weights")
     parser.add_argument(
         "--checkpoint",

@@ -78,6 +78,6 @@ def _describe_dataset(training: int) -> dict[str, Any]:
         "file_ending": ".nii.gz",
         "name": NAME,
         "licence": citation.LICENSE,
-        "reference": citation.ACDC_URL,
-        "citation": citation.ACDC_BIBTEX,
+        "reference": citation.DATASET_URL,
+        "citation": citation.DATASET_BIBTEX,
     }

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import jinja2
 
+from acdc_medsam.acdc.citation import REFERENCE
 from acdc_medsam.acdc.labels import COLORS, GROUP_NAMES, PHASE_NAMES, STRUCTURE_NAMES
+from acdc_medsam.acdc.naming import NAME
 from acdc_medsam.formats.files import Row, write_bytes
 from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.report.balance import balance_section
@@ -108,6 +110,8 @@ def write_report(inputs: ReportInputs, report: Path, index: Path, settings: Mapp
 
     template = _environment(inputs.template.parent).get_template(inputs.template.name)
     page = template.render(
+        name=NAME,
+        reference=REFERENCE,
         quality=contents.quality,
         glance=at_a_glance(contents, settings, inputs.manifest, inputs.embeddings, hints),
         series=series,

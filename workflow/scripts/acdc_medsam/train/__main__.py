@@ -45,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Fine-tune the mask decoder on a dataset's embeddings. The same command resumes a stopped run.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--data_dir", type=Path, default=Path("data/ACDC"), help="folder of the dataset")
+    parser.add_argument("--data_dir", type=Path, default=DATASET, help="folder of the dataset")
     parser.add_argument(
         "--checkpoint",
         type=Path,
