@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.ticker import LogLocator, NullLocator
 from scipy.stats import median_abs_deviation
 
+from acdc_medsam.acdc.naming import patient_number
 from acdc_medsam.measures.records import BINS, Counts, Floats
 from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.drawing import LINE, SERIES, TEXT, draw_chart
@@ -218,7 +219,7 @@ def _draw_histogram(axes: "Axes", shares: Floats, label: str, marked: Sequence[i
 def draw_clip_levels(contents: Contents, clip: Floats, outliers: Sequence[int]) -> Chart:
     """Draw the clip level of each volume, and name the outliers, which are given by their indices."""
     volumes = contents.measures.volumes.tolist()
-    number = np.array([int(volume[len("patient") : volume.index("_")]) for volume in volumes])
+    number = np.array([patient_number(volume.split("_")[0]) for volume in volumes])
 
     def draw(axes: "Axes") -> None:
         axes.scatter(number, clip, s=14, color=SERIES[0], alpha=0.7, linewidths=0)
