@@ -1,5 +1,6 @@
 # What a run does before its first job and after its last one.
 from acdc_medsam.acdc.cohort import count_raw_slices
+from acdc_medsam.acdc.naming import NAME
 from acdc_medsam.runtime import start
 from acdc_medsam.runtime.stopping import SignalStop
 
@@ -22,7 +23,7 @@ onstart:
             requirements.require_usable_weights(ENCODER, Path(CHECKPOINT), config["encoder"]["sha256"])
         folders = [
             Path(out("work")),
-            *Path(config["output"]).glob("ACDC_*"),
+            *Path(config["output"]).glob(f"{NAME}_*"),
             Path(out("data")),
             Path(out("training")),
         ]

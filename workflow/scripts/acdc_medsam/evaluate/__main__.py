@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from acdc_medsam.errors import AcdcError, describe_os_error
+from acdc_medsam.layout import DATASET
 from acdc_medsam.train import require_libraries
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from acdc_medsam.acdc.naming import NNUNET_FOLDER
 from acdc_medsam.exports.lists import export_lists
 from acdc_medsam.exports.nnunet import export_nnunet
 from acdc_medsam.exports.structures import export_structures
@@ -35,7 +36,7 @@ class Layout:
 
 
 LAYOUTS = {
-    "nnunet": Layout(export_nnunet, "nnunet/Dataset027_ACDC", "export for nnU-Net", ("volumes",)),
+    "nnunet": Layout(export_nnunet, f"nnunet/{NNUNET_FOLDER}", "export for nnU-Net", ("volumes",)),
     "webdataset": Layout(export_webdataset, "webdataset", "export shards for webdataset", ("seed",)),
     "lists": Layout(export_lists, "lists", "export lists for SSL4MIS", ("link", "seed")),
     "structures": Layout(export_structures, "structures", "export a dataset per structure", ("link",)),
