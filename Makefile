@@ -48,7 +48,7 @@ demo: .venv/.ready $(CHECKPOINT)
 
 # Waiting threads must not occupy the processors that other tests need: two encoders at once would take twice as long.
 test: .venv/.ready $(CHECKPOINT)
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations=25
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=25
 
 # The seed decides at which moments the stages are killed.
 test-repeat: .venv/.ready $(CHECKPOINT)
