@@ -88,5 +88,5 @@ def test_what_cannot_be_written_down_stops_nothing(
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     repairs.remember()
     assert caplog.messages == [
-        f"{output.work}: Read-only file system; the output folder must be one that can be written to"
+        f"{output.work}: Read-only file system; choose an output folder that can be written to"
     ]

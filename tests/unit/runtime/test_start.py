@@ -52,5 +52,5 @@ def test_what_a_killed_run_left_is_tidied_up(tmp_path: Path, caplog: pytest.LogC
 
 def test_an_unusable_output_folder_is_an_error_in_words(tmp_path: Path) -> None:
     (tmp_path / "work").touch()
-    with pytest.raises(AcdcError, match=f"{tmp_path}/work: File exists; mend that"):
+    with pytest.raises(AcdcError, match=f"{tmp_path}/work: File exists; correct that"):
         claim(tmp_path)
