@@ -2,7 +2,7 @@
 # make test         Run all tests.
 # make lint         Check formatting, style, types and the rules, as CI does.
 # make test-oldest  Run a complete run, the README's commands and the unit tests with the oldest versions allowed.
-# make test-repeat  Repeat the tests of disturbed runs 20 times, or TIMES=n times.
+# make test-repeat  Repeat the tests of timing 20 times, or TIMES=n times.
 # make clean        Remove the environments and the demo.
 
 PYTHON ?= python3
@@ -11,7 +11,7 @@ CHECKPOINT := checkpoints/lite_medsam.pth
 DEMO := demo/out/data/ACDC
 # One patient of each pathology group, with few slices, so that a CPU encodes them in a minute.
 PATIENTS := --out demo/raw --patients 5 --depth 6
-# Number of times that `make test-repeat` runs the tests of disturbed runs.
+# Number of times that `make test-repeat` runs the tests of timing.
 TIMES ?= 20
 # The packages that nnU-Net's check of a dataset imports. Its training needs more, which is large and which no test needs.
 NNUNET := nnunetv2 batchgenerators acvl-utils
@@ -50,11 +50,10 @@ demo: .venv/.ready $(CHECKPOINT)
 test: .venv/.ready $(CHECKPOINT)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=25
 
-# The seed decides at which moments the stages are killed.
+# Each time, the stages are killed at other moments, and Slurm ends jobs of another run.
 test-repeat: .venv/.ready $(CHECKPOINT)
-	for seed in $$(seq $(TIMES)); do \
-	  OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --quiet --numprocesses 4 --dist loadfile -m disturbed --kill-seed $$seed || exit 1; \
-	done
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses 3 --dist worksteal -m timing --times $(TIMES)
+	for each in $$(seq $(TIMES)); do $(BIN)/python -m pytest --quiet tests/slurm -k slurm_ends || exit 1; done
 
 .venv-oldest/.ready: constraints.txt pyproject.toml tests/helpers/oldest.py
 	$(PYTHON) -m venv .venv-oldest

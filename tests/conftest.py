@@ -38,8 +38,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--each-damage", action="store_true", help="try every damage by itself, in tests/workflow")
     parser.addoption("--kill-rounds", type=int, default=1, help="how often each stage is killed, in tests/workflow")
     parser.addoption("--kill-seed", type=int, default=0, help="seed of the moments at which they are killed")
+    parser.addoption("--times", type=int, default=1, help="how often the tests of timing are run")
     parser.addoption("--training-kills", type=int, default=2, help="how often training is killed, in tests/unit")
     parser.addoption("--slurm-patients", type=int, default=0, help="how many patients are submitted, in tests/slurm")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Repeat the tests of timing as often as the option says."""
+    times = metafunc.config.getoption("--times")
+    if times > 1 and metafunc.definition.get_closest_marker("timing"):
+        metafunc.fixturenames.append("repetition")
+        metafunc.parametrize("repetition", range(times))
 
 
 def pytest_configure() -> None:

@@ -11,9 +11,8 @@ from gate import Gate
 from undisturbed import Started, contents, differences
 from workflow_run import Workflow
 
-pytestmark = pytest.mark.disturbed
 
-
+@pytest.mark.timing
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_the_run_without_waiting_for_its_jobs(
     fresh: Workflow, gate: Gate, signum: signal.Signals
@@ -48,6 +47,7 @@ def works_in(process: Path, folder: Path) -> bool:
         return False
 
 
+@pytest.mark.timing
 def test_a_lock_of_a_killed_run_is_explained(fresh: Workflow, gate: Gate) -> None:
     fresh.environment = gate.environment
     gate.hold("normalize")
@@ -60,6 +60,7 @@ def test_a_lock_of_a_killed_run_is_explained(fresh: Workflow, gate: Gate) -> Non
     assert fresh.run("images").of("render")
 
 
+@pytest.mark.timing
 def test_a_second_run_on_the_same_output_is_refused(fresh: Workflow, gate: Gate, tmp_path: Path) -> None:
     """Snakemake refuses it in the same folder, the lock of the output folder in another one."""
     fresh.environment = gate.environment

@@ -16,8 +16,6 @@ from gate import Gate
 from undisturbed import Started, contents, differences
 from workflow_run import Workflow
 
-pytestmark = pytest.mark.disturbed
-
 DISK_BYTES = 400 * 2**20
 """Size of the small file system; the tiny dataset takes a third of it."""
 
@@ -113,6 +111,7 @@ def change_voxel(image: Path) -> None:
     nib.save(nib.Nifti1Image(voxels, before.affine, before.header), image)
 
 
+@pytest.mark.timing
 def test_input_that_changes_during_a_run_is_used_by_the_next(workflow: Workflow, gate: Gate) -> None:
     """Change the patient that is rendered first, after it was normalized and before it is rendered."""
     workflow.environment = gate.environment
@@ -128,6 +127,7 @@ def test_input_that_changes_during_a_run_is_used_by_the_next(workflow: Workflow,
     assert workflow.run("images").jobs == []
 
 
+@pytest.mark.timing
 def test_missing_input_is_named_and_finished_work_is_kept(workflow: Workflow, gate: Gate) -> None:
     """While one patient is normalized, remove an image of a patient that waits."""
     workflow.environment = gate.environment

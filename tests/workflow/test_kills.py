@@ -9,7 +9,7 @@ from gate import Gate
 from undisturbed import Started, contents, differences
 from workflow_run import Workflow
 
-pytestmark = pytest.mark.disturbed
+pytestmark = pytest.mark.timing
 
 WAVES = (
     ("normalize", "positional_encoding"),
@@ -52,6 +52,8 @@ def test_killed_in_every_stage(
 ) -> None:
     """In each round, kill the jobs of each stage once, at a moment inside of them, and then finish the run."""
     rounds, seed = (request.config.getoption(f"--kill-{name}") for name in ("rounds", "seed"))
+    if hasattr(request.node, "callspec"):  # repeated, each time at other moments
+        seed += request.node.callspec.params["repetition"]
     chance = random.Random(seed)
     expected = contents(undisturbed)
     stages = [stage for wave in WAVES for stage in wave]

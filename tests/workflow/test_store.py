@@ -60,7 +60,7 @@ def most_at_once(run: Run, rule: str) -> int:
     return max(itertools.accumulate(steps))
 
 
-@pytest.mark.disturbed
+@pytest.mark.timing
 def test_a_killed_job_keeps_what_it_had_encoded(small_run: Workflow, gate: Gate) -> None:
     shutil.rmtree(small_run.store)
     small_run.configure(encoder={**small_run.configuration()["encoder"], "patients_per_job": 16})

@@ -87,6 +87,4 @@ def test_what_cannot_be_written_down_stops_nothing(
     repairs = output.repairs()
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     repairs.remember()
-    assert caplog.messages == [
-        f"{output.work}: Read-only file system; choose an output folder that can be written to"
-    ]
+    assert caplog.messages == [f"{output.work}: Read-only file system; choose an output folder that can be written to"]

@@ -11,6 +11,8 @@ import pytest
 
 from acdc_medsam.runtime.stopping import SignalStop
 
+pytestmark = pytest.mark.timing
+
 START = """
 import logging, os, signal, subprocess, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
