@@ -25,10 +25,12 @@ from typing import Any
 
 # What a run imports from other projects. The project's own modules are imported by each run.
 LIBRARIES = (
+    "filelock",
     "h5py",
     "jsonschema",
     "nibabel",
     "psutil",
+    "smart_open",
     "snakemake.cli",
     "snakemake.profiles",
     "snakemake.report.html_reporter",

@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from workflow_run import Workflow
 
@@ -38,26 +38,27 @@ def differences(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
 class Started:
     """A run in a process group of its own, whose output a test can follow."""
 
-    def __init__(self, workflow: Workflow, *arguments: str) -> None:
+    def __init__(self, workflow: Workflow, *arguments: str, environment: Mapping[str, str]) -> None:
         """Start the run.
 
         Args:
             workflow: Workflow to run.
             arguments: Arguments for Snakemake.
+            environment: Environment of the run, such as a gate's.
         """
         self.log = workflow.folder / "run.log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 workflow.command(*arguments),
                 cwd=workflow.folder,
-                env=workflow.environment,
+                env=environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 text=True,
                 start_new_session=True,
             )
 
-    def wait_for(self, condition: Callable[[str], bool], seconds: float = 120) -> bool:
+    def wait_for(self, condition: Callable[[str], bool], seconds: float = 300) -> bool:
         """Wait for a condition on the output.
 
         Args:

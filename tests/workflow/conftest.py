@@ -12,9 +12,10 @@ from workflow_run import Run, Workflow
 
 @pytest.fixture
 def workflow(raw: Path, tmp_path: Path) -> Workflow:
-    """A workflow on the tiny phantoms before its first run; it makes no embeddings unless the test configures them."""
+    """A workflow on two tiny phantoms before its first run; it makes no embeddings unless the test configures them."""
     new = Workflow(tmp_path / "run")
-    shutil.copytree(raw, new.raw)
+    for patient in ("patient001", "patient002"):
+        shutil.copytree(raw / "training" / patient, new.raw / "training" / patient)
     new.configure(encoder={"name": "none"})
     return new
 

@@ -1,6 +1,7 @@
 """After a crash, the same command finishes the run, with the same bytes as an undisturbed run."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -18,9 +19,9 @@ def test_a_signal_stops_the_run_without_waiting_for_its_jobs(
     fresh: Workflow, gate: Gate, signum: signal.Signals
 ) -> None:
     """The gate holds a job that would otherwise never end."""
-    fresh.environment = gate.environment
+    shutil.rmtree(fresh.raw / "training/patient002")
     gate.hold("embed", 1, like="os.rename *.pt.tmp")
-    started = Started(fresh)
+    started = Started(fresh, environment=gate.environment)
     assert started.wait_for(lambda _: bool(gate.held("embed") and fresh.stored()))
     kept = fresh.stored()
     assert len(kept) == 1
@@ -49,9 +50,8 @@ def works_in(process: Path, folder: Path) -> bool:
 
 @pytest.mark.timing
 def test_a_lock_of_a_killed_run_is_explained(fresh: Workflow, gate: Gate) -> None:
-    fresh.environment = gate.environment
     gate.hold("normalize")
-    started = Started(fresh)
+    started = Started(fresh, environment=gate.environment)
     assert started.wait_for(lambda _: bool(gate.held("normalize")))
     started.kill()
     gate.release("normalize")
@@ -63,9 +63,8 @@ def test_a_lock_of_a_killed_run_is_explained(fresh: Workflow, gate: Gate) -> Non
 @pytest.mark.timing
 def test_a_second_run_on_the_same_output_is_refused(fresh: Workflow, gate: Gate, tmp_path: Path) -> None:
     """Snakemake refuses it in the same folder, the lock of the output folder in another one."""
-    fresh.environment = gate.environment
     gate.hold("normalize")
-    started = Started(fresh)
+    started = Started(fresh, environment=gate.environment)
     assert started.wait_for(lambda _: bool(gate.held("normalize")))
     assert "Directory cannot be locked" in fresh.run("images", expect=1).output
 

@@ -114,9 +114,8 @@ def change_voxel(image: Path) -> None:
 @pytest.mark.timing
 def test_input_that_changes_during_a_run_is_used_by_the_next(workflow: Workflow, gate: Gate) -> None:
     """Change the patient that is rendered first, after it was normalized and before it is rendered."""
-    workflow.environment = gate.environment
     gate.hold("render")
-    started = Started(workflow, "images", "--cores", "1")
+    started = Started(workflow, "images", "--cores", "1", environment=gate.environment)
     assert started.wait_for(lambda _: bool(gate.held("render")))
     patient = re.findall(r": render (patient\d+)$", started.log.read_text(), re.MULTILINE)[-1]
     change_voxel(next(workflow.raw.glob(f"*/{patient}/{patient}_frame01.nii.gz")))
@@ -130,12 +129,11 @@ def test_input_that_changes_during_a_run_is_used_by_the_next(workflow: Workflow,
 @pytest.mark.timing
 def test_missing_input_is_named_and_finished_work_is_kept(workflow: Workflow, gate: Gate) -> None:
     """While one patient is normalized, remove an image of a patient that waits."""
-    workflow.environment = gate.environment
     gate.hold("normalize")
-    started = Started(workflow, "images", "--cores", "1")
+    started = Started(workflow, "images", "--cores", "1", environment=gate.environment)
     assert started.wait_for(lambda _: bool(gate.held("normalize")))
 
-    waiting = [n for n in range(1, 5) if f": normalize patient{n:03d}" not in started.log.read_text()]
+    waiting = [n for n in (1, 2) if f": normalize patient{n:03d}" not in started.log.read_text()]
     patient = next(path for path in sorted(workflow.raw.glob(f"*/patient{waiting[-1]:03d}")))
     lost = patient / f"{patient.name}_frame01.nii.gz"
     kept = lost.read_bytes()
@@ -150,4 +148,4 @@ def test_missing_input_is_named_and_finished_work_is_kept(workflow: Workflow, ga
     assert done > 0
     assert f"{patient.name}: {lost.name} is missing" in workflow.run("images", expect=1).output
     lost.write_bytes(kept)
-    assert len(workflow.run("images").of("normalize")) == 4 - done
+    assert len(workflow.run("images").of("normalize")) == 2 - done

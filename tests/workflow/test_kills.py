@@ -58,14 +58,13 @@ def test_killed_in_every_stage(
     expected = contents(undisturbed)
     stages = [stage for wave in WAVES for stage in wave]
     kinds = {stage: chance.randrange(4) for stage in stages}
-    fresh.environment = gate.environment
 
     for turn in range(rounds):
         killed: list[str] = []
         for wave in WAVES:
             for stage in wave:
                 gate.hold(stage, choose_moment(moments, stage, (kinds[stage] + turn) % 4, chance))
-            started = Started(fresh, *ROOM)
+            started = Started(fresh, *ROOM, environment=gate.environment)
             assert started.wait_for(lambda _, wave=wave: all(map(gate.held, wave)))  # type: ignore[misc]
             started.kill()
             killed += wave

@@ -50,7 +50,7 @@ def test_a_missing_checkpoint_is_reported_before_any_job(workflow: Workflow) -> 
     assert "zenodo.org/records/10689643" in output
     assert "The targets 'images' and 'slices' need no checkpoint" in output
     assert "normalize patient" not in output
-    assert len(workflow.run("images").of("render")) == 4
+    assert len(workflow.run("images").of("render")) == 2
 
 
 def test_a_dataset_without_embeddings_is_complete(workflow: Workflow) -> None:

@@ -64,10 +64,9 @@ def most_at_once(run: Run, rule: str) -> int:
 def test_a_killed_job_keeps_what_it_had_encoded(small_run: Workflow, gate: Gate) -> None:
     shutil.rmtree(small_run.store)
     small_run.configure(encoder={**small_run.configuration()["encoder"], "patients_per_job": 16})
-    small_run.environment = gate.environment
     slices = len(read_table(small_run.data / "manifest.tsv"))
     gate.hold("embed", 1, like="os.rename *.pt.tmp")
-    started = Started(small_run, "embeddings")
+    started = Started(small_run, "embeddings", environment=gate.environment)
     assert started.wait_for(lambda _: bool(gate.held("embed") and small_run.stored()))
     for job in gate.held("embed"):
         os.kill(job, signal.SIGKILL)

@@ -35,11 +35,11 @@ def test_no_validation_is_refused_before_any_job(encoding: Workflow, target: str
     output = refused(encoding, target)
     if (target, unit) != ("evaluate", "slice"):
         assert "training needs slices of 'val' to choose its best epoch by" in output
-        assert "split.validation is 0, and there are 3 training patients" in output
+        assert "split.validation is 0, and there are 2 training patients" in output
 
 
 def test_one_training_patient_is_refused_before_any_job(encoding: Workflow) -> None:
-    encoding.configure(**encoding.configuration(), exclude=["patient001", "patient002"])
+    encoding.configure(**encoding.configuration(), exclude=["patient001"])
     assert "split.validation is 0.2, and there are 1 training patients" in refused(encoding, "train")
 
 

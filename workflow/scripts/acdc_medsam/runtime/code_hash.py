@@ -5,6 +5,7 @@ With the hash among its params, a rule runs again when a module that it uses is 
 
 import ast
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -15,12 +16,21 @@ PACKAGE = Path(__file__).parents[1]
 def imported_modules(source: Path) -> set[Path]:
     """Return the files of this package that a source file imports, anywhere in it."""
     names = set()
-    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+    for node in _statements(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return {path for name in names for path in _module_files(name)}
+
+
+def _statements(node: ast.AST) -> Iterator[ast.stmt]:
+    """Yield all statements below a node. ``ast.walk`` would also visit each expression, and take ten times as long."""
+    for field in ("body", "orelse", "handlers", "finalbody", "cases"):
+        for child in getattr(node, field, ()):
+            if isinstance(child, ast.stmt):
+                yield child
+            yield from _statements(child)
 
 
 def _module_files(name: str) -> list[Path]:
