@@ -40,6 +40,9 @@ LIBRARIES = (
 # What jobs import in addition. None of these starts threads on import; a forked process would lack them.
 LIBRARIES_OF_JOBS = ("jinja2", "matplotlib.figure", "PIL.Image", "scipy.ndimage", "skimage.exposure", "torch")
 
+# What training and evaluation import in addition, which takes so long that other jobs do not wait for it.
+LIBRARIES_OF_TRAINING = ("monai.losses", "monai.metrics", "pytorch_lightning")
+
 PRELOADED_PYTHON = Path(__file__).with_name("preloaded_python.py")
 
 
@@ -81,7 +84,10 @@ def become(run: dict[str, Any], jobs: Path) -> None:
     sys.executable = str(jobs / "python")
     sys.path[0] = run["folder"]
     sys.argv = ["snakemake", *run["arguments"]]
-    runpy.run_module("snakemake", run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module("snakemake", run_name="__main__", alter_sys=True)
+    except SystemExit as error:
+        end(error.code if isinstance(error.code, int) else 1)
 
 
 def become_job(job: dict[str, Any], descriptors: list[int]) -> None:
@@ -101,13 +107,13 @@ def become_job(job: dict[str, Any], descriptors: list[int]) -> None:
     end()
 
 
-def end() -> None:
+def end(status: int = 0) -> None:
     """End this process at once, because tearing down the imported libraries takes time."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(status)
 
 
 def take_over(standard: list[int], environment: dict[str, str], folder: str) -> None:
@@ -162,17 +168,22 @@ def serve_jobs(server: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         connection, _ = server.accept()
+        text, descriptors, _, _ = socket.recv_fds(connection, 2**20, 3)
+        job = json.loads(text)
+        if job["arguments"][0].endswith((".train.py", ".evaluate.py")):
+            import_all(LIBRARIES_OF_TRAINING)
         if os.fork():
             connection.close()
+            for descriptor in descriptors:
+                os.close(descriptor)
             continue
 
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         server.close()
-        text, descriptors, _, _ = socket.recv_fds(connection, 2**20, 3)
         number = os.fork()
         if not number:
             connection.close()
-            return become_job(json.loads(text), list(descriptors))
+            return become_job(job, list(descriptors))
         _, status = os.waitpid(number, 0)
         with contextlib.suppress(BrokenPipeError):
             connection.sendall(bytes([abs(os.waitstatus_to_exitcode(status))]))

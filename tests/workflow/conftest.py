@@ -16,7 +16,7 @@ def workflow(raw: Path, tmp_path: Path) -> Workflow:
     new = Workflow(tmp_path / "run")
     for patient in ("patient001", "patient002"):
         shutil.copytree(raw / "training" / patient, new.raw / "training" / patient)
-    new.configure(encoder={"name": "none"})
+    new.configure(encoder={"name": "none"}, images={"size": 64})
     return new
 
 
