@@ -21,6 +21,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "embed.py").write_text("from acdc_medsam.embed import f")
     (tmp_path / "report.py").write_text("from acdc_medsam.report import r")
     monkeypatch.setattr(code_hash, "PACKAGE", folder)
+    # Pytest may give the folder of an earlier test, whose modules are remembered, to this one.
+    code_hash.imported_modules.cache_clear()
     return folder
 
 
