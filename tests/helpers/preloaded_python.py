@@ -10,6 +10,6 @@ here = os.getcwd()  # noqa: PTH109 - importing pathlib takes longer than everyth
 job = {"arguments": sys.argv[1:], "executable": executable, "folder": here, "environment": dict(os.environ)}
 with socket.socket(socket.AF_UNIX) as connection:
     connection.connect(jobs)
-    socket.send_fds(connection, [json.dumps(job).encode()], [0, 1, 2])
+    socket.send_fds(connection, [json.dumps(job).encode() + b"\n"], [0, 1, 2])
     status = connection.recv(1)
 sys.exit(status[0] if status else 1)

@@ -2,8 +2,8 @@
 
 The server reads one line of JSON per run from standard input: arguments, folder, environment and the file for the
 output. It answers with a line that has the exit status. Jobs of such a run go through ``preloaded_python`` to a second
-process, which has imported the libraries of jobs. Tests that follow or disturb a run start it and its jobs as a user
-does, without this server.
+process, which has imported the libraries of jobs. Jobs on a cluster do so where their run was started with the
+stand-in. Tests that disturb a run start it and its jobs as a user does, without this server.
 """
 
 import atexit
@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import runpy
+import select
 import shutil
 import signal
 import socket
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,49 +54,84 @@ class SnakemakeServer:
     def __init__(self) -> None:
         """Start nothing yet."""
         self.process: subprocess.Popen[str] | None = None
+        self.jobs = Path()
 
-    def run(self, arguments: list[str], folder: Path, output: Path) -> int:
+    def start(self) -> subprocess.Popen[str]:
+        """Start the server unless it was started, and return its process."""
+        if self.process is None:
+            # Not in pytest's own folder, because the path of a socket must not be longer than 107 characters.
+            self.jobs = Path(tempfile.mkdtemp(prefix="jobs-"))
+            command = [sys.executable, __file__, str(self.jobs)]
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            assert self.process.stdout is not None and self.process.stdout.readline() == "ready\n"
+        return self.process
+
+    def run(self, arguments: list[str], folder: Path, output: Path, environment: Mapping[str, str]) -> int:
         """Do what ``python -m snakemake`` does.
 
         Args:
             arguments: Arguments of the command line.
             folder: Working directory.
             output: File that gets the output.
+            environment: Environment variables.
 
         Returns:
             The exit status.
         """
-        if self.process is None:
-            # Not in pytest's own folder, because the path of a socket must not be longer than 107 characters.
-            command = [sys.executable, __file__, tempfile.mkdtemp(prefix="jobs-")]
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        run = {"arguments": arguments, "folder": str(folder), "output": str(output), "environment": dict(os.environ)}
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(json.dumps(run) + "\n")
-        self.process.stdin.flush()
-        return int(self.process.stdout.readline())
+        process = self.start()
+        run = {"arguments": arguments, "folder": str(folder), "output": str(output), "environment": dict(environment)}
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(json.dumps(run) + "\n")
+        process.stdin.flush()
+        return int(process.stdout.readline())
+
+    def python(self) -> str:
+        """Return the path of the stand-in for Python, which needs the variables of ``environment_of``."""
+        self.start()
+        return str(self.jobs / "python")
+
+    def environment_of(self, other: Mapping[str, str]) -> dict[str, str]:
+        """Add what the stand-in for Python needs to an environment."""
+        self.start()
+        return {**other, "PRELOADED_PYTHON": preloaded(self.jobs)}
+
+
+def preloaded(jobs: Path) -> str:
+    """Return what the stand-in for Python must know: the real one, and the socket of the jobs."""
+    return f"{sys.executable}:{jobs / 'socket'}"
 
 
 def become(run: dict[str, Any], jobs: Path) -> None:
     """Turn this fork of the server into what a new process would be, and run Snakemake."""
     descriptors = (os.open(os.devnull, os.O_RDONLY), os.open(run["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
     take_over([descriptors[0], descriptors[1], descriptors[1]], run["environment"], run["folder"])
-    # Snakemake runs scripts with its own interpreter.
-    os.environ["PRELOADED_PYTHON"] = f"{sys.executable}:{jobs / 'socket'}"
-    sys.executable = str(jobs / "python")
     sys.path[0] = run["folder"]
-    sys.argv = ["snakemake", *run["arguments"]]
+    run_snakemake(run["arguments"], jobs)
+
+
+def run_snakemake(arguments: list[str], jobs: Path) -> None:
+    """Run Snakemake in this process, which starts scripts and jobs with the stand-in instead of its own interpreter."""
+    os.environ["PRELOADED_PYTHON"] = preloaded(jobs)
+    sys.executable = str(jobs / "python")
+    sys.argv = ["snakemake", *arguments]
     try:
         runpy.run_module("snakemake", run_name="__main__", alter_sys=True)
     except SystemExit as error:
         end(error.code if isinstance(error.code, int) else 1)
 
 
-def become_job(job: dict[str, Any], descriptors: list[int]) -> None:
+def become_job(job: dict[str, Any], descriptors: list[int], jobs: Path) -> None:
     """Turn this fork of the server into what a new process would be, and run a script or a module."""
     take_over(descriptors, job["environment"], job["folder"])
     sys.executable = job["executable"]
+    sys.orig_argv = [job["executable"], *job["arguments"]]
     sys.path[:0] = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if "TEST_GATE" in os.environ:  # Python imports this module when it starts
+        sys.modules.pop("sitecustomize", None)
+        importlib.import_module("sitecustomize")
+    if job["arguments"][:2] == ["-m", "snakemake"]:
+        sys.path.insert(0, job["folder"])
+        return run_snakemake(job["arguments"][2:], jobs)
     if "OMP_NUM_THREADS" in os.environ:  # PyTorch reads it on import, which was earlier
         sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     if job["arguments"][0] == "-m":
@@ -139,16 +176,17 @@ def serve(jobs: Path) -> None:
     Args:
         jobs: Folder for the socket of the jobs and for the interpreter that they are started with.
     """
-    import_all(LIBRARIES)
     (jobs / "python").write_text(f"#!{sys.executable} -ISs\n{PRELOADED_PYTHON.read_text()}")
     (jobs / "python").chmod(0o755)
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(jobs / "socket"))
     server.listen(64)
+    print("ready", flush=True)
+    import_all(LIBRARIES)
 
     job_server = os.fork()
     if not job_server:
-        return serve_jobs(server)
+        return serve_jobs(server, jobs)
     server.close()
 
     for line in sys.stdin:
@@ -162,13 +200,15 @@ def serve(jobs: Path) -> None:
     shutil.rmtree(jobs)
 
 
-def serve_jobs(server: socket.socket) -> None:
+def serve_jobs(server: socket.socket, jobs: Path) -> None:
     """Serve jobs: fork for each one, and fork again for the job itself, so that the first fork can wait for it."""
     import_all(LIBRARIES_OF_JOBS)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         connection, _ = server.accept()
         text, descriptors, _, _ = socket.recv_fds(connection, 2**20, 3)
+        while not text.endswith(b"\n"):  # Linux hands over a long text in parts
+            text += connection.recv(2**20)
         job = json.loads(text)
         if job["arguments"][0].endswith((".train.py", ".evaluate.py")):
             import_all(LIBRARIES_OF_TRAINING)
@@ -183,11 +223,21 @@ def serve_jobs(server: socket.socket) -> None:
         number = os.fork()
         if not number:
             connection.close()
-            return become_job(job, list(descriptors))
+            return become_job(job, list(descriptors), jobs)
+        kill_with(connection, number)
         _, status = os.waitpid(number, 0)
         with contextlib.suppress(BrokenPipeError):
             connection.sendall(bytes([abs(os.waitstatus_to_exitcode(status))]))
         os._exit(0)
+
+
+def kill_with(connection: socket.socket, number: int) -> None:
+    """Wait until a process has ended; kill it if its stand-in, at the other end of the connection, was killed."""
+    process = os.pidfd_open(number)
+    ready, _, _ = select.select([process, connection], [], [])
+    if process not in ready:
+        os.kill(number, signal.SIGKILL)
+    os.close(process)
 
 
 def import_all(names: tuple[str, ...]) -> None:

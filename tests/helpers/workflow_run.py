@@ -1,5 +1,6 @@
 """Run the workflow in a folder of its own, as a user does, and see which jobs ran."""
 
+import os
 import re
 import subprocess
 import sys
@@ -44,6 +45,7 @@ class Workflow:
         data: Folder of the published dataset.
         store: Folder of the embeddings.
         environment: Environment of its runs; None for that of the test.
+        served: Whether the server starts its runs, which saves time.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,6 +55,7 @@ class Workflow:
         self.data = folder / "data" / "ACDC"
         self.store = folder / "work" / "embeddings" / "store"
         self.environment: dict[str, str] | None = None
+        self.served = True
 
     def configure(self, **config: Any) -> None:
         """Write the configuration that overlays the project's own."""
@@ -78,9 +81,8 @@ class Workflow:
         command = self.command(*arguments)
         output = self.folder.with_name(f"{self.folder.name}.output")
 
-        # The server can only offer the environment of the test process.
-        if self.environment is None and command[1:3] == ["-m", "snakemake"]:
-            code = SERVER.run(command[3:], self.folder, output)
+        if self.served and command[1:3] == ["-m", "snakemake"]:
+            code = SERVER.run(command[3:], self.folder, output, self.environment or os.environ)
         else:
             with output.open("w") as file:
                 code = subprocess.run(

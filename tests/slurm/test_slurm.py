@@ -21,7 +21,7 @@ import yaml
 from acdc_medsam.phantom.cohort import write_cohort
 from gate import Gate
 from slurm_cluster import SlurmCluster, wait_for
-from workflow_run import ROOT, Run, Workflow
+from workflow_run import ROOT, SERVER, Run, Workflow
 
 PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
 # The profile as it is, except that Slurm is queried more often, and without accounting, which this cluster lacks.
@@ -30,20 +30,37 @@ OPTIONS += ["--slurm-status-command", "squeue", "--profile", str(ROOT / "profile
 
 
 class ClusterWorkflow(Workflow):
-    """A workflow whose jobs go through Slurm."""
+    """A workflow whose jobs go through Slurm.
 
-    def __init__(self, folder: Path, cluster: SlurmCluster) -> None:
-        """Take a folder and the cluster that runs the jobs."""
+    Attributes:
+        cluster: The cluster.
+        seconds: Time after which a run is given up.
+    """
+
+    def __init__(self, folder: Path, cluster: SlurmCluster, served: bool = True) -> None:
+        """Take a folder and the cluster that runs the jobs.
+
+        Args:
+            folder: Folder of the workflow.
+            cluster: Cluster that runs the jobs.
+            served: Whether the server starts the run and its jobs. This saves three starts of Python per job.
+        """
         super().__init__(folder)
         self.cluster = cluster
-        self.environment = cluster.environment
         self.seconds = 500
+        self.served = served
+        self.set_environment(cluster.environment)
+
+    def set_environment(self, environment: dict[str, str]) -> None:
+        """Set the environment of the runs and of their jobs, which Slurm gives the same one."""
+        self.environment = SERVER.environment_of(environment) if self.served else environment
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of a run, with the profile instead of a number of cores."""
-        common = super().command()
+        python, *common = super().command()
         assert common[-2] == "--cores"
-        return ["timeout", str(self.seconds), *common[:-2], *OPTIONS, *arguments]
+        start = ["timeout", str(self.seconds), SERVER.python() if self.served else python]
+        return [*start, *common[:-2], *OPTIONS, *arguments]
 
     def records(self, state: str = "") -> list[dict[str, str]]:
         """Return Slurm's records of this folder's jobs, or only of those in a state."""
@@ -90,9 +107,10 @@ def interrupted(
 ) -> Iterator[Interrupted]:
     """Start a run beside the others, because Slurm looks for jobs that are out of time only every half minute."""
     folder = tmp_path_factory.mktemp("interrupted")
-    workflow = ClusterWorkflow(folder / "run", cluster)
+    # Slurm ends the processes of a job itself, so these must not be forks of the server.
+    workflow = ClusterWorkflow(folder / "run", cluster, served=False)
     gate = Gate(folder / "gate")
-    workflow.environment = gate.environment_of(cluster.environment)
+    workflow.set_environment(gate.environment_of(cluster.environment))
     gate.hold("normalize")
     shutil.copytree(undisturbed.raw, workflow.raw)
     workflow.configure(encoder={"name": "none"})
@@ -133,7 +151,7 @@ def through_slurm(
     folder = tmp_path_factory.mktemp("slurm")
     workflow = ClusterWorkflow(folder / "run", cluster)
     gate = Gate(folder / "gate")
-    workflow.environment = gate.environment_of(cluster.environment)
+    workflow.set_environment(gate.environment_of(cluster.environment))
     shutil.copytree(undisturbed.raw, workflow.raw)
     workflow.configure(**undisturbed.configuration())
 

@@ -112,6 +112,7 @@ def test_every_file_named_for_a_cluster_exists() -> None:
 
 def test_jobs_run_in_the_container(workflow: Workflow, tools: Path) -> None:
     """Use an `apptainer` that logs its arguments and runs the command."""
+    workflow.served = False
     workflow.environment = {**os.environ, "PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
     workflow.run("--sdm", "apptainer", "--apptainer-args=--nv", "--", "work/h5/patient001/index.tsv")
     call = (workflow.folder / "apptainer.log").read_text()
