@@ -64,9 +64,8 @@ def time_work(work: Callable[[], Any], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def measure_matmul(device: torch.device, precision: str) -> float:
-    """Measure the floating-point operations per second of a large square matrix product, the best of several."""
-    size = 8192 if device.type == "cuda" else 2048
+def measure_matmul(device: torch.device, precision: str, size: int) -> float:
+    """Measure the floating-point operations per second of a product of square matrices, the best of several."""
     dtype = LOW_PRECISIONS.get(precision, torch.float32)
     a, b, product = (torch.rand(size, size, device=device).to(dtype) for _ in range(3))
     with computing_in(precision, device):
@@ -98,10 +97,10 @@ def measure(options: dict[str, Any]) -> dict[str, Any]:
 
     # The speed of a machine varies, so its peak is measured before and after.
     with torch.inference_mode(), computing_in(precision, device):
-        peak = measure_matmul(device, precision)
+        peak = measure_matmul(device, precision, options["matrix"])
         torch.save(encode().cpu(), options["embeddings"])
         seconds = min(time_work(encode, device) for _ in range(options["repeat"]))
-        peak = max(peak, measure_matmul(device, precision))
+        peak = max(peak, measure_matmul(device, precision, options["matrix"]))
     memory = torch.cuda.max_memory_allocated() // 2**20 if device.type == "cuda" else None
     return {"seconds": seconds / options["batch"], "matmul": peak, "cuda_memory_mib": memory}
 
@@ -164,6 +163,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--compile", action="store_true", help="compile this project's encoder with torch.compile")
     parser.add_argument("--repeat", type=int, default=1, help="timings per process, without the first run")
+    parser.add_argument("--matrix", type=int, help="side of the product's matrices; by default 2048, on a GPU 8192")
     parser.add_argument("--rounds", type=int, default=2, help="processes per encoder; the best time is reported")
     parser.add_argument("--json", action="store_true", help="print one JSON object per precision")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -172,6 +172,7 @@ def main() -> None:
     if child:
         print(json.dumps(measure(json.loads(child))))
         return
+    arguments["matrix"] = arguments["matrix"] or (8192 if arguments["device"].startswith("cuda") else 2048)
     for figures in compare(arguments, precisions):
         if as_json:
             print(json.dumps(figures))
