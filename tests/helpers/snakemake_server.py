@@ -129,8 +129,9 @@ def become_job(job: dict[str, Any], descriptors: list[int], jobs: Path) -> None:
     if "TEST_GATE" in os.environ:  # Python imports this module when it starts
         sys.modules.pop("sitecustomize", None)
         importlib.import_module("sitecustomize")
-    if job["arguments"][:2] == ["-m", "snakemake"]:
+    if job["arguments"][0] == "-m":
         sys.path.insert(0, job["folder"])
+    if job["arguments"][:2] == ["-m", "snakemake"]:
         return run_snakemake(job["arguments"][2:], jobs)
     if "OMP_NUM_THREADS" in os.environ:  # PyTorch reads it on import, which was earlier
         sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -234,7 +235,7 @@ def serve_jobs(server: socket.socket, jobs: Path) -> None:
 def kill_with(connection: socket.socket, number: int) -> None:
     """Wait until a process has ended; kill it if its stand-in, at the other end of the connection, was killed."""
     process = os.pidfd_open(number)
-    ready, _, _ = select.select([process, connection], [], [])
+    ready, _, _ = select.select([process, connection.fileno()], [], [])
     if process not in ready:
         os.kill(number, signal.SIGKILL)
     os.close(process)

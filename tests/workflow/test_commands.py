@@ -1,4 +1,7 @@
-"""Every command in the README and in docs/cluster.md works as a user types it at the root of the repository."""
+"""Every command in the README and in docs/cluster.md works as a user types it at the root of the repository.
+
+Training, evaluation and the demo start as a user's do; the tests' server starts the other commands and their jobs.
+"""
 
 import os
 import re
@@ -12,7 +15,7 @@ import yaml
 
 from acdc_medsam.formats.index import read_index_comments
 from acdc_medsam.phantom.cohort import write_cohort
-from workflow_run import Workflow
+from workflow_run import SERVER, Workflow
 
 ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"(?:`|^ +)(?:python -m )?((?:snakemake|acdc_medsam) [^`\n]+)", re.MULTILINE)
@@ -31,7 +34,12 @@ def run(command: list[str], folder: Path) -> str:
     # The command must run as in a shell, not as in the `make test` that may run this test.
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     process = subprocess.run(
-        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command,
+        cwd=folder,
+        env=SERVER.environment_of(environment),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     assert process.returncode == 0, process.stdout
     return process.stdout
@@ -78,11 +86,12 @@ def test_the_readme_has_the_commands_that_are_tested() -> None:
 # The complete run comes first, because the other commands need what it makes.
 @pytest.mark.parametrize("command", sorted(COMMANDS, key=lambda command: "--cores" not in command))
 def test_a_command_works(root: Path, command: str) -> None:
-    output = run(["bash", "-c", f'"{sys.executable}" -m {command}'], root)
+    python = sys.executable if "evaluate" in command else SERVER.python()
+    output = run(["bash", "-c", f'"{python}" -m {command}'], root)
     if "--cores" in command:
         assert "report: data/ACDC/report.html" in output
     if "evaluate" in command:
-        planned = run([sys.executable, "-m", "snakemake", "--cores", "2", "--dry-run"], root)
+        planned = run([SERVER.python(), "-m", "snakemake", "--cores", "2", "--dry-run"], root)
         jobs = set(re.findall(r"^(\w+) +\d+$", planned, re.MULTILINE)) - {"total"}
         assert jobs == {"write_report", "write_provenance", "all"}, (
             "only the report and what lists it are made again, with the results"
@@ -95,7 +104,7 @@ def test_a_command_works(root: Path, command: str) -> None:
 def test_a_command_for_a_cluster_can_be_planned(root: Path, tools: Path, command: str) -> None:
     """The tests in tests/slurm run the jobs."""
     command = command.replace("medsam_vit_b", "lite_medsam")
-    run(["bash", "-c", f'PATH="{tools}:$PATH" "{sys.executable}" -m {command} --dry-run'], root)
+    run(["bash", "-c", f'PATH="{tools}:$PATH" "{SERVER.python()}" -m {command} --dry-run'], root)
 
 
 def test_the_speed_of_embedding_is_read_from_the_logs(root: Path) -> None:
