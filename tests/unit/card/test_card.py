@@ -3,7 +3,6 @@ import logging
 import re
 from pathlib import Path
 
-import mlcroissant as mlc
 import numpy as np
 import pytest
 import torch
@@ -59,6 +58,8 @@ def test_the_card_warns_of_a_split_by_slice(small: SmallDataset) -> None:
 def test_mlcroissant_validates_it_and_loads_its_records(
     small: SmallDataset, caplog: pytest.LogCaptureFixture, embeddings: bool
 ) -> None:
+    import mlcroissant as mlc  # takes a second, which other tests need not wait for
+
     small.publish(embeddings=embeddings)
     small.write_documents(embeddings=embeddings)
     with caplog.at_level(logging.WARNING):

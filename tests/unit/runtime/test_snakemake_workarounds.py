@@ -15,7 +15,6 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-import snakemake.api
 
 from acdc_medsam.errors import ConfigError
 from acdc_medsam.runtime import snakemake_workarounds as workarounds
@@ -125,6 +124,8 @@ def test_make_again_is_still_needed(workflow: Path) -> None:
 
 
 def test_is_planned() -> None:
+    import snakemake.api  # takes a second, which other tests need not wait for
+
     jobs = [SimpleNamespace(rule=SimpleNamespace(name=name)) for name in ("embed", "split")]
     dag = SimpleNamespace(forcefiles=set(), needrun_jobs=lambda: jobs)
     assert workarounds.is_planned(dag, "embed") and not workarounds.is_planned(dag, "publish")
