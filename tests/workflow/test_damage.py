@@ -172,6 +172,23 @@ def workflow(fresh: Workflow) -> Workflow:
     return fresh
 
 
+@pytest.fixture(scope="module")
+def imaged_once(undisturbed: Workflow, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    """A complete run on two patients without embeddings; never written to."""
+    folder = tmp_path_factory.mktemp("imaged") / "run"
+    shutil.copytree(undisturbed.raw, folder / "raw")
+    workflow = Workflow(folder)
+    workflow.configure(encoder={"name": "none"}, images={"size": 64})
+    workflow.run()
+    return workflow
+
+
+@pytest.fixture
+def imaged(imaged_once: Workflow, tmp_path: Path) -> Workflow:
+    """A copy of a complete run without embeddings, for a test to change."""
+    return imaged_once.copy(tmp_path / "run")
+
+
 @pytest.mark.parametrize("link", ["copy", "symlink"])
 def test_copies_and_symlinks_are_restored_too(workflow: Workflow, link: str) -> None:
     workflow.configure(**workflow.configuration(), publish={"link": link})
@@ -197,19 +214,18 @@ def keep_times(path: Path, damage: Callable[[], object]) -> None:
 
 
 def test_damage_of_the_same_size_and_time_is_found_and_repaired(
-    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+    imaged: Workflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    workflow.run()
-    expected = contents(workflow)
+    expected = contents(imaged)
     # Snakemake gives declared outputs a new time when their job has ended. This run records it.
-    assert workflow.run().jobs == []
+    assert imaged.run().jobs == []
     kinds = ("an H5 volume", "an image", "a table of slices", "a published mask", "the card")
-    victims = [files_of(workflow, kind)[0] for kind in kinds]
+    victims = [files_of(imaged, kind)[0] for kind in kinds]
     for victim in victims:
         keep_times(victim, lambda path=victim: overwrite(path, path))  # type: ignore[misc]
 
-    assert workflow.run().jobs == []
-    assert main(["verify", str(workflow.data)]) == 1
+    assert imaged.run().jobs == []
+    assert main(["verify", str(imaged.data)]) == 1
     said = capsys.readouterr().out
     for victim in victims:
         assert victim.name in said, said
@@ -217,10 +233,10 @@ def test_damage_of_the_same_size_and_time_is_found_and_repaired(
         "to make what is damaged again, run the command that made the dataset with `repair`: snakemake repair"
     )
 
-    run = workflow.run("repair")
+    run = imaged.run("repair")
     assert patients_of(run) == ["normalize patient001", "render patient001", "render patient002"]
-    assert differences(contents(workflow), expected) == []
-    assert main(["verify", str(workflow.data)]) == 0
+    assert differences(contents(imaged), expected) == []
+    assert main(["verify", str(imaged.data)]) == 0
 
 
 def test_a_job_does_not_use_a_damaged_file(workflow: Workflow) -> None:
@@ -272,14 +288,13 @@ def test_a_dry_run_before_the_first_run_makes_nothing(workflow: Workflow) -> Non
     assert state(workflow.folder) == before and not (workflow.folder / "work").exists()
 
 
-def test_the_rules_know_what_they_make(workflow: Workflow) -> None:
-    workflow.run()
-    assert not list(workflow.data.rglob(".*")) and not list(workflow.folder.glob("ACDC_*/.*"))
-    summary = workflow.run("--summary").output
+def test_the_rules_know_what_they_make(imaged: Workflow) -> None:
+    assert not list(imaged.data.rglob(".*")) and not list(imaged.folder.glob("ACDC_*/.*"))
+    summary = imaged.run("--summary").output
     for kind in ("h5/patient001/volumes", "h5/patient001/slices", "png/patient001/images", "png/patient001/masks"):
         assert re.search(rf"^work/{kind}\t", summary, re.MULTILINE), summary
-    workflow.run("--delete-all-output")
-    assert not list(workflow.folder.glob("work/*/*/*/*.*"))
+    imaged.run("--delete-all-output")
+    assert not list(imaged.folder.glob("work/*/*/*/*.*"))
 
 
 def replace_with_older(path: Path, content: bytes) -> None:
@@ -288,19 +303,18 @@ def replace_with_older(path: Path, content: bytes) -> None:
     os.utime(path, (1e9, 1e9))
 
 
-def test_a_raw_file_replaced_with_an_older_one_is_noticed(workflow: Workflow) -> None:
-    workflow.run("images")
-    path = workflow.raw / "training/patient001/patient001_frame01.nii.gz"
+def test_a_raw_file_replaced_with_an_older_one_is_noticed(imaged: Workflow) -> None:
+    path = imaged.raw / "training/patient001/patient001_frame01.nii.gz"
     content = path.read_bytes()
     image = nib.load(path)
     nib.save(nib.Nifti1Image(np.asanyarray(image.dataobj)[::-1].copy(), image.affine, image.header), path)
     replace_with_older(path, path.read_bytes())
-    assert patients_of(workflow.run("images")) == ["normalize patient001", "render patient001"]
+    assert patients_of(imaged.run("images")) == ["normalize patient001", "render patient001"]
     replace_with_older(path, content)
-    for each in workflow.raw.rglob("*"):
+    for each in imaged.raw.rglob("*"):
         each.touch()
-    assert patients_of(workflow.run("images")) == ["normalize patient001", "render patient001"]
-    assert workflow.run("images").jobs == []
+    assert patients_of(imaged.run("images")) == ["normalize patient001", "render patient001"]
+    assert imaged.run("images").jobs == []
 
 
 def test_a_checkpoint_is_identified_by_content(small_run: Workflow, checkpoint: Path) -> None:
