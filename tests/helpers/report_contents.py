@@ -40,6 +40,7 @@ def make_contents(patients: int = 5) -> Contents:
                         "myo_pixels": str(area + 20),
                         "lv_pixels": str(area + 40),
                         "image_sha256": f"{number}-{frame}-{index}",
+                        "notes": "",
                     }
                 )
 

@@ -169,7 +169,14 @@ class SmallDataset:
         documents = [self.data / name for name in ("README.md", "croissant.json")]
         encoder = {"name": "lite_medsam" if embeddings else "none", "precision": "float32"}
         split = {"unit": unit, "validation": 0.2, "seed": 2026, "stratify": True}
-        settings = {"encoder": encoder["name"], "precision": "float32", "percentile": 99, "size": IMAGE_SIZE, **split}
+        settings = {
+            "encoder": encoder["name"],
+            "precision": "float32",
+            "raw": "NIfTI files",
+            "percentile": 99,
+            "size": IMAGE_SIZE,
+            **split,
+        }
         indexes = [self.work / f"{name}.tsv" for name in ("verified", "report", "card")]
         write_card(manifest, quality, CARD, *documents, indexes[2], settings | {"keep_empty": False})
 

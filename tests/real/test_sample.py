@@ -1,5 +1,6 @@
 """Six real patients: the volumes equal the published ones, and the embeddings give the ventricles back."""
 
+import shutil
 from collections import defaultdict
 from pathlib import Path
 from types import ModuleType
@@ -147,3 +148,24 @@ def test_one_patient_of_two_changed(real: tuple[Workflow, Run], tmp_path: Path) 
     encoded = len(workflow.stored()) - len(before)
     print("jobs after changing one patient of two:", len(run.jobs), run.jobs, "slices encoded:", encoded)
     assert encoded == 1, "one voxel below the clip level changes one slice alone"
+
+
+def test_h5_files_as_published_give_the_same_pictures(
+    real_images: tuple[Workflow, Run], sample: Path, tmp_path: Path
+) -> None:
+    """Equal pictures have equal embeddings, because these are stored under a digest of the picture's pixels."""
+    workflow = Workflow(tmp_path / "run")
+    shutil.copytree(sample / "published", workflow.raw)
+    workflow.configure(encoder={"name": "none"})
+    run = workflow.run("images")
+    assert "from H5 files: 6 patients, 12 volumes, 132 slices" in run.output
+    for kind in ("images", "masks"):
+        theirs = {path.name: path.read_bytes() for path in real_images[0].folder.glob(f"work/png/*/{kind}/*.png")}
+        ours = {path.name: path.read_bytes() for path in workflow.folder.glob(f"work/png/*/{kind}/*.png")}
+        assert ours == theirs and len(ours) == 127
+    tables = [sorted(one.folder.glob("work/png/*/slices.tsv")) for one in (workflow, real_images[0])]
+    for ours, theirs in zip(*tables, strict=True):
+        columns = ("slice", "group", "phase", "frame", "lv_pixels", "pixels_sha256")
+        assert [[row[column] for column in columns] for row in read_table(ours)] == [
+            [row[column] for column in columns] for row in read_table(theirs)
+        ]

@@ -59,7 +59,7 @@ def package_messages() -> Iterator[str]:
     for source in PACKAGE.rglob("*.py"):
         for call in calls(source):
             listed = name_of(call.func) == "append" and "problems" in ast.unparse(call.func)
-            if call.args and (name_of(call.func) in FAMILY or (listed and source.name == "cohort.py")):
+            if call.args and (name_of(call.func) in FAMILY or (listed and source.parent.name == "acdc")):
                 yield text_of(call.args[0])
 
 

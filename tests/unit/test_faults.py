@@ -15,7 +15,8 @@ import h5py
 import numpy as np
 import pytest
 
-from acdc_medsam.acdc.cohort import find_cohort, read_patient
+from acdc_medsam.acdc.cohort import find_cohort
+from acdc_medsam.acdc.raw_nifti import read_patient
 from acdc_medsam.errors import AcdcError, CohortError, DatasetError, VolumeError
 from acdc_medsam.formats.files import read_sealed, write_table
 from acdc_medsam.formats.index import read_index_comments

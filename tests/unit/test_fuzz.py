@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from acdc_medsam.acdc.cohort import Frame, read_patient
 from acdc_medsam.acdc.labels import GROUPS
+from acdc_medsam.acdc.raw_nifti import Frame, read_patient
 from acdc_medsam.config import check_config, load_schema
 from acdc_medsam.encoders.checkpoint import read_weights
 from acdc_medsam.encoders.registry import ENCODERS

@@ -14,6 +14,7 @@ rule card:
             **config["normalize"],
             **config["images"],
             **config["split"],
+            "raw": RAW_KIND,
         },
         code=script_hash("card"),
     message:

@@ -8,7 +8,7 @@ from snakemake.logging import logger
 # Rules find the package without its being installed, as the scripts do.
 sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
 
-from acdc_medsam.acdc.cohort import find_cohort
+from acdc_medsam.acdc.cohort import H5, find_cohort
 from acdc_medsam.acdc.naming import PATIENT_PATTERN
 from acdc_medsam.config import check_config, load_schema
 from acdc_medsam.exports.registry import LAYOUTS
@@ -33,17 +33,18 @@ def load_config():
     """Validate the configuration, fill in its defaults, and find the cohort, or stop with one clear message."""
     schema = load_schema(Path(workflow.basedir, "workflow/schemas/config.schema.yaml"))
     config.update(check_config(config, schema))
-    cohort = find_cohort(Path(config["raw"]), config["exclude"])
+    cohort = find_cohort(Path(config["raw"]), config["exclude"], Path(config["output"]))
 
     for name in cohort.unknown if workflow.is_main_process else ():
         logger.warning(f"exclude: there is no {name} in {config['raw']} to leave out")
     patients = {patient.name: patient for patient in cohort.patients}
     problems = [line for lines in cohort.problems.values() for line in lines]
     requirements.require_patients(Path(config["raw"]), patients, problems, config["on_invalid"])
-    return patients, problems
+    return cohort.kind, patients, problems
 
 
-PATIENTS, LEFT_OUT = load_config()
+RAW_KIND, PATIENTS, LEFT_OUT = load_config()
+FIRST_STAGE = "adopt" if RAW_KIND == H5 else "normalize"
 SOURCES = [path for patient in PATIENTS.values() for path in patient.sources]
 ENCODER = config["encoder"]["name"]
 CHECKPOINT = config["encoder"]["checkpoint"]

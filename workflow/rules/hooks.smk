@@ -10,9 +10,8 @@ if workflow.is_main_process:
     OUTSIDE.look(SOURCES)
     with refusals():
         requirements.require_past_times(SOURCES)
-    logger.info(
-        start.describe_run(len(PATIENTS), count_raw_slices(PATIENTS.values()), len(of_batches(EMBEDDINGS)), ENCODER)
-    )
+    slices = count_raw_slices(PATIENTS.values())
+    logger.info(start.describe_run(RAW_KIND, len(PATIENTS), slices, len(of_batches(EMBEDDINGS)), ENCODER))
     for problem in LEFT_OUT:
         logger.warning(f"left out: {problem}")
 

@@ -43,7 +43,7 @@ def existing_indexes(wildcards):
 
 @refusals()
 def patient_sources(wildcards):
-    """Info.cfg, then images and labels of the two frames."""
+    """Info.cfg, then images and labels of the two frames; or the H5 files of the two frames."""
     requirements.require_patient(wildcards.patient, PATIENTS, Path(config["raw"]))
     # Every plan asks for the raw files of some patient first, which makes this the place to look for damage.
     plan_repairs()
@@ -53,6 +53,15 @@ def patient_sources(wildcards):
 def patient_digests(wildcards):
     """Name -> sha256 of a patient's raw files: other content re-runs the patient's jobs, another time does not."""
     return {path.name: OUTSIDE.sha256(path) for path in PATIENTS[wildcards.patient].sources}
+
+
+def patient_facts(wildcards):
+    """What patients.tsv says about a patient."""
+    return PATIENTS[wildcards.patient].facts
+
+
+def patient_subset(wildcards):
+    return PATIENTS[wildcards.patient].subset
 
 
 def batch_slices(wildcards):
@@ -95,8 +104,8 @@ def measurable_manifest(wildcards):
 
 
 def raw_volumes():
-    """Raw images and labels of all patients."""
-    return [path for path in SOURCES if path.name != "Info.cfg"]
+    """Raw NIfTI images and labels of all patients."""
+    return [path for patient in PATIENTS.values() for path in patient.volumes]
 
 
 def export_volumes(wildcards):

@@ -19,13 +19,3 @@ rule normalize:
         "../../envs/acdc-medsam.yaml"
     script:
         "../scripts/normalize.py"
-
-
-rule volumes:
-    input:
-        of_patients(H5_INDEX),
-
-
-rule slices:
-    input:
-        rules.volumes.input,

@@ -1,4 +1,4 @@
-STAGES = ("normalize", "render", "embed", "positional_encoding", "split", "publish", "verify")
+STAGES = (FIRST_STAGE, "render", "embed", "positional_encoding", "split", "publish", "verify")
 
 
 # Last of all, and only for a dataset that was accepted: it covers every file that the others published. The target

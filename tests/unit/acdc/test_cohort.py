@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from acdc_medsam.acdc.cohort import count_raw_slices, find_cohort, read_patient
+from acdc_medsam.acdc.cohort import count_raw_slices, find_cohort
+from acdc_medsam.acdc.raw_nifti import read_patient
 from acdc_medsam.errors import CohortError
 
 
@@ -93,7 +94,7 @@ def test_two_files_for_one_frame_are_refused(cohort: Path) -> None:
 
 
 def test_a_missing_raw_folder_names_the_source_of_the_data(tmp_path: Path) -> None:
-    with pytest.raises(CohortError, match=r"(?s)looked for .*training.*humanheart-project.*make demo"):
+    with pytest.raises(CohortError, match=r"(?s)looked in .*training.*humanheart-project.*make demo"):
         find_cohort(tmp_path / "nowhere")
     (tmp_path / "training").mkdir()
     with pytest.raises(CohortError, match="no patient in"):

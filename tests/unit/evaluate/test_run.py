@@ -24,7 +24,7 @@ from acdc_medsam.errors import DatasetError
 from acdc_medsam.evaluate import run
 from acdc_medsam.evaluate.__main__ import main
 from acdc_medsam.evaluate.cases import choose_cases, pick_evenly
-from acdc_medsam.evaluate.metrics import Mask, compute_metrics, ejection_fraction
+from acdc_medsam.evaluate.metrics import UNSCALED, Mask, compute_metrics, ejection_fraction
 from acdc_medsam.evaluate.predict import Predict, to_labels
 from acdc_medsam.evaluate.run import evaluate_model, splits_to_measure
 from acdc_medsam.evaluate.slices import VolumeSlices, find_volume, find_volumes, require_whole_patients
@@ -67,15 +67,18 @@ def test_metrics_against_scipy_and_by_hand() -> None:
     metrics = compute_metrics(predicted, truth, SPACING)
     forth = surface_distances(predicted, truth)
     back = surface_distances(truth, predicted)
-    assert metrics.hd95_mm == pytest.approx(max(np.percentile(forth, 95), np.percentile(back, 95)), rel=1e-5)
-    assert metrics.assd_mm == pytest.approx(np.concatenate([forth, back]).mean(), rel=1e-5)
+    assert metrics.hd95 == pytest.approx(max(np.percentile(forth, 95), np.percentile(back, 95)), rel=1e-5)
+    assert metrics.assd == pytest.approx(np.concatenate([forth, back]).mean(), rel=1e-5)
     assert metrics.dice == pytest.approx(2 * (predicted & truth).sum() / (predicted.sum() + truth.sum()))
-    assert metrics.true_volume_ml == pytest.approx(3 * 13 * 11 * 30 / 1000)
+    assert metrics.true_volume == pytest.approx(3 * 13 * 11 * 30 / 1000)
 
     same = compute_metrics(truth, truth, SPACING)
-    assert (same.dice, same.hd95_mm, same.assd_mm) == (1, 0, 0)
+    assert (same.dice, same.hd95, same.assd) == (1, 0, 0)
     nothing = compute_metrics(np.zeros_like(truth), truth, SPACING)
-    assert (nothing.dice, nothing.hd95_mm, nothing.assd_mm, nothing.volume_ml) == (0, None, None, 0)
+    assert (nothing.dice, nothing.hd95, nothing.assd, nothing.volume) == (0, None, None, 0)
+    unscaled = compute_metrics(predicted, truth, None, UNSCALED)
+    assert unscaled.true_volume == 3 * 13 * 11 and unscaled.dice == metrics.dice
+    assert unscaled.hd95 == pytest.approx(compute_metrics(predicted, truth, (1, 1, 1)).hd95)
     assert ejection_fraction(120, 48) == 60 and ejection_fraction(0, 0) is None
 
 
@@ -98,6 +101,13 @@ def test_means_leave_out_missed_structures_and_count_them() -> None:
     errors = ejection_fractions(scores)["LV"]
     assert list(errors["patients"]) == ["patient001"] and errors["mean_error"] == pytest.approx(-10)
     assert average_scores(scores)["RV"]["ED"]["dice"] is None
+
+
+def test_without_a_spacing_the_summary_is_in_pixels_and_voxels() -> None:
+    score = make_score("patient001", "ED", "LV")
+    score = {key.replace("_mm", "_pixels").replace("_ml", "_voxels"): value for key, value in score.items()}
+    means = average_scores([score], UNSCALED)["LV"]["ED"]
+    assert means["hd95_pixels"] == 2 and means["volume_voxels"] == 100 and not any("_mm" in key for key in means)
 
 
 def test_cases_are_the_ends_and_the_middle() -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation
 
-from acdc_medsam.acdc.cohort import find_cohort, read_patient
+from acdc_medsam.acdc.cohort import find_cohort
 from acdc_medsam.acdc.labels import GROUPS, LABELS
+from acdc_medsam.acdc.raw_nifti import read_patient
 from acdc_medsam.phantom.__main__ import main
 from acdc_medsam.phantom.cohort import write_cohort
 from acdc_medsam.stages.normalize import normalize_intensities

@@ -1,6 +1,7 @@
 """The numbers of the report compared with plain computations, and planted anomalies that it must name."""
 
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from acdc_medsam.report.cost import list_files, list_stages, read_jobs
 from acdc_medsam.report.elements import format_bytes, format_number, format_seconds
 from acdc_medsam.report.embeddings import embeddings_section, measure_drift
 from acdc_medsam.report.extremes import find_extremes, resize_stretch
-from acdc_medsam.report.glance import count_by_split, warn_of_shared
+from acdc_medsam.report.glance import count_by_split, describe_remarks, warn_of_shared
 from acdc_medsam.report.intensities import describe_quantization, intensities_section, modified_z_scores
 from acdc_medsam.report.near_duplicates import (
     SHOWN_PAIRS,
@@ -73,6 +74,44 @@ def test_the_most_unequal_resize_is_named() -> None:
     contents.rows[3].update(height="50", width="150")
     assert named("Most unequal resize", contents)[0] == (contents.rows[3]["slice"], "3 times: 150 x 50")
     np.testing.assert_allclose(resize_stretch(contents.rows)[:4], [1.25, 1.25, 1.25, 3])
+
+
+@pytest.fixture
+def from_h5() -> Contents:
+    """Contents of a dataset that was made from H5 files without a spacing."""
+    contents = make_contents()
+    for row in contents.rows:
+        row["spacing"] = ""
+        row["notes"] = "group assumed" if row["patient"] == "patient001" else "group assumed; also holds scribble"
+    measures = contents.measures
+    unknown = {
+        name: np.full_like(getattr(measures, name), np.nan) for name in ("clip_levels", "raw_minima", "raw_maxima")
+    }
+    raw_histograms = np.zeros_like(measures.raw_histograms)
+    return replace(contents, measures=replace(measures, raw_histograms=raw_histograms, **unknown))
+
+
+def test_without_a_spacing_sizes_are_in_pixels(from_h5: Contents) -> None:
+    section = balance_section(from_h5)
+    assert not any("mm" in row[0] for row in section.tables[2].rows) and "unknown" in section.tables[2].caption
+    assert [chart.caption for chart in section.charts if "pacing" in chart.caption] == []
+    area = next(chart for chart in section.charts if chart.caption.startswith("Area"))
+    assert area.description.endswith("pixels.") and "pixels in a slice" in area.svg
+    smallest = next(extreme for extreme in find_extremes(from_h5) if extreme.title == "Smallest right ventricle")
+    assert smallest.slices[0][1] == "111 pixels"
+
+
+def test_without_raw_images_only_normalized_intensities_are_shown(from_h5: Contents) -> None:
+    section = intensities_section(from_h5)
+    assert [chart.caption for chart in section.charts] == ["After clipping and scaling", "In the PNG images"]
+    assert section.volumes.columns == ["Volume", "mean after clipping"] and len(section.volumes.rows) == 10
+    assert "raw integer" not in section.quantization
+
+
+def test_what_was_inferred_is_counted(from_h5: Contents) -> None:
+    source = describe_remarks(from_h5)["Source"]
+    assert "group assumed (5 patients)" in source and "also holds scribble (4 patients)" in source
+    assert "areas are in pixels" in source and describe_remarks(make_contents()) == {}
 
 
 def test_a_clip_level_far_from_the_others_is_named() -> None:

@@ -13,12 +13,12 @@ LOGGER = logging.getLogger("run")
 
 
 def test_a_run_says_what_it_is_about_to_make() -> None:
-    made = describe_run(patients=150, slices=2978, batches=10, encoder="medsam_vit_b")
+    made = describe_run("NIfTI files", patients=150, slices=2978, batches=10, encoder="medsam_vit_b")
     assert made == (
-        "ACDC to MedSAM: 150 patients, 300 volumes, 2978 slices; at most 319 jobs; "
+        "ACDC to MedSAM, from NIfTI files: 150 patients, 300 volumes, 2978 slices; at most 319 jobs; "
         "up to 11.6 GiB of embeddings by medsam_vit_b"
     )
-    assert describe_run(1, 20, 0, "none").endswith("20 slices; at most 11 jobs; no embeddings")
+    assert describe_run("H5 files", 1, 20, 0, "none").endswith("20 slices; at most 11 jobs; no embeddings")
 
 
 def test_a_run_says_where_the_dataset_is_once_it_is_complete(tmp_path: Path) -> None:

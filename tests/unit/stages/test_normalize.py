@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from acdc_medsam.acdc.cohort import Frame, read_patient
+from acdc_medsam.acdc.raw_nifti import Frame, read_patient
 from acdc_medsam.errors import DatasetError, VolumeError
 from acdc_medsam.formats.files import sha256_file
 from acdc_medsam.formats.index import read_index_comments

@@ -17,7 +17,6 @@ DATASET = Path("data", NAME)
 POSITIONAL_ENCODING = DATASET / "positional_encoding" / "pe.pt"
 MANIFEST = "manifest.tsv"
 PROVENANCE = "provenance.json"
-H5_KINDS = ("volumes", "slices")
 PUBLISHED_NAME = re.compile(VOLUME_PATTERN + r"(_slice_\d+)?\.(h5|png|pt)|pe\.pt|\..*\.tmp")
 """Names of published files and their temporary files; no file of another name is ever removed."""
 
@@ -36,6 +35,12 @@ RAW_IMAGE_SHA256 = "image_sha256"
 PNG_IMAGE_SHA256 = "image_sha256"
 """Column of the slice tables and of the manifest: hex sha256 of the PNG image."""
 
+PHASE_INFERRED = "phase inferred from the size of the left ventricle"
+"""Note in the manifest on a patient whose H5 files do not say which frame is ED."""
+
+GROUP_ASSUMED = "group assumed from the number of the patient"
+"""Note in the manifest on a patient whose pathology group is that of ACDC's numbering."""
+
 SLICE_COLUMNS = (
     "slice",
     "patient",
@@ -51,6 +56,7 @@ SLICE_COLUMNS = (
     PNG_IMAGE_SHA256,
     "mask_sha256",
     "pixels_sha256",
+    "notes",
 )
 
 SPLIT_COLUMNS = ("slice", "split", "fold")
@@ -74,6 +80,7 @@ MANIFEST_COLUMNS = (
     "embedding_digest",
     "embedding_sha256",
     "encoder",
+    "notes",
 )
 
 WAYS = {
@@ -92,11 +99,6 @@ STAGE_INDEXES = (
     "published.tsv",
 )
 """Patterns, relative to ``work/``, of the indexes of everything that a dataset is made from."""
-
-
-def h5_folder(subset: str, kind: str) -> Path:
-    """Return the published folder of H5 files: ``training``, ``slices`` -> ``ACDC_training_slices``."""
-    return Path(f"{NAME}_{subset}_{kind}")
 
 
 def image_folder(split: str, kind: str) -> Path:

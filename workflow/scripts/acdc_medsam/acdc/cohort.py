@@ -1,81 +1,18 @@
-"""Cohort: the patients, frames and labels in the raw folder, and every defect found among them."""
+"""Cohort: the patients in the raw folder, found in NIfTI files or in H5 files, and every defect found among them."""
 
-import hashlib
-import math
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from acdc_medsam.acdc.labels import GROUPS, PHASES
-from acdc_medsam.acdc.naming import INFO_NAME, LABEL_ENDING, PATIENT_PATTERN, SUBSETS, patient_number, volume_name
-from acdc_medsam.errors import CohortError, VolumeError
-from acdc_medsam.formats.nifti import read_shape
+from acdc_medsam.acdc.folders import list_folder
+from acdc_medsam.acdc.naming import NAME, PATIENT_PATTERN, SUBSETS, patient_number
+from acdc_medsam.acdc.raw_h5 import H5Patient, find_h5_files, find_h5_patients
+from acdc_medsam.acdc.raw_nifti import Patient, read_patient
+from acdc_medsam.errors import CohortError
 
-SUFFIXES = (".nii.gz", ".nii")
-MAX_INFO_BYTES = 2**16
-"""Size of the largest Info.cfg that is read; ACDC's files have about 80 bytes."""
-
-_INFO_LINE = re.compile(r"\s*(\w+)\s*[:=]\s*(.*?)\s*")
-_FRAME_NUMBER = re.compile(r"0*[1-9][0-9]{0,3}")
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One annotated frame of a patient.
-
-    Attributes:
-        phase: ``ED`` or ``ES``.
-        number: Number of the frame in the cine, counted from 1.
-        image: NIfTI file of the image.
-        label: NIfTI file of the label.
-    """
-
-    phase: str
-    number: int
-    image: Path
-    label: Path
-
-
-@dataclass(frozen=True)
-class Patient:
-    """One patient with its two frames and the facts from Info.cfg.
-
-    Attributes:
-        name: Name of the patient, such as ``patient001``.
-        subset: ``training`` or ``testing``.
-        folder: Folder of the patient's raw files.
-        group: Pathology group, one of GROUPS.
-        height: Height in cm, NaN if unknown.
-        weight: Weight in kg, NaN if unknown.
-        frames: The ED and the ES frame.
-        info_sha256: Hex sha256 of the content of Info.cfg.
-    """
-
-    name: str
-    subset: str
-    folder: Path
-    group: str
-    height: float
-    weight: float
-    frames: tuple[Frame, ...]
-    info_sha256: str
-
-    @property
-    def number(self) -> int:
-        """The number in the patient's name."""
-        return patient_number(self.name)
-
-    @property
-    def sources(self) -> list[Path]:
-        """Every raw file that the patient's part of the dataset is made from."""
-        return [self.folder / INFO_NAME, *self.volumes]
-
-    @property
-    def volumes(self) -> list[Path]:
-        """Image and label of each frame."""
-        return [path for frame in self.frames for path in (frame.image, frame.label)]
+NIFTI = "NIfTI files"
+H5 = "H5 files"
 
 
 @dataclass(frozen=True)
@@ -83,29 +20,38 @@ class Cohort:
     """Outcome of the search for patients.
 
     Attributes:
+        kind: What the raw folder holds, NIFTI or H5.
         patients: Usable patients, in order of their numbers.
         problems: Name of each unusable patient -> its defects, one line each.
         unknown: Excluded names that no patient has.
     """
 
-    patients: tuple[Patient, ...]
+    kind: str
+    patients: tuple[Patient, ...] | tuple[H5Patient, ...]
     problems: dict[str, list[str]]
     unknown: tuple[str, ...] = ()
 
 
-def find_cohort(raw: Path, exclude: Sequence[str] = ()) -> Cohort:
-    """Find every patient below ``raw/training`` and ``raw/testing``.
+def find_cohort(raw: Path, exclude: Sequence[str] = (), output: Path | None = None) -> Cohort:
+    """Find every patient in the raw folder.
 
-    Folders that are not named like a patient are ignored, and so is every file but Info.cfg and the ED and ES frames
-    with their labels.
+    NIfTI files are in the folders ``training/patientNNN`` and ``testing/patientNNN``. H5 files are in the folders
+    ``ACDC_{training,testing}_{volumes,slices}``, or in the raw folder itself. Files and folders of other names are
+    ignored.
 
     Args:
         raw: The raw folder.
         exclude: Names of patients to leave out without looking at them.
+        output: Folder in which the workflow publishes H5 files; those are not taken for raw files.
 
     Raises:
-        CohortError: The raw folder is missing or holds no patient.
+        CohortError: The raw folder is missing, holds no patient, or holds both kinds of files.
     """
+    kind = _find_kind(raw, output)
+    if kind == H5:
+        names, usable, problems = find_h5_patients(raw, exclude)
+        return Cohort(kind, tuple(usable), problems, tuple(sorted(set(exclude) - names)))
+
     folders_by_name = _find_patient_folders(raw)
     patients = list[Patient]()
     problems = defaultdict[str, list[str]](list)
@@ -123,23 +69,50 @@ def find_cohort(raw: Path, exclude: Sequence[str] = ()) -> Cohort:
             problems[name].extend(str(error).splitlines())
 
     unknown = sorted(set(exclude) - set(folders_by_name))
-    return Cohort(tuple(patients), dict(problems), tuple(unknown))
+    return Cohort(kind, tuple(patients), dict(problems), tuple(unknown))
+
+
+def _find_kind(raw: Path, output: Path | None) -> str:
+    """Find out whether the raw folder holds NIfTI or H5 files."""
+    has_nifti = any((raw / subset).is_dir() for subset in SUBSETS)
+    h5_folders = {path.parent for _, path in find_h5_files(raw)}
+    # If raw and output are one folder, the H5 files in it are those of an earlier run.
+    published = {folder for folder in h5_folders if output is not None and _is_published(folder, output)}
+    has_h5 = bool(h5_folders - published)
+
+    if has_nifti and has_h5:
+        raise CohortError(
+            f"{raw} holds NIfTI files (training/ or testing/) and H5 files ({min(h5_folders - published).name}/), and "
+            "the workflow starts from one kind; move the others elsewhere, or set 'raw' in config.yaml to a folder "
+            "with one kind"
+        )
+    if published and not has_nifti:
+        raise CohortError(
+            f"the H5 files in {min(published)} would be replaced by those that the workflow makes from them; set "
+            "'output' in config.yaml to another folder"
+        )
+    if has_nifti or has_h5:
+        return H5 if has_h5 else NIFTI
+    raise CohortError(
+        f"no {NAME} data: looked in {raw} for the folders training and testing with NIfTI files, and for H5 files in "
+        f"{NAME}_training_volumes and the like, and found neither.\n"
+        "Get ACDC from https://humanheart-project.creatis.insa-lyon.fr/database/ and unpack it there, or set "
+        "'raw' in config.yaml to its location. 'make demo' runs the whole workflow without it."
+    )
+
+
+def _is_published(folder: Path, output: Path) -> bool:
+    """Whether a folder of H5 files is one that the workflow publishes into."""
+    return folder.name.startswith(f"{NAME}_") and folder.resolve() == (output / folder.name).resolve()
 
 
 def _find_patient_folders(raw: Path) -> dict[str, list[Path]]:
     """Return name -> folders of each patient; a patient in both subsets, or under two spellings, has several."""
-    if not any((raw / subset).is_dir() for subset in SUBSETS):
-        raise CohortError(
-            f"no ACDC data: looked for {raw / 'training'} and {raw / 'testing'} and found neither.\n"
-            "Get ACDC from https://humanheart-project.creatis.insa-lyon.fr/database/ and unpack it there, or set "
-            "'raw' in config.yaml to its location. 'make demo' runs the whole workflow without it."
-        )
-
     # By number, because patient001 and patient0001 would be the same patient.
     by_number = defaultdict[int, list[Path]](list)
     for subset in SUBSETS:
-        for folder in _list_folders(raw / subset):
-            if PATIENT_PATTERN.fullmatch(folder.name):
+        for folder in list_folder(raw / subset):
+            if PATIENT_PATTERN.fullmatch(folder.name) and folder.is_dir():
                 by_number[patient_number(folder.name)].append(folder)
     if not by_number:
         raise CohortError(
@@ -148,137 +121,6 @@ def _find_patient_folders(raw: Path) -> dict[str, list[Path]]:
     return {folders[0].name: folders for folders in by_number.values()}
 
 
-def _list_folders(folder: Path) -> list[Path]:
-    """Return the folders in a folder, including links to folders; an empty list if the folder is missing."""
-    try:
-        return sorted(path for path in folder.iterdir() if path.is_dir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise CohortError(f"{folder} cannot be read ({error.strerror}); correct its permissions") from error
-
-
-def read_patient(folder: Path) -> Patient:
-    """Read Info.cfg and find the ED and ES frames with their labels.
-
-    Raises:
-        CohortError: The patient has defects; the message has a line for each, with patient and file.
-    """
-    name = folder.name
-    problems = list[str]()
-    info, info_sha256 = _read_info(folder / INFO_NAME, problems)
-    frames = [frame for phase in PHASES if (frame := _find_frame(folder, phase, info, problems))]
-
-    group = info.get("Group", "").upper()
-    if info and group not in GROUPS:
-        known = ", ".join(GROUPS)
-        problems.append(f"{name}: Info.cfg: Group is {group or 'missing'}; it must be one of {known}")
-    # Equal frames would be published under one name, the second over the first.
-    if len(frames) == 2 and frames[0].number == frames[1].number:
-        problems.append(f"{name}: Info.cfg: ED and ES are the same frame {frames[0].number}; correct one of them")
-    if problems:
-        raise CohortError("\n".join(problems))
-
-    return Patient(
-        name=name,
-        subset=folder.parent.name,
-        folder=folder,
-        group=group,
-        height=_parse_size(info.get("Height", "")),
-        weight=_parse_size(info.get("Weight", "")),
-        frames=tuple(frames),
-        info_sha256=info_sha256,
-    )
-
-
-def _read_info(path: Path, problems: list[str]) -> tuple[dict[str, str], str]:
-    """Read Info.cfg.
-
-    Args:
-        path: The file.
-        problems: List to which defects of the file are appended.
-
-    Returns:
-        Key -> value, and the hex sha256 of the content; both empty if the file cannot be read.
-    """
-    name = path.parent.name
-    try:
-        if not path.is_file():  # a named pipe is refused too: reading it would block
-            problems.append(f"{name}: Info.cfg is missing; copy it from the original dataset")
-            return {}, ""
-        with path.open("rb") as handle:
-            data = handle.read(MAX_INFO_BYTES + 1)
-    except OSError as error:
-        problems.append(f"{name}: Info.cfg cannot be read ({error.strerror}); correct its permissions")
-        return {}, ""
-    if len(data) > MAX_INFO_BYTES:
-        problems.append(f"{name}: Info.cfg is longer than {MAX_INFO_BYTES} bytes; copy it from the original dataset")
-        return {}, ""
-
-    # Some tools write a byte-order mark; bytes that are no UTF-8 cannot be part of a valid line.
-    lines = data.decode("utf-8-sig", errors="replace").splitlines()
-    info: dict[str, str] = {}
-    for match in filter(None, map(_INFO_LINE.fullmatch, lines)):
-        key, value = match.groups()
-        if info.setdefault(key, value) != value:
-            problems.append(f"{name}: Info.cfg: {key} is given twice, {info[key]!r} and {value!r}; keep one of them")
-    if not info:
-        problems.append(f"{name}: Info.cfg holds no line such as 'ED: 1'; copy it from the original dataset")
-    return info, hashlib.sha256(data).hexdigest()
-
-
-def _find_frame(folder: Path, phase: str, info: dict[str, str], problems: list[str]) -> Frame | None:
-    """Return the frame of a phase, or None after appending its defects to ``problems``."""
-    name = folder.name
-    # Without Info.cfg, its defect is reported, and not once more for each phase.
-    if not info:
-        return None
-
-    value = info.get(phase)
-    if value is None or not _FRAME_NUMBER.fullmatch(value):
-        state = "missing" if value is None else f"{value!r}, which is not a frame number"
-        problems.append(f"{name}: Info.cfg: {phase} is {state}; give the number of the {phase} frame")
-        return None
-
-    stem = volume_name(name, int(value))
-    image = _find_volume(folder, stem, f"the {phase} frame that Info.cfg names", problems)
-    label = _find_volume(folder, f"{stem}{LABEL_ENDING}", f"the label of the {phase} frame", problems)
-    return Frame(phase, int(value), image, label) if image and label else None
-
-
-def _find_volume(folder: Path, stem: str, role: str, problems: list[str]) -> Path | None:
-    """Return the one NIfTI file with a stem, or None after appending what is wrong to ``problems``."""
-    try:
-        found = [path for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
-    except OSError as error:
-        problems.append(f"{folder.name}: {stem} cannot be searched for ({error.strerror}); correct its permissions")
-        return None
-    if not found:
-        problems.append(f"{folder.name}: {stem}.nii.gz is missing: {role}; copy it from the original dataset")
-        return None
-    if len(found) > 1:
-        problems.append(f"{folder.name}: {stem}: both .nii.gz and .nii are there; keep one of them")
-        return None
-    return found[0]
-
-
-def _parse_size(text: str) -> float:
-    """Read a height or weight; NaN, the mark of an unknown one, for anything but a positive number."""
-    try:
-        number = float(text)
-    except ValueError:
-        return math.nan
-    return number if 0 < number < math.inf else math.nan
-
-
-def count_raw_slices(patients: Sequence[Patient]) -> int:
-    """Count the slices in all frames from the NIfTI headers alone; frames that cannot be read count as 0."""
-    return sum(_read_depth(frame.image) for patient in patients for frame in patient.frames)
-
-
-def _read_depth(path: Path) -> int:
-    try:
-        return read_shape(path)[2]
-    except VolumeError:
-        # The job that reads the voxels reports what is wrong with the file.
-        return 0
+def count_raw_slices(patients: Sequence[Patient | H5Patient]) -> int:
+    """Count the slices of all patients from the headers of their files, or from the files' names."""
+    return sum(patient.count_slices() for patient in patients)

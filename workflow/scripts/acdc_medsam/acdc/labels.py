@@ -9,6 +9,12 @@ LABELS = {"RV": 1, "MYO": 2, "LV": 3}
 GROUPS = ("DCM", "HCM", "MINF", "NOR", "RV")
 """Pathology groups, see GROUP_NAMES."""
 
+UNKNOWN_GROUP = "unknown"
+"""Group of a patient whose pathology is not known; Info.cfg always names one of GROUPS."""
+
+GROUP_SIZE = 20
+"""Number of training patients of each group. ACDC numbers them group by group, in the order of GROUPS."""
+
 PHASES = ("ED", "ES")
 """The two annotated frames of every patient, see PHASE_NAMES."""
 
@@ -28,4 +34,18 @@ GROUP_NAMES = {
     "MINF": "myocardial infarction",
     "NOR": "normal",
     "RV": "abnormal right ventricle",
+    UNKNOWN_GROUP: "unknown",
 }
+
+
+def assume_group(number: int) -> str:
+    """Return the group that ACDC's numbering implies for a training patient: 1 to 20 are DCM, 21 to 40 HCM, ...
+
+    Args:
+        number: Number of the patient.
+
+    Returns:
+        One of GROUPS, or UNKNOWN_GROUP for the testing patients and all others, whose numbers imply nothing.
+    """
+    index = (number - 1) // GROUP_SIZE
+    return GROUPS[index] if 0 <= index < len(GROUPS) else UNKNOWN_GROUP

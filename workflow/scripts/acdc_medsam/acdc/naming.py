@@ -4,12 +4,16 @@ Source: the dataset's own folder structure.
 """
 
 import re
+from pathlib import Path
 
 NAME = "ACDC"
 """Name of the dataset, which its published folders carry."""
 
 SUBSETS = ("training", "testing")
 """Folders into which ACDC divides its patients, below the raw folder."""
+
+H5_KINDS = ("volumes", "slices")
+"""What the two folders of H5 files of a subset hold."""
 
 INFO_NAME = "Info.cfg"
 """Name of the file with a patient's group, height and weight, and the numbers of its frames."""
@@ -24,6 +28,17 @@ PATIENT_PATTERN = re.compile(r"patient([0-9]{3,9})")
 
 VOLUME_PATTERN = r"patient\d{3,}_frame\d{2,}"
 """Regular expression for the name of a volume."""
+
+
+H5_PATTERN = re.compile(
+    r"(?P<patient>patient\d{3,9})_frame(?P<frame>\d{2}|[1-9]\d{2,3})(_slice_(?P<slice>0|[1-9]\d{0,3}))?\.h5"
+)
+"""Name of an H5 file of a volume or of a slice."""
+
+
+def h5_folder(subset: str, kind: str) -> Path:
+    """Return the published folder of H5 files: ``training``, ``slices`` -> ``ACDC_training_slices``."""
+    return Path(f"{NAME}_{subset}_{kind}")
 
 
 def patient_number(patient: str) -> int:

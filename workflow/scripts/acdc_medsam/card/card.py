@@ -17,7 +17,7 @@ from acdc_medsam.acdc.naming import NAME
 from acdc_medsam.card.croissant import describe_dataset
 from acdc_medsam.formats.files import Row, read_table, sha256_file, write_bytes
 from acdc_medsam.formats.index import index_row, write_index
-from acdc_medsam.layout import SPLITS
+from acdc_medsam.layout import GROUP_ASSUMED, SPLITS
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ DESCRIPTION = (
 
 def summarize_splits(rows: Sequence[Row]) -> list[dict[str, object]]:
     """Count the patients, frames, slices and patients per group of each split. Splits without slices are left out."""
+    # Only patients from H5 files may be of an unknown group.
+    shown = [group for group in GROUP_NAMES if group in GROUPS or any(row["group"] == group for row in rows)]
     table = []
     for split in SPLITS:
         of_split = [row for row in rows if row["split"] == split]
@@ -39,7 +41,7 @@ def summarize_splits(rows: Sequence[Row]) -> list[dict[str, object]]:
             continue
 
         patients = {row["patient"]: row["group"] for row in of_split}
-        groups = {group: list(patients.values()).count(group) for group in GROUPS}
+        groups = {group: list(patients.values()).count(group) for group in shown}
         frames = {(row["patient"], row["frame"]) for row in of_split}
         counts = {"patients": len(patients), "frames": len(frames), "slices": len(of_split), "groups": groups}
         table.append({"split": split, **counts})
@@ -81,7 +83,7 @@ def write_card(
         citation=citation,
         description=description,
         embeddings=embeddings,
-        groups=GROUPS,
+        assumed=any(GROUP_ASSUMED in row["notes"] for row in rows),
         group_names=GROUP_NAMES,
         mask_values=MASK_VALUES,
         name=NAME,

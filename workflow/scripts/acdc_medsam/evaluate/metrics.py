@@ -13,7 +13,31 @@ Mask = npt.NDArray[np.bool_]
 """A binary mask of a slice (H, W) or of a volume (Z, H, W)."""
 
 Spacing = Sequence[float]
-"""Distance between voxels (z, y, x) in mm."""
+"""Distance between voxels (z, y, x) in mm, or 1 in each direction where it is unknown."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units of distances and volumes, which the keys of ``metrics.json`` carry.
+
+    Attributes:
+        distance: ``mm`` or ``pixels``.
+        volume: ``ml`` or ``voxels``.
+    """
+
+    distance: str
+    volume: str
+
+    def spacing(self, spacing: Spacing | None) -> Spacing:
+        """Return the distance between voxels in these units; the spacing must be known where they are mm and ml."""
+        if self == PHYSICAL and spacing is not None:
+            return spacing
+        return (1.0, 1.0, 1.0)
+
+
+PHYSICAL = Units("mm", "ml")
+UNSCALED = Units("pixels", "voxels")
+"""Units for volumes whose spacing is unknown. Distances then count slices like pixels."""
 
 
 @dataclass(frozen=True)
@@ -22,17 +46,17 @@ class Metrics:
 
     Attributes:
         dice: The Dice coefficient in [0, 1].
-        hd95_mm: The 95th percentile of the Hausdorff distance in mm; None if the mask is empty.
-        assd_mm: The average symmetric surface distance in mm; None if the mask is empty.
-        volume_ml: The volume of the mask in ml.
-        true_volume_ml: The volume of the reference in ml.
+        hd95: The 95th percentile of the Hausdorff distance; None if the mask is empty.
+        assd: The average symmetric surface distance; None if the mask is empty.
+        volume: The volume of the mask.
+        true_volume: The volume of the reference.
     """
 
     dice: float
-    hd95_mm: float | None
-    assd_mm: float | None
-    volume_ml: float
-    true_volume_ml: float
+    hd95: float | None
+    assd: float | None
+    volume: float
+    true_volume: float
 
 
 def dice_coefficient(predicted: Mask, truth: Mask) -> float:
@@ -40,40 +64,39 @@ def dice_coefficient(predicted: Mask, truth: Mask) -> float:
     return float(compute_dice(_batch(predicted), _batch(truth)))
 
 
-def compute_metrics(predicted: Mask, truth: Mask, spacing: Spacing) -> Metrics:
+def compute_metrics(predicted: Mask, truth: Mask, spacing: Spacing | None, units: Units = PHYSICAL) -> Metrics:
     """Compare a predicted mask (Z, H, W) with the reference on the same grid.
 
     Args:
         predicted: The predicted mask, which may be empty.
         truth: The reference mask, which must not be empty.
-        spacing: The voxel spacing (z, y, x) in mm.
+        spacing: The voxel spacing (z, y, x) in mm; None if it is unknown.
+        units: The units of distances and volumes.
     """
+    scale = units.spacing(spacing)
     hd95 = None
     assd = None
     # An empty mask has no surface to measure distances from.
     if predicted.any():
         masks = (_batch(predicted), _batch(truth))
-        options = {"include_background": True, "spacing": list(spacing)}
+        options = {"include_background": True, "spacing": list(scale)}
         hd95 = float(compute_hausdorff_distance(*masks, percentile=95, **options))
         assd = float(compute_average_surface_distance(*masks, symmetric=True, **options))
 
+    # A ml has 1,000 mm³.
+    voxel = float(np.prod(scale)) / (1000 if units == PHYSICAL else 1)
     return Metrics(
         dice=dice_coefficient(predicted, truth),
-        hd95_mm=hd95,
-        assd_mm=assd,
-        volume_ml=volume_in_ml(predicted, spacing),
-        true_volume_ml=volume_in_ml(truth, spacing),
+        hd95=hd95,
+        assd=assd,
+        volume=float(predicted.sum() * voxel),
+        true_volume=float(truth.sum() * voxel),
     )
 
 
-def volume_in_ml(mask: Mask, spacing: Spacing) -> float:
-    """Compute the volume of a mask (Z, H, W) in ml from the voxel spacing in mm."""
-    return float(mask.sum() * np.prod(spacing) / 1000)
-
-
-def ejection_fraction(end_diastolic_ml: float, end_systolic_ml: float) -> float | None:
+def ejection_fraction(end_diastolic: float, end_systolic: float) -> float | None:
     """Compute the percentage of the end-diastolic volume that a beat ejects; None if that volume is 0."""
-    return 100 * (end_diastolic_ml - end_systolic_ml) / end_diastolic_ml if end_diastolic_ml else None
+    return 100 * (end_diastolic - end_systolic) / end_diastolic if end_diastolic else None
 
 
 def _batch(mask: Mask) -> Tensor:

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from acdc_medsam.encoders.devices import set_threads
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.evaluate.cases import draw_cases
+from acdc_medsam.evaluate.metrics import PHYSICAL, UNSCALED
 from acdc_medsam.evaluate.predict import Predict, with_boxes, without_prompts
 from acdc_medsam.evaluate.segment import segment_volume
 from acdc_medsam.evaluate.slices import VolumeSlices, find_volumes, require_whole_patients
@@ -165,6 +167,7 @@ def evaluate_split(
     digests: dict[str, str] = {}
     files: list[Written] = []
     missing = 0
+    units = PHYSICAL if all(row["spacing"] for row in slices.dataset.rows) else UNSCALED
     for volume, path in volumes.items():
         truth = read_truth(path)
         digests[volume] = truth.sha256
@@ -173,7 +176,7 @@ def evaluate_split(
         items = list(slices.items(truth))
 
         for way, predict in ways.items():
-            segmentation = segment_volume(items, predict, truth)
+            segmentation = segment_volume(items, predict, truth, units)
             scores[way] += segmentation.scores
             false_positives[way] += segmentation.false_positives
             files.append(write_nifti(segmentation.label, truth, predictions / way / f"{volume}.nii.gz"))
@@ -192,6 +195,7 @@ def evaluate_split(
         "slices": len(slices.dataset),
         "slices_not_in_the_dataset": missing,
         "truth_sha256": digests,
-        "ways": {way: summarize_way(scores[way], false_positives[way]) for way in ways},
+        "units": asdict(units),
+        "ways": {way: summarize_way(scores[way], false_positives[way], units) for way in ways},
         "cases": cases,
     }, [*files, *pictures]

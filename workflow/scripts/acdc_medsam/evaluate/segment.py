@@ -1,13 +1,13 @@
 """Segment whole volumes slice by slice, and score them against the reference segmentation."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.data.slices import SliceItem
-from acdc_medsam.evaluate.metrics import compute_metrics, dice_coefficient
+from acdc_medsam.evaluate.metrics import PHYSICAL, Units, compute_metrics, dice_coefficient
 from acdc_medsam.evaluate.predict import Predict, to_labels
 from acdc_medsam.evaluate.summary import Score, mean
 from acdc_medsam.evaluate.volumes import (
@@ -36,13 +36,16 @@ class Segmentation:
     false_positives: list[Score]
 
 
-def segment_volume(slices: Iterable[SliceItem], predict: Predict, truth: Truth) -> Segmentation:
+def segment_volume(
+    slices: Iterable[SliceItem], predict: Predict, truth: Truth, units: Units = PHYSICAL
+) -> Segmentation:
     """Predict all slices of one volume and score them against the reference segmentation.
 
     Args:
         slices: All slices of the volume, in any order.
         predict: Function that predicts the logits (3, S, S) of RV, MYO and LV in a slice.
         truth: Reference segmentation of the volume.
+        units: Units of distances and volumes.
 
     Raises:
         DatasetError: A slice lies outside the volume.
@@ -70,7 +73,9 @@ def segment_volume(slices: Iterable[SliceItem], predict: Predict, truth: Truth) 
     shown = [structure for structure, value in LABELS.items() if (truth.label == value).any()]
     return Segmentation(
         label=keep_largest_components(stack_slices(label_maps, truth.label.shape)),
-        scores=[score_structure(structure, masks[structure], slice_dice[structure], truth) for structure in shown],
+        scores=[
+            score_structure(structure, masks[structure], slice_dice[structure], truth, units) for structure in shown
+        ],
         false_positives=[
             {**describe_structure(structure, truth), "slices": len(found), "found": sum(found)}
             for structure, found in found_without.items()
@@ -79,7 +84,7 @@ def segment_volume(slices: Iterable[SliceItem], predict: Predict, truth: Truth) 
 
 
 def score_structure(
-    structure: str, masks: Mapping[int, Label], slice_dice: Sequence[float], truth: Truth
+    structure: str, masks: Mapping[int, Label], slice_dice: Sequence[float], truth: Truth, units: Units
 ) -> dict[str, object]:
     """Score the largest connected component of one structure in three dimensions.
 
@@ -88,6 +93,7 @@ def score_structure(
         masks: The predicted masks (S, S), 0 and 1, by slice index.
         slice_dice: The Dice coefficient of each slice that shows the structure.
         truth: Reference segmentation of the volume.
+        units: Units of distances and volumes.
 
     Returns:
         The row of ``metrics.json``, and ``dice_per_slice``.
@@ -96,11 +102,15 @@ def score_structure(
         DatasetError: A slice lies outside the volume.
     """
     predicted = largest_component(stack_slices(masks, truth.label.shape) > 0)
-    metrics = compute_metrics(predicted, truth.label == LABELS[structure], truth.spacing)
+    metrics = compute_metrics(predicted, truth.label == LABELS[structure], truth.spacing, units)
     return {
         **describe_structure(structure, truth),
-        **asdict(metrics),
-        "volume_error_ml": metrics.volume_ml - metrics.true_volume_ml,
+        "dice": metrics.dice,
+        f"hd95_{units.distance}": metrics.hd95,
+        f"assd_{units.distance}": metrics.assd,
+        f"volume_{units.volume}": metrics.volume,
+        f"true_volume_{units.volume}": metrics.true_volume,
+        f"volume_error_{units.volume}": metrics.volume - metrics.true_volume,
         "slice_dice": mean(slice_dice),
         "dice_per_slice": slice_dice,
     }

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from acdc_medsam.acdc.labels import LABELS
-from acdc_medsam.acdc.naming import SUBSETS, volume_name
+from acdc_medsam.acdc.naming import SUBSETS, h5_folder, volume_name
 from acdc_medsam.data.prompts import tight_box
 from acdc_medsam.data.slices import SliceDataset, SliceItem
 from acdc_medsam.encoders.decoder import PROMPT_SIZE
@@ -19,7 +19,6 @@ from acdc_medsam.errors import DatasetError
 from acdc_medsam.evaluate.volumes import Truth
 from acdc_medsam.formats.files import Row
 from acdc_medsam.formats.png import read_gray
-from acdc_medsam.layout import h5_folder
 from acdc_medsam.stages.render import resize_image, resize_label
 
 Encode = Callable[[Tensor], Tensor]

@@ -4,14 +4,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from acdc_medsam.acdc.labels import LABELS, PHASES
-from acdc_medsam.evaluate.metrics import ejection_fraction
+from acdc_medsam.evaluate.metrics import PHYSICAL, Units, ejection_fraction
 from acdc_medsam.layout import WAYS
 
 Score = Mapping[str, Any]
 """What was measured of one structure in one volume: ``volume``, ``patient``, ``phase``, ``structure`` and values."""
 
-AVERAGED = ("dice", "hd95_mm", "assd_mm", "volume_ml", "true_volume_ml", "volume_error_ml", "slice_dice")
-"""Values whose mean is reported."""
+
+def averaged(units: Units) -> list[str]:
+    """Return the keys of the values whose mean is reported."""
+    distances = [f"{name}_{units.distance}" for name in ("hd95", "assd")]
+    volumes = [f"{name}_{units.volume}" for name in ("volume", "true_volume", "volume_error")]
+    return ["dice", *distances, *volumes, "slice_dice"]
 
 
 def mean(values: Iterable[float | None]) -> float | None:
@@ -25,12 +29,13 @@ def select(scores: Iterable[Score], structure: str, phase: str) -> list[Score]:
     return [score for score in scores if score["structure"] == structure and phase in ("all", score["phase"])]
 
 
-def summarize_way(scores: Sequence[Score], false_positives: Sequence[Score]) -> dict[str, Any]:
+def summarize_way(scores: Sequence[Score], false_positives: Sequence[Score], units: Units = PHYSICAL) -> dict[str, Any]:
     """Summarize one way of predicting for ``metrics.json``.
 
     Args:
         scores: The scores of all volumes, see :func:`acdc_medsam.evaluate.segment.score_structure`.
         false_positives: The counts of all volumes, see :class:`acdc_medsam.evaluate.segment.Segmentation`.
+        units: The units of distances and volumes in the scores.
     """
     slice_dice = {
         structure: [dice for score in select(scores, structure, "all") for dice in score["dice_per_slice"]]
@@ -39,14 +44,14 @@ def summarize_way(scores: Sequence[Score], false_positives: Sequence[Score]) -> 
     rows = [{key: value for key, value in score.items() if key != "dice_per_slice"} for score in scores]
     return {
         "mean_slice_dice": {structure: mean(values) for structure, values in slice_dice.items()},
-        "structures": average_scores(scores),
+        "structures": average_scores(scores, units),
         "slices_without": sum_false_positives(false_positives),
-        "ejection_fraction": ejection_fractions(scores),
+        "ejection_fraction": ejection_fractions(scores, units),
         "volumes": rows,
     }
 
 
-def average_scores(scores: Sequence[Score]) -> dict[str, Any]:
+def average_scores(scores: Sequence[Score], units: Units = PHYSICAL) -> dict[str, Any]:
     """Average the scores of each structure over all volumes, and over those of each phase.
 
     ``missed`` counts the volumes in which nothing of the structure was predicted; they have no distances.
@@ -57,9 +62,9 @@ def average_scores(scores: Sequence[Score]) -> dict[str, Any]:
         for phase in ("all", *PHASES):
             selected = select(scores, structure, phase)
             summary[structure][phase] = {
-                **{key: mean(score[key] for score in selected) for key in AVERAGED},
+                **{key: mean(score[key] for score in selected) for key in averaged(units)},
                 "volumes": len(selected),
-                "missed": sum(score["hd95_mm"] is None for score in selected),
+                "missed": sum(score[f"hd95_{units.distance}"] is None for score in selected),
             }
     return summary
 
@@ -75,7 +80,7 @@ def sum_false_positives(counts: Sequence[Score]) -> dict[str, Any]:
     return summary
 
 
-def ejection_fractions(scores: Sequence[Score]) -> dict[str, Any]:
+def ejection_fractions(scores: Sequence[Score], units: Units = PHYSICAL) -> dict[str, Any]:
     """Compute both ventricles' ejection fractions in percent, and their errors, for patients with both phases."""
     summary: dict[str, Any] = {}
     for structure in ("LV", "RV"):
@@ -85,8 +90,10 @@ def ejection_fractions(scores: Sequence[Score]) -> dict[str, Any]:
             diastole, systole = (volumes.get((patient, phase)) for phase in PHASES)
             if diastole is None or systole is None:
                 continue
-            predicted = ejection_fraction(diastole["volume_ml"], systole["volume_ml"])
-            true = ejection_fraction(diastole["true_volume_ml"], systole["true_volume_ml"])
+            predicted, true = (
+                ejection_fraction(diastole[key], systole[key])
+                for key in (f"volume_{units.volume}", f"true_volume_{units.volume}")
+            )
             error = None if predicted is None or true is None else predicted - true
             patients[patient] = {"percent": predicted, "true_percent": true, "error": error}
 
@@ -105,22 +112,25 @@ def format_table(metrics: Mapping[str, Any]) -> str:
     Args:
         metrics: The content of ``metrics.json``.
     """
-    heads = f"{'structure':>10}{'Dice 3D':>9}{'HD95 mm':>9}{'ASSD mm':>9}{'Dice 2D':>9}{'missed':>8}"
     lines: list[str] = []
     for split, of_split in metrics["splits"].items():
+        units = Units(**of_split["units"])
+        distances = "".join(f"{f'{name} {units.distance}':>12}" for name in ("HD95", "ASSD"))
+        heads = f"{'structure':>10}{'Dice 3D':>9}{distances}{'Dice 2D':>9}{'missed':>8}"
         lines.append(f"{split:30}{heads}{'false positives':>18}")
         for way, words in WAYS.items():
             of_way = of_split["ways"][way]
-            lines += [f"{words:30}{_format_structure(of_way, structure)}" for structure in of_way["structures"]]
+            lines += [f"{words:30}{_format_structure(of_way, structure, units)}" for structure in of_way["structures"]]
     return "\n".join(lines)
 
 
-def _format_structure(of_way: Mapping[str, Any], structure: str) -> str:
+def _format_structure(of_way: Mapping[str, Any], structure: str, units: Units) -> str:
     means = of_way["structures"][structure]["all"]
-    values = (means["dice"], means["hd95_mm"], means["assd_mm"], of_way["mean_slice_dice"][structure])
+    distances = [means[f"{name}_{units.distance}"] for name in ("hd95", "assd")]
+    values = (means["dice"], *distances, of_way["mean_slice_dice"][structure])
     numbers = [
-        f"{value:9.{digits}f}" if value is not None else f"{'-':>9}"
-        for value, digits in zip(values, (4, 2, 2, 4), strict=True)
+        f"{value:{width}.{digits}f}" if value is not None else f"{'-':>{width}}"
+        for value, width, digits in zip(values, (9, 12, 12, 9), (4, 2, 2, 4), strict=True)
     ]
     absent = of_way["slices_without"][structure]["all"]
     false_positives = f"{absent['found']} of {absent['slices']}"

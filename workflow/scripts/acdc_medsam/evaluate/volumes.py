@@ -1,11 +1,9 @@
 """Volumes at the original resolution: read the reference, stack predicted slices, write NIfTI files."""
 
-import gzip
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -14,8 +12,9 @@ from scipy import ndimage
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.evaluate.metrics import Mask
-from acdc_medsam.formats.files import Written, sha256_file, write_bytes
-from acdc_medsam.formats.h5 import read_h5
+from acdc_medsam.formats.files import Written, sha256_file
+from acdc_medsam.formats.h5 import read_geometry, read_h5
+from acdc_medsam.formats.nifti import Spacing, write_volume
 
 Label = npt.NDArray[np.uint8]
 """Labels or a mask of a slice (H, W)."""
@@ -34,8 +33,8 @@ class Truth:
         phase: ED or ES.
         image: The image (Z, H, W) float32 in [0, 1].
         label: The labels (Z, H, W) in {0, 1, 2, 3}.
-        spacing: The voxel spacing (z, y, x) in mm.
-        affine: The affine (4, 4) from voxels (x, y, z) to mm, as in the raw NIfTI file.
+        spacing: The voxel spacing (z, y, x) in mm; None if it is unknown.
+        affine: The affine (4, 4) from voxels (x, y, z) to mm, as in the raw NIfTI file; None if it is unknown.
         sha256: The hex sha256 of the H5 file.
     """
 
@@ -44,8 +43,8 @@ class Truth:
     phase: str
     image: npt.NDArray[np.float32]
     label: LabelVolume
-    spacing: tuple[float, float, float]
-    affine: npt.NDArray[np.float64]
+    spacing: Spacing | None
+    affine: npt.NDArray[np.float64] | None
     sha256: str
 
 
@@ -59,8 +58,7 @@ def read_truth(path: Path) -> Truth:
     try:
         patient = str(content.attributes["patient"])
         phase = str(content.attributes["phase"])
-        z, y, x = (float(size) for size in content.attributes["spacing"])
-        affine = np.asarray(content.attributes["affine"], np.float64).reshape(4, 4)
+        spacing, affine = read_geometry(content)
     except (KeyError, TypeError, ValueError) as error:
         raise DatasetError(
             f"{path}: its attributes are not those of a volume of this workflow ({error!r}); "
@@ -73,7 +71,7 @@ def read_truth(path: Path) -> Truth:
         phase=phase,
         image=content.image,
         label=content.label,
-        spacing=(z, y, x),
+        spacing=spacing,
         affine=affine,
         sha256=sha256_file(path),
     )
@@ -136,10 +134,4 @@ def write_nifti(label: LabelVolume, truth: Truth, path: Path) -> Written:
     Returns:
         The record of the file.
     """
-    # NIfTI's axes are (x, y, z).
-    image = nib.Nifti1Image(np.ascontiguousarray(label.transpose(2, 1, 0)), truth.affine)
-    # Where ACDC's headers contradict themselves, the dataset took its spacing from pixdim, but viewers use the affine.
-    image.header.set_zooms(truth.spacing[::-1])
-    image.header.set_xyzt_units("mm")
-    # Without a time in the header, equal labels give equal bytes.
-    return write_bytes(path, gzip.compress(image.to_bytes(), 6, mtime=0))
+    return write_volume(path, label, truth.spacing, truth.affine)

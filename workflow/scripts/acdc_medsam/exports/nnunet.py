@@ -8,57 +8,100 @@ import gzip
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from acdc_medsam.acdc import citation
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.acdc.naming import LABEL_ENDING, NAME
+from acdc_medsam.errors import DatasetError
 from acdc_medsam.exports.folder import Published, close_export, split_of_patients
 from acdc_medsam.formats.files import Written, read_table, write_bytes
+from acdc_medsam.formats.h5 import read_geometry, read_h5
+from acdc_medsam.formats.index import read_records
+from acdc_medsam.formats.nifti import write_volume
 from acdc_medsam.runtime.outside import require_announced
 
 logger = logging.getLogger(__name__)
 
 
 def export_nnunet(published: Published, folder: Path, index: Path, volumes: Mapping[str, str]) -> None:
-    """Copy images and labels and write ``dataset.json`` and ``splits_final.json``.
+    """Write images and labels, ``dataset.json`` and ``splits_final.json``.
 
     Args:
         published: The published dataset.
         folder: Folder of the export, ``Dataset027_ACDC``.
         index: Index of the export, the declared output of the job.
         volumes: Path -> hex sha256, when the run was planned, of the raw image and label (``_gt``) of each frame.
-            Files ``.nii.gz`` are copied, files ``.nii`` are compressed.
+            Files ``.nii.gz`` are copied, files ``.nii`` are compressed. If there are none, the published H5 volumes are
+            converted, whose intensities are normalized.
 
     Raises:
-        DatasetError: The split is by slice, not by patient, or a raw file changed since the run was planned.
+        DatasetError: The split is by slice, not by patient; a raw file changed since the run was planned; or the
+            spacing of an H5 volume is unknown.
     """
     splits = split_of_patients(read_table(published.manifest))
+    write = _copy_raw(volumes) if volumes else _convert_h5(published)
     files: list[Written] = []
     cases: dict[str, list[str]] = {"train": [], "val": [], "test": []}
 
-    for source in map(Path, volumes):
-        patient = source.parent.name
-        case = source.name.split(".")[0]
-        if patient not in splits:
+    for case, write_case in write:
+        split = splits.get(case.split("_")[0])
+        if split is None:
             continue
-        part = "Ts" if splits[patient] == "test" else "Tr"
-        if case.endswith(LABEL_ENDING):
-            target = folder / f"labels{part}" / f"{case.removesuffix(LABEL_ENDING)}.nii.gz"
-        else:
-            target = folder / f"images{part}" / f"{case}_0000.nii.gz"
-            cases[splits[patient]].append(case)
-        files.append(_copy_volume(source, target, volumes[str(source)]))
+        part = "Ts" if split == "test" else "Tr"
+        image = folder / f"images{part}" / f"{case}_0000.nii.gz"
+        files += write_case(image, folder / f"labels{part}" / f"{case}.nii.gz")
+        cases[split].append(case)
 
-    split = {name: sorted(cases[name]) for name in ("train", "val")}
-    training = len(split["train"]) + len(split["val"])
-    for name, content in (("dataset.json", _describe_dataset(training)), ("splits_final.json", [split])):
+    division = {name: sorted(cases[name]) for name in ("train", "val")}
+    training = len(division["train"]) + len(division["val"])
+    for name, content in (("dataset.json", _describe_dataset(training)), ("splits_final.json", [division])):
         files.append(write_bytes(folder / name, (json.dumps(content, indent=2) + "\n").encode()))
 
     close_export(folder, index, files)
     logger.info("%s", ", ".join(f"{name} {len(items)}" for name, items in cases.items()))
+
+
+WriteCase = Callable[[Path, Path], list[Written]]
+"""Function that writes a volume to the paths of its image and its label."""
+
+
+def _copy_raw(volumes: Mapping[str, str]) -> Iterator[tuple[str, WriteCase]]:
+    """Yield the name of each volume, and how its raw files are copied."""
+    paths = {Path(path).name.split(".")[0]: path for path in volumes}
+    for case, image in paths.items():
+        if not case.endswith(LABEL_ENDING):
+            yield case, partial(_copy_pair, image, paths[case + LABEL_ENDING], volumes)
+
+
+def _copy_pair(
+    image: str, label: str, volumes: Mapping[str, str], image_target: Path, label_target: Path
+) -> list[Written]:
+    pairs = ((image, image_target), (label, label_target))
+    return [_copy_volume(Path(source), target, volumes[source]) for source, target in pairs]
+
+
+def _convert_h5(published: Published) -> Iterator[tuple[str, WriteCase]]:
+    """Yield the name of each published H5 volume, and how it is converted."""
+    for record, _ in read_records(published.index):
+        if record.path.suffix != ".h5" or not record.path.parent.name.endswith("_volumes"):
+            continue
+        yield record.path.stem, partial(_convert_volume, record)
+
+
+def _convert_volume(record: Written, image_target: Path, label_target: Path) -> list[Written]:
+    content = read_h5(record.path, 3, record.sha256)
+    spacing, affine = read_geometry(content)
+    if spacing is None:
+        raise DatasetError(
+            f"{record.path.stem}: its spacing is unknown, and nnU-Net plans its networks by the spacing; give it in "
+            "column 'spacing' of patients.tsv, in the folder of the raw H5 files"
+        )
+    arrays = ((image_target, content.image), (label_target, content.label))
+    return [write_volume(path, array, spacing, affine) for path, array in arrays]
 
 
 def _copy_volume(source: Path, target: Path, announced: str) -> Written:

@@ -1,4 +1,4 @@
-"""Read NIfTI files whose headers are not trusted: their claims are compared with what the file can hold.
+"""Read NIfTI files whose headers are not trusted: their claims are compared with what the file can hold; write others.
 
 nibabel parses headers, affines and voxels. Added here are limits on memory, checks that the whole file is there and
 undamaged, and messages that name the file.
@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from acdc_medsam.errors import VolumeError
 from acdc_medsam.formats.archive import DEFLATE_RATIO
+from acdc_medsam.formats.files import Written, write_bytes
 
 Array = npt.NDArray[np.generic]
 Header = Any
@@ -225,3 +226,28 @@ def _check_affine(header: Header, path: Path) -> npt.NDArray[np.float64]:
             "restore it from the original dataset"
         ) from error
     return affine
+
+
+def write_volume(path: Path, voxels: Array, spacing: Spacing | None, affine: npt.NDArray[np.float64] | None) -> Written:
+    """Write a volume as ``.nii.gz``. The same input gives the same bytes.
+
+    Args:
+        path: The file.
+        voxels: (Z, H, W), in SimpleITK's axis order.
+        spacing: Voxel spacing (z, y, x) in mm; None if it is unknown, which the header then says.
+        affine: (4, 4), from voxels (x, y, z) to mm. Without it, the axes are those that SimpleITK gives an array:
+            x to the left, y to the back, and z upwards.
+
+    Returns:
+        The record of the file.
+    """
+    z, y, x = spacing or (1.0, 1.0, 1.0)
+    # NIfTI's axes are (x, y, z), and its world points to the right and to the front.
+    image = nib.Nifti1Image(
+        np.ascontiguousarray(voxels.transpose(2, 1, 0)), np.diag([-x, -y, z, 1]) if affine is None else affine
+    )
+    # Where ACDC's headers contradict themselves, the dataset took its spacing from pixdim, but viewers use the affine.
+    image.header.set_zooms((x, y, z))
+    image.header.set_xyzt_units("unknown" if spacing is None else "mm")
+    # Without a time in the header, equal voxels give equal bytes.
+    return write_bytes(path, gzip.compress(image.to_bytes(), 6, mtime=0))

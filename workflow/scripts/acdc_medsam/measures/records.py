@@ -38,7 +38,7 @@ class Measures:
         quantization_mean: (n,) mean absolute error of the same rounding.
         volumes: (v,) names of the volumes.
         depths: (v,) number of slices, including those without structures.
-        clip_levels: (v,) raw intensity that was mapped to 1.
+        clip_levels: (v,) raw intensity that was mapped to 1; NaN, like the next two, without raw images.
         raw_minima: (v,) raw intensity that was mapped to 0.
         raw_maxima: (v,) largest raw intensity.
         raw_histograms: (v, RAW_UNITS * BINS) voxels before clipping, in units of the clip level minus the minimum.

@@ -39,7 +39,7 @@ class PatientFiles:
         h5: The index of H5 files.
         slices: The table of slices; the images lie in ``images/`` beside it.
         embeddings: Slice -> record of its embedding; empty for a dataset without embeddings.
-        raw: Volume -> raw image.
+        raw: Volume -> raw NIfTI image; empty for patients that come from H5 files.
     """
 
     h5: Path
@@ -71,7 +71,7 @@ def measure_dataset(
         h5: The indexes of H5 files, one per patient.
         slices: The tables of slices in the same order; the images of each lie in ``images/`` beside it.
         embeddings: The tables of embeddings of all batches; none for a dataset without embeddings.
-        raw: The raw images of all patients.
+        raw: The raw NIfTI images of all patients; none for a dataset that was made from H5 files.
         index: Declared output, written last. The measures lie beside it.
         code: Hash of the code that measures.
         threads: Number of patients that are measured at a time.
@@ -148,18 +148,18 @@ def measure_patient(patient: PatientFiles) -> Measures:
             int(row["slice_index"]): GrayFile(images / f"{row['slice']}.png", row[PNG_IMAGE_SHA256]) for row in own
         }
         embeddings = [patient.embeddings[row["slice"]] for row in own if patient.embeddings]
-        parts.append(measure_volume(volume, patient.raw[name], slices, embeddings))
+        parts.append(measure_volume(volume, patient.raw.get(name), slices, embeddings))
     return merge_measures(parts)
 
 
 def measure_volume(
-    volume: Written, raw: Path, slices: Mapping[int, GrayFile], embeddings: Sequence[Written]
+    volume: Written, raw: Path | None, slices: Mapping[int, GrayFile], embeddings: Sequence[Written]
 ) -> Measures:
     """Measure one volume, its kept slices and their embeddings.
 
     Args:
         volume: Record of the H5 volume.
-        raw: The NIfTI image that the volume was made from.
+        raw: The NIfTI image that the volume was made from; None if it was made from H5 files.
         slices: Index of the slice -> PNG image, for the slices that were kept.
         embeddings: Records of the embeddings of these slices in the same order, or none.
 
@@ -171,13 +171,6 @@ def measure_volume(
     """
     content = read_h5(volume.path, 3, volume.sha256)
     image = content.image
-    lowest = float(content.attributes["raw_min"])
-    clip_level = float(content.attributes["clip_level"])
-    nifti = read_nifti(raw)
-    if nifti.sha256 != content.attributes[RAW_IMAGE_SHA256]:
-        raise DatasetError(f"{raw} is not the image that {volume.path} was made from; run the same command again")
-
-    unclipped = (nifti.voxels.astype(np.float32) - lowest) / (clip_level - lowest)
     grays = [gray_histogram(gray.read()) for gray in slices.values()]
     # The shape is given for volumes without a kept slice, whose lists are empty.
     light = np.array([mean_and_deviation(counts) for counts in grays]).reshape(-1, 2)
@@ -194,14 +187,33 @@ def measure_volume(
         quantization_mean=errors[:, 1],
         volumes=np.array([volume.path.stem]),
         depths=np.array([len(image)]),
-        clip_levels=np.array([clip_level]),
-        raw_minima=np.array([lowest]),
-        raw_maxima=np.array([float(content.attributes["raw_max"])]),
-        raw_histograms=histogram(unclipped, RAW_UNITS)[np.newaxis],
+        **_measure_raw(volume, raw, content.attributes),
         clipped_histograms=histogram(image, 1)[np.newaxis],
         png_histograms=png_histogram[np.newaxis],
         **_measure_embeddings(embeddings),
     )
+
+
+def _measure_raw(volume: Written, raw: Path | None, attributes: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    """Measure the raw intensities of a volume; they are NaN, and the histogram is empty, if there is no raw image."""
+    if raw is None:
+        unknown = np.array([np.nan])
+        counts = np.zeros((1, RAW_UNITS * BINS), np.int64)
+        return {"clip_levels": unknown, "raw_minima": unknown, "raw_maxima": unknown, "raw_histograms": counts}
+
+    lowest = float(attributes["raw_min"])
+    clip_level = float(attributes["clip_level"])
+    nifti = read_nifti(raw)
+    if nifti.sha256 != attributes[RAW_IMAGE_SHA256]:
+        raise DatasetError(f"{raw} is not the image that {volume.path} was made from; run the same command again")
+
+    unclipped = (nifti.voxels.astype(np.float32) - lowest) / (clip_level - lowest)
+    return {
+        "clip_levels": np.array([clip_level]),
+        "raw_minima": np.array([lowest]),
+        "raw_maxima": np.array([float(attributes["raw_max"])]),
+        "raw_histograms": histogram(unclipped, RAW_UNITS)[np.newaxis],
+    }
 
 
 def _measure_embeddings(embeddings: Sequence[Written]) -> dict[str, npt.NDArray[Any]]:

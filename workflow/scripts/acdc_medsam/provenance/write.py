@@ -8,7 +8,8 @@ import logging
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -61,8 +62,7 @@ def trace_files(indexes: Indexes, output: Path, dataset: Path) -> tuple[dict[str
     """
     weights = _read_sources(indexes.embeddings, "weights")
     raw = _read_sources(indexes.h5, "raw")
-    # The names of image and label without suffixes are those of the volume, and of the volume with _gt.
-    raw_names = {PurePosixPath(name).name.split(".")[0]: name for name in raw if not name.endswith(f"/{INFO_NAME}")}
+    raw_of_volume = _group_by_volume(raw)
     maker_of_slice = {row["slice"]: row["maker"] for table in indexes.embeddings for row in read_sealed(table)}
     published = _read_published(indexes.published, output)
     volumes = {path.stem: str(path) for path in published if path.parent.name.endswith("_volumes")}
@@ -71,9 +71,7 @@ def trace_files(indexes: Indexes, output: Path, dataset: Path) -> tuple[dict[str
     origins = weights | raw
     for path, entry in published.items():
         if path.suffix == ".h5":
-            image, label = (raw_names[volume_of(path.stem) + ending] for ending in ("", LABEL_ENDING))
-            info = str(PurePosixPath(image).with_name(INFO_NAME))
-            origins[str(path)] = entry | {"from": [image, label, info]}
+            origins[str(path)] = entry | {"from": raw_of_volume[volume_of(path.stem)]}
             continue
 
         name = path.relative_to(os.path.relpath(dataset, output))
@@ -86,6 +84,22 @@ def trace_files(indexes: Indexes, output: Path, dataset: Path) -> tuple[dict[str
             entry["from"] = list(weights)
         files[str(name)] = entry
     return files, origins
+
+
+def _group_by_volume(raw: Iterable[str]) -> dict[str, list[str]]:
+    """Group the names of raw files by the volume that they were made into, with the Info.cfg of the patient last."""
+    paths = [PurePosixPath(name) for name in raw]
+    volumes = defaultdict(list)
+    for path in paths:
+        if path.name != INFO_NAME:
+            # image.nii.gz, image_gt.nii.gz, volume.h5 and volume_slice_0.h5 are all files of one volume.
+            volumes[volume_of(path.name.split(".")[0]).removesuffix(LABEL_ENDING)].append(str(path))
+    info = {path.parent.name: str(path) for path in paths if path.name == INFO_NAME}
+    for volume, names in volumes.items():
+        patient = volume.split("_")[0]
+        if patient in info:
+            names.append(info[patient])
+    return volumes
 
 
 def _read_published(index: Path, output: Path) -> dict[PurePosixPath, Entry]:

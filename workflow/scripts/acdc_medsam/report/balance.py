@@ -87,38 +87,45 @@ def count_groups(contents: Contents) -> Table:
 
 def describe_geometry(contents: Contents) -> Table:
     """List the smallest, median and largest spacing, size and depth of the volumes."""
-    spacing, size = _geometry(contents)
-    depths = np.array(list(contents.depths.values()))
-    quantities = {
-        "pixel spacing, y (mm)": spacing[:, 1],
-        "pixel spacing, x (mm)": spacing[:, 2],
-        "distance of slices (mm)": spacing[:, 0],
+    size = _sizes(contents)
+    quantities: dict[str, Floats | npt.NDArray[np.int64]] = {}
+    caption = "Geometry of the volumes, as acquired."
+    if contents.has_spacing:
+        spacing = _spacings(contents)
+        quantities = {
+            "pixel spacing, y (mm)": spacing[:, 1],
+            "pixel spacing, x (mm)": spacing[:, 2],
+            "distance of slices (mm)": spacing[:, 0],
+            "field of view, y (mm)": size[:, 0] * spacing[:, 1],
+            "field of view, x (mm)": size[:, 1] * spacing[:, 2],
+        }
+    else:
+        caption += " The spacing of some volumes is unknown, so that no size is given in mm."
+    quantities |= {
         "height (pixels)": size[:, 0],
         "width (pixels)": size[:, 1],
-        "field of view, y (mm)": size[:, 0] * spacing[:, 1],
-        "field of view, x (mm)": size[:, 1] * spacing[:, 2],
-        "slices in a volume": depths,
+        "slices in a volume": np.array(list(contents.depths.values())),
     }
 
     rows = [
         [
             name,
-            *(format_number(statistic(values), 4) for statistic in (np.min, np.median, np.max)),
-            format_count(len(set(values))),
+            *(format_number(float(statistic(values)), 4) for statistic in (np.min, np.median, np.max)),
+            format_count(len(set(values.tolist()))),
         ]
         for name, values in quantities.items()
     ]
-    return Table(
-        "Geometry of the volumes, as acquired.", ("", "smallest", "median", "largest", "different values"), rows
-    )
+    return Table(caption, ("", "smallest", "median", "largest", "different values"), rows)
 
 
-def _geometry(contents: Contents) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Return the spacing (v, 3) as z, y, x in mm, and the height and width (v, 2) in pixels of the volumes."""
-    rows = contents.volumes.values()
-    spacing = np.array([[float(size) for size in row["spacing"].split()] for row in rows])
-    size = np.array([[int(row["height"]), int(row["width"])] for row in rows])
-    return spacing, size
+def _spacings(contents: Contents) -> Floats:
+    """Return the spacing (v, 3) of the volumes as z, y, x in mm; it must be known."""
+    return np.array([[float(size) for size in row["spacing"].split()] for row in contents.volumes.values()])
+
+
+def _sizes(contents: Contents) -> npt.NDArray[np.int64]:
+    """Return the height and width (v, 2) of the volumes in pixels."""
+    return np.array([[int(row["height"]), int(row["width"])] for row in contents.volumes.values()])
 
 
 def draw_groups(contents: Contents) -> Chart:
@@ -147,7 +154,13 @@ def draw_groups(contents: Contents) -> Chart:
 
 def draw_areas(contents: Contents, structure: str) -> Chart:
     """Draw the area of a structure in the slices that show it, per group, at end-diastole and end-systole."""
-    areas = contents.areas[structure] / 100  # mm² to cm²
+    areas = contents.areas[structure]
+    unit = contents.area_unit
+    words = unit
+    if contents.has_spacing:
+        areas = areas / 100  # mm² to cm²
+        unit = "cm²"
+        words = "square centimetres"
     group = contents.column("group")
     phase = contents.column("phase")
     boxes = []
@@ -172,7 +185,7 @@ def draw_areas(contents: Contents, structure: str) -> Chart:
         axes.set_xticks(range(1, len(labels) + 1), labels)
         for patch in drawn["boxes"]:
             patch.set_facecolor((STRUCTURES[structure], 0.6))
-        axes.set_ylabel("cm² in a slice")
+        axes.set_ylabel(f"{unit} in a slice")
         axes.set_ylim(bottom=0)
 
     medians = [
@@ -183,20 +196,15 @@ def draw_areas(contents: Contents, structure: str) -> Chart:
     return draw_chart(
         f"area-{structure}",
         f"Area of the {STRUCTURE_NAMES[structure]}",
-        f"Boxes from the first to the third quartile, a line at the median: {', '.join(medians)} square centimetres.",
+        f"Boxes from the first to the third quartile, a line at the median: {', '.join(medians)} {words}.",
         draw,
     )
 
 
 def draw_geometry(contents: Contents) -> list[Chart]:
-    """Draw the distributions of pixel spacing, size and depth of the volumes."""
-    spacing, size = _geometry(contents)
+    """Draw the distributions of size and depth of the volumes, and of their pixel spacing if it is known."""
+    size = _sizes(contents)
     depths = list(contents.depths.values())
-
-    def draw_spacing(axes: "Axes") -> None:
-        axes.hist(spacing[:, 2], bins=20, color=SERIES[0])
-        axes.set(xlabel="pixel spacing, x (mm)", ylabel="volumes")
-        count_in_whole_numbers(axes)
 
     def draw_size(axes: "Axes") -> None:
         volumes = Counter(map(tuple, size[:, ::-1].tolist()))
@@ -213,9 +221,8 @@ def draw_geometry(contents: Contents) -> list[Chart]:
 
     different = len({tuple(shape) for shape in size.tolist()})
     square = np.mean(size[:, 0] == size[:, 1])
-    spacings = _describe_range(spacing[:, 2].tolist())
     return [
-        draw_chart("spacing", "Pixel spacing", f"Histogram: {spacings} mm.", draw_spacing),
+        *([draw_spacing(contents)] if contents.has_spacing else []),
         draw_chart(
             "size",
             "Size of a slice before resizing",
@@ -225,6 +232,18 @@ def draw_geometry(contents: Contents) -> list[Chart]:
         ),
         draw_chart("depth", "Depth", f"Histogram: {_describe_range(depths)} slices in a volume.", draw_depths),
     ]
+
+
+def draw_spacing(contents: Contents) -> Chart:
+    """Draw the distribution of the pixel spacing of the volumes, which must be known."""
+    spacing = _spacings(contents)[:, 2]
+
+    def draw(axes: "Axes") -> None:
+        axes.hist(spacing, bins=20, color=SERIES[0])
+        axes.set(xlabel="pixel spacing, x (mm)", ylabel="volumes")
+        count_in_whole_numbers(axes)
+
+    return draw_chart("spacing", "Pixel spacing", f"Histogram: {_describe_range(spacing.tolist())} mm.", draw)
 
 
 def _describe_range(values: Sequence[float]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from acdc_medsam.acdc.labels import GROUPS, LABELS
+from acdc_medsam.acdc.labels import GROUP_NAMES, LABELS
 from acdc_medsam.acdc.naming import volume_name
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row, read_table
@@ -44,7 +44,7 @@ class Contents:
     @cached_property
     def groups(self) -> list[str]:
         """Names of the pathology groups that have slices."""
-        return [group for group in GROUPS if any(row["group"] == group for row in self.rows)]
+        return [group for group in GROUP_NAMES if any(row["group"] == group for row in self.rows)]
 
     @cached_property
     def shared(self) -> list[str]:
@@ -71,10 +71,33 @@ class Contents:
         return Counter(volume_name(row["patient"], int(row["frame"])) for row in self.rows)
 
     @cached_property
+    def has_spacing(self) -> bool:
+        """Whether the spacing of every volume is known. Without it, sizes are given in pixels."""
+        return all(row["spacing"] for row in self.rows)
+
+    @cached_property
+    def has_raw(self) -> bool:
+        """Whether the raw intensities are known. They are not if the dataset was made from normalized H5 files."""
+        return not np.isnan(self.measures.clip_levels).any()
+
+    @cached_property
     def areas(self) -> dict[str, Floats]:
-        """Structure -> (n,) its area in each slice, in mm²."""
-        pixel = np.array([np.prod([float(size) for size in row["spacing"].split()[1:]]) for row in self.rows])
+        """Structure -> (n,) its area in each slice, in ``area_unit``."""
+        pixel = np.ones(len(self.rows))
+        if self.has_spacing:
+            pixel = np.array([np.prod([float(size) for size in row["spacing"].split()[1:]]) for row in self.rows])
         return {key: pixel * np.array([int(row[PIXEL_COLUMNS[key]]) for row in self.rows]) for key in LABELS}
+
+    @property
+    def area_unit(self) -> str:
+        """Unit of ``areas``."""
+        return "mm²" if self.has_spacing else "pixels"
+
+    @cached_property
+    def remarks(self) -> Counter[str]:
+        """Remark in the manifest's column ``notes`` -> number of patients that it is made on."""
+        pairs = {(row["patient"], note) for row in self.rows for note in row["notes"].split("; ") if note}
+        return Counter(note for _, note in sorted(pairs))
 
     @cached_property
     def indices(self) -> npt.NDArray[np.intp]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TIMED_STAGES = ("normalize", "render", "embed", "positional_encoding", "split", "publish", "verify", "measure")
+TIMED_STAGES = ("normalize", "adopt", "render", "embed", "positional_encoding", "split", "publish", "verify", "measure")
 """Stages that have finished when the report is written, in the order of the table."""
 
 KINDS = {

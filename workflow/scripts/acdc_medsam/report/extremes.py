@@ -39,7 +39,9 @@ def find_extremes(contents: Contents) -> list[Extreme]:
         for end, sign in (("Smallest", 1), ("Largest", -1)):
             title = f"{end} {STRUCTURE_NAMES[structure]}"
             areas = contents.areas[structure]
-            extremes.append(_find_extreme(contents, title, "", sign * areas, _format_area(areas), near=True))
+            extremes.append(
+                _find_extreme(contents, title, "", sign * areas, _format_area(areas, contents.area_unit), near=True)
+            )
 
     brightness = contents.of_slices(contents.measures.brightness)
     blur = contents.of_slices(contents.measures.blur)
@@ -70,8 +72,8 @@ def _format_stretch(row: Row) -> str:
     return f"{format_number(max(height, width) / min(height, width))} times: {width} x {height}"
 
 
-def _format_area(areas: Floats) -> Callable[[int], str]:
-    return lambda index: f"{format_count(areas[index])} mm²"
+def _format_area(areas: Floats, unit: str) -> Callable[[int], str]:
+    return lambda index: f"{format_count(areas[index])} {unit}"
 
 
 def _find_extreme(

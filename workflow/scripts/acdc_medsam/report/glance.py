@@ -57,6 +57,7 @@ def at_a_glance(
     validation = 100 * float(str(settings["validation"]))
     facts = {
         "Split": f"by {settings['unit']}, {validation:g} % for validation, seed {settings['seed']}",
+        **describe_remarks(contents),
         **describe_encoder(settings, embeddings, contents.rows[0]["encoder"]),
         "Published": f"{published:%Y-%m-%d %H:%M} UTC by {contents.quality['software']}",
         "Machine": describe_machine(),
@@ -132,6 +133,14 @@ def describe_maker(facts: Mapping[str, Any]) -> str:
     """Describe what made some embeddings, as it was written down when they were encoded."""
     versions = ", ".join(f"{package} {version}" for package, version in facts["versions"].items())
     return f"{facts['software']} on {facts['device']} with {versions}; code {facts['code'][:12]}"
+
+
+def describe_remarks(contents: Contents) -> dict[str, str]:
+    """List what was inferred of patients, or carried along, with the number of patients; empty for NIfTI files."""
+    remarks = [f"{remark} ({count} patients)" for remark, count in contents.remarks.items()]
+    if not contents.has_spacing:
+        remarks.append("spacing unknown, so areas are in pixels")
+    return {"Source": f"H5 files: {'; '.join(remarks)}"} if remarks else {}
 
 
 def describe_machine() -> str:

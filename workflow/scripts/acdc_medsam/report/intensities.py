@@ -22,6 +22,9 @@ OUTLIER = 3.5
 """Modified z-score above which a value is an outlier: B. Iglewicz and D. Hoaglin, "How to Detect and Handle Outliers",
 ASQC Quality Press, 1993."""
 
+CLIP_LEVEL = "clip level"
+"""Quantity of a volume: its clip level above its smallest raw intensity."""
+
 LEAST = 1e-6
 """Smallest share of voxels that the logarithmic axis of the charts shows."""
 
@@ -84,21 +87,23 @@ def find_outliers(quantities: dict[str, Floats]) -> dict[str, dict[int, float]]:
 
 
 def intensities_section(contents: Contents) -> Intensities:
-    """Compute the contents of the section."""
+    """Compute the contents of the section. Without raw intensities, only those in [0, 1] are described."""
     measures = contents.measures
-    clip = measures.clip_levels - measures.raw_minima
     # Mean of each histogram, in which every voxel is at the center of its bin.
     mean = measures.clipped_histograms @ (np.arange(BINS) + 0.5) / BINS / measures.clipped_histograms.sum(1)
-    quantities = {
-        "clip level": clip,
-        "largest raw intensity over the clip level": (measures.raw_maxima - measures.raw_minima) / clip,
-        "mean after clipping": mean,
-    }
+    quantities = {"mean after clipping": mean}
+    if contents.has_raw:
+        clip = measures.clip_levels - measures.raw_minima
+        ratio = (measures.raw_maxima - measures.raw_minima) / clip
+        quantities = {CLIP_LEVEL: clip, "largest raw intensity over the clip level": ratio} | quantities
     outliers = find_outliers(quantities)
     outlying = sorted({index for scores in outliers.values() for index in scores})
 
+    charts = draw_histograms(contents, outlying)
+    if contents.has_raw:
+        charts.append(draw_clip_levels(contents, quantities[CLIP_LEVEL], list(outliers[CLIP_LEVEL])))
     return Intensities(
-        charts=[*draw_histograms(contents, outlying), draw_clip_levels(contents, clip, list(outliers["clip level"]))],
+        charts=charts,
         outliers=describe_outliers(measures.volumes.tolist(), quantities, outliers),
         outlying=measures.volumes[outlying].tolist(),
         volumes=list_volumes(contents, quantities),
@@ -122,22 +127,20 @@ def describe_outliers(
 
 
 def list_volumes(contents: Contents, quantities: dict[str, Floats]) -> Table:
-    """List the raw intensities, the clip level and the mean of each volume."""
+    """List the mean of each volume and, if they are known, its raw intensities and clip level."""
     measures = contents.measures
-    _, ratio, mean = quantities.values()
-    rows = []
-    for index, volume in enumerate(measures.volumes.tolist()):
-        raw = (measures.raw_minima[index], measures.clip_levels[index], measures.raw_maxima[index])
-        rows.append(
-            [
-                volume,
-                *(format_number(value, 4) for value in raw),
-                format_number(ratio[index]),
-                format_percent(mean[index]),
-            ]
-        )
-    heads = ("Volume", "raw minimum", "clip level", "raw maximum", "maximum / clip level", "mean after clipping")
-    return Table("Each volume's raw intensities, and its mean after clipping and scaling.", heads, rows)
+    *raw_quantities, mean = quantities.values()
+    heads = ["Volume"]
+    columns = [measures.volumes.tolist()]
+    if contents.has_raw:
+        heads += ["raw minimum", "clip level", "raw maximum", "maximum / clip level"]
+        for values in (measures.raw_minima, measures.clip_levels, measures.raw_maxima):
+            columns.append([format_number(value, 4) for value in values])
+        columns.append([format_number(value) for value in raw_quantities[1]])
+    heads.append("mean after clipping")
+    columns.append([format_percent(value) for value in mean])
+    what = "raw intensities, and its mean" if contents.has_raw else "mean"
+    return Table(f"Each volume's {what} after clipping and scaling.", heads, list(zip(*columns, strict=True)))
 
 
 def describe_quantization(contents: Contents) -> str:
@@ -146,16 +149,19 @@ def describe_quantization(contents: Contents) -> str:
     largest = measures.quantization_max.max()
     mean = measures.quantization_mean.mean()
     worst = measures.slices[measures.quantization_max.argmax()]
-    whole_steps = int(np.count_nonzero(measures.clip_levels - measures.raw_minima <= 255))
-
-    return (
+    text = (
         f"Rounding to 256 gray values moved a pixel by {format_number(255 * mean)} gray values on average and by "
         f"{format_number(255 * largest)} at most ({worst}): {format_number(100 * mean)} % and "
-        f"{format_number(100 * largest)} % of the range. Half a gray value is the upper bound. "
-        f"In {whole_steps} of {len(measures.volumes)} volumes the clip level is "
-        "at most 255 above the minimum, so that each raw integer has a gray value of its own; in the others, "
-        "neighboring integers share one."
+        f"{format_number(100 * largest)} % of the range. Half a gray value is the upper bound."
     )
+    if contents.has_raw:
+        whole_steps = int(np.count_nonzero(measures.clip_levels - measures.raw_minima <= 255))
+        text += (
+            f" In {whole_steps} of {len(measures.volumes)} volumes the clip level is "
+            "at most 255 above the minimum, so that each raw integer has a gray value of its own; in the others, "
+            "neighboring integers share one."
+        )
+    return text
 
 
 def to_shares(histograms: Counts) -> Floats:
@@ -175,8 +181,9 @@ def draw_histograms(contents: Contents, marked: Sequence[int]) -> list[Chart]:
         One chart for each kind of histogram.
     """
     measures = contents.measures
+    before = ("Before clipping", "raw intensity, in clip levels", measures.raw_histograms)
     kinds = {
-        "before": ("Before clipping", "raw intensity, in clip levels", measures.raw_histograms),
+        **({"before": before} if contents.has_raw else {}),
         "after": ("After clipping and scaling", "value in the H5 volume", measures.clipped_histograms),
         "png": ("In the PNG images", "gray value / 255", measures.png_histograms),
     }

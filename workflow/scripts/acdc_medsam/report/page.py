@@ -118,6 +118,7 @@ def write_report(inputs: ReportInputs, report: Path, index: Path, settings: Mapp
         axes=axes,
         extremes=extremes,
         intensities=intensities,
+        has_raw=contents.has_raw,
         balance=balance_section(contents),
         embeddings=embeddings,
         identical=identical,

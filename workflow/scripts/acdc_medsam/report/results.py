@@ -68,7 +68,9 @@ def _read_split(split: str, content: Mapping[str, Any], folder: Path) -> Results
 
 
 def _tabulate_agreement(content: Mapping[str, Any]) -> Table:
-    keys = ("dice", "hd95_mm", "assd_mm", "volume_ml", "true_volume_ml")
+    distance = content["units"]["distance"]
+    volume = content["units"]["volume"]
+    keys = ("dice", f"hd95_{distance}", f"assd_{distance}", f"volume_{volume}", f"true_volume_{volume}")
     rows = []
     for way, words in WAYS.items():
         for structure in LABELS:
@@ -90,10 +92,10 @@ def _tabulate_agreement(content: Mapping[str, Any]) -> Table:
         "structure",
         "phase",
         "Dice",
-        "HD95, mm",
-        "ASSD, mm",
-        "volume, ml",
-        "true volume, ml",
+        f"HD95, {distance}",
+        f"ASSD, {distance}",
+        f"volume, {volume}",
+        f"true volume, {volume}",
         "missed",
         "found where there is none",
     ]

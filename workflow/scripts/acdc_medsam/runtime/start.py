@@ -12,10 +12,11 @@ EMBEDDING_MIB = 4
 """Size of an embedding on disk."""
 
 
-def describe_run(patients: int, slices: int, batches: int, encoder: str) -> str:
+def describe_run(kind: str, patients: int, slices: int, batches: int, encoder: str) -> str:
     """Say in one line what is about to be made.
 
     Args:
+        kind: What the raw folder holds, such as ``NIfTI files``.
         patients: Number of patients.
         slices: Number of slices of all patients.
         batches: Number of batches that patients are embedded in.
@@ -24,7 +25,7 @@ def describe_run(patients: int, slices: int, batches: int, encoder: str) -> str:
     jobs = 2 * patients + batches + 9
     disk = f"up to {slices * EMBEDDING_MIB / 1024:.1f} GiB of embeddings by {encoder}"
     return (
-        f"ACDC to MedSAM: {patients} patients, {2 * patients} volumes, {slices} slices; "
+        f"ACDC to MedSAM, from {kind}: {patients} patients, {2 * patients} volumes, {slices} slices; "
         f"at most {jobs} jobs; {'no embeddings' if encoder == 'none' else disk}"
     )
 

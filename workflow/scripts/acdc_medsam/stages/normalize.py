@@ -3,9 +3,8 @@
 Input: the raw folder of one patient. Output: ``volumes/`` and ``slices/``, and an index of both.
 """
 
-import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,19 +13,12 @@ import numpy.typing as npt
 from nibabel.affines import voxel_sizes
 from skimage.exposure import cumulative_distribution
 
-from acdc_medsam import __version__
-from acdc_medsam.acdc.cohort import Frame, Patient, read_patient
 from acdc_medsam.acdc.labels import LABELS
-from acdc_medsam.acdc.naming import slice_name, volume_name
+from acdc_medsam.acdc.raw_nifti import Frame, Patient, read_patient
 from acdc_medsam.errors import VolumeError
-from acdc_medsam.formats.files import Written, remove_others
-from acdc_medsam.formats.h5 import write_h5
-from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.formats.nifti import Array, Nifti, read_nifti
 from acdc_medsam.layout import RAW_IMAGE_SHA256
-from acdc_medsam.runtime.outside import require_announced
-
-logger = logging.getLogger(__name__)
+from acdc_medsam.stages.h5_files import NormalizedFrame, write_patient
 
 FloatImage = npt.NDArray[np.float32]
 LabelImage = npt.NDArray[np.uint8]
@@ -227,72 +219,40 @@ def normalize_patient(
         DatasetError: A raw file has changed since the run was planned.
     """
     patient = read_patient(source)
-    folders = (index.parent / "volumes", index.parent / "slices")
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
-
-    sources = {patient.sources[0].name: patient.info_sha256}
-    files = list[Written]()
-    notes = list[str]()
-    try:
-        for frame in patient.frames:
-            volume = read_frame(frame)
-            sources |= volume.sources
-            notes.extend(f"{patient.name}: {note}" for note in volume.notes)
-            files.extend(_write_frame(patient, frame, volume, index.parent, percentile))
-    except VolumeError as error:
-        message = f"{patient.name}: {error}"
-        if on_invalid != "exclude":
-            raise VolumeError(f"{message}. Or leave the patient out: 'on_invalid: exclude' in config.yaml") from error
-        logger.warning("left out: %s", message)
-        # Files of the other frame may have been written already.
-        remove_others(folders, keep=[])
-        write_index(index, [], left_out=[message], notes=notes)
-        return
-
-    for note in notes:
-        logger.warning("%s", note)
-    # The index names these digests as the sources, so the files must be those that the run was planned with.
-    expected = sources if announced is None else announced
-    for name, sha256 in sources.items():
-        require_announced(source / name, sha256, expected.get(name, ""))
-
-    remove_others(folders, keep=[file.path for file in files])
     # Paths are relative to the raw folder, so that the index does not depend on where that folder is.
-    relative_sources = {str(file.relative_to(source.parents[1])): sources[file.name] for file in patient.sources}
-    write_index(index, [index_row(file, index) for file in files], notes=notes, sources=relative_sources)
-    logger.info("%s: %d files", patient.name, len(files))
+    write_patient(patient.name, _normalize_frames(patient, percentile), index, source.parents[1], on_invalid, announced)
 
 
-def _write_frame(patient: Patient, frame: Frame, volume: Volume, folder: Path, percentile: float) -> list[Written]:
-    """Normalize a frame, write its volume and slices as H5 files, and return their records."""
-    try:
-        normalized = normalize_intensities(volume.image, percentile)
-    except VolumeError as error:
-        raise VolumeError(f"{frame.image.name}: {error}") from error
+def _normalize_frames(patient: Patient, percentile: float) -> Iterator[NormalizedFrame]:
+    """Read and normalize one frame after the other."""
+    info = patient.sources[0]
+    for frame in patient.frames:
+        volume = read_frame(frame)
+        try:
+            normalized = normalize_intensities(volume.image, percentile)
+        except VolumeError as error:
+            raise VolumeError(f"{frame.image.name}: {error}") from error
 
-    attributes: dict[str, object] = {
-        "patient": patient.name,
-        "subset": patient.subset,
-        "group": patient.group,
-        "height": patient.height,
-        "weight": patient.weight,
-        "phase": frame.phase,
-        "frame": frame.number,
-        "spacing": volume.spacing,
-        "affine": volume.affine,
-        "clip_level": normalized.clip_level,
-        "raw_min": normalized.raw_min,
-        "raw_max": normalized.raw_max,
-        RAW_IMAGE_SHA256: volume.sources[frame.image.name],
-        "label_sha256": volume.sources[frame.label.name],
-        "software": f"acdc-medsam {__version__}",
-    }
-
-    path = folder / "volumes" / f"{volume_name(patient.name, frame.number)}.h5"
-    # One chunk per slice, because readers take whole slices.
-    files = [write_h5(path, normalized.image, volume.label, attributes, chunks=(1, *volume.label.shape[1:]))]
-    for index, (image, label) in enumerate(zip(normalized.image, volume.label, strict=True)):
-        path = folder / "slices" / f"{slice_name(patient.name, frame.number, index)}.h5"
-        files.append(write_h5(path, image, label, attributes | {"slice_index": index}, chunks=label.shape))
-    return files
+        attributes = {
+            "subset": patient.subset,
+            "group": patient.group,
+            "height": patient.height,
+            "weight": patient.weight,
+            "phase": frame.phase,
+            "spacing": volume.spacing,
+            "affine": volume.affine,
+            "clip_level": normalized.clip_level,
+            "raw_min": normalized.raw_min,
+            "raw_max": normalized.raw_max,
+            RAW_IMAGE_SHA256: volume.sources[frame.image.name],
+            "label_sha256": volume.sources[frame.label.name],
+        }
+        sources = {path: volume.sources[path.name] for path in (frame.image, frame.label)}
+        yield NormalizedFrame(
+            number=frame.number,
+            image=normalized.image,
+            label=volume.label,
+            attributes=attributes,
+            sources={info: patient.info_sha256, **sources},
+            notes=volume.notes,
+        )

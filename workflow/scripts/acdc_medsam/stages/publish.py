@@ -12,19 +12,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from acdc_medsam.acdc.naming import SUBSETS
+from acdc_medsam.acdc.naming import H5_KINDS, SUBSETS, h5_folder
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row, Written, atomic_path, is_untouched, read_recorded, read_sealed, write_table
 from acdc_medsam.formats.index import index_row, read_index_comments, read_records, write_index
 from acdc_medsam.layout import (
     DATASET,
-    H5_KINDS,
     MANIFEST_COLUMNS,
     POSITIONAL_ENCODING,
     PUBLISHED_NAME,
     SPLITS,
     expected_folders,
-    h5_folder,
     image_folder,
     published_splits,
 )

@@ -76,7 +76,9 @@ def read_slices(volume: Path, sha256: str | None = None) -> Iterator[Slice]:
     content = read_h5(volume, 3, sha256)
     attributes = content.attributes
     facts = {key: str(attributes[key]) for key in ("patient", "subset", "group", "phase", "frame")}
-    facts["spacing"] = " ".join(f"{size:g}" for size in attributes["spacing"])
+    # Volumes from H5 files may lack a spacing, and only they have notes.
+    facts["spacing"] = " ".join(f"{size:g}" for size in attributes.get("spacing", ()))
+    facts["notes"] = str(attributes.get("notes", ""))
     facts["height"], facts["width"] = map(str, content.label.shape[1:])
 
     for index, (image, label) in enumerate(zip(content.image, content.label, strict=True)):

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from acdc_medsam.acdc.labels import GROUPS
+from acdc_medsam.acdc.labels import GROUP_NAMES
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row, read_sealed, write_table
 from acdc_medsam.layout import SPLIT_COLUMNS
@@ -108,17 +108,18 @@ def assign_folds(groups: Mapping[str, str], seed: int) -> dict[str, int]:
     by at most one patient, so that at most FOLDS - 1 others move, all of the same group.
 
     Args:
-        groups: Pathology group of each patient, one of GROUPS.
+        groups: Pathology group of each patient, one of GROUP_NAMES.
         seed: Seed of the ranking.
 
     Returns:
         Patient -> fold.
     """
     folds = dict[str, int]()
+    order = list(GROUP_NAMES)
     for group, names in group_patients(groups).items():
         # Blocks of a group differ by one patient if its size is no multiple of FOLDS. Each group starts with another
         # fold, so that the larger blocks of all groups do not end up in the same folds.
-        first_fold = GROUPS.index(group)
+        first_fold = order.index(group)
 
         # The ranking differs from that of the split, of which val is the beginning: train would lack whole blocks.
         for position, patient in enumerate(rank(names, f"{seed}:fold")):

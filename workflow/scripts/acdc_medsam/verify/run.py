@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from acdc_medsam import __version__
-from acdc_medsam.acdc.naming import SUBSETS, volume_name
+from acdc_medsam.acdc.naming import SUBSETS, h5_folder, volume_name
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row, read_recorded, read_table, write_bytes
 from acdc_medsam.formats.index import index_row, read_index_comments, read_records, write_index
-from acdc_medsam.layout import DATASET, MANIFEST, h5_folder
+from acdc_medsam.layout import DATASET, MANIFEST
 from acdc_medsam.runtime.code_hash import code_hash
 from acdc_medsam.verify.checks import H5_AGREES, NOT_EMPTY, OF_EMBEDDINGS, Checks, Expectations, Finding
 from acdc_medsam.verify.files import Records, check_slice, check_volume, slice_files, volume_files
