@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from published_h5 import write_published
 from small_dataset import SmallDataset
 
 
@@ -45,3 +46,15 @@ def trained(made: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFacto
     shutil.copytree(made, folder)
     train(SmallDataset(folder), checkpoint)
     return folder
+
+
+@pytest.fixture(scope="session")
+def published_h5(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """H5 volumes and slices of the tiny patients as other repositories publish them; never written to."""
+    return write_published(raw, tmp_path_factory.mktemp("published"))
+
+
+@pytest.fixture
+def h5_folder(published_h5: Path, tmp_path: Path) -> Path:
+    """A copy of the published H5 files, for a test to change."""
+    return Path(shutil.copytree(published_h5, tmp_path / "h5"))

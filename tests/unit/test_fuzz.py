@@ -3,6 +3,7 @@
 ``python -m pytest tests/unit/test_fuzz.py --hypothesis-profile=fuzz`` tries more than 50,000 cases.
 """
 
+import contextlib
 import gzip
 import io
 import json
@@ -27,7 +28,7 @@ from acdc_medsam.config import check_config, load_schema
 from acdc_medsam.encoders.checkpoint import read_weights
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import AcdcError, CheckpointError, CohortError, ConfigError, DatasetError, VolumeError
-from acdc_medsam.formats.h5 import MAX_VOXELS, read_h5, write_h5
+from acdc_medsam.formats.h5 import MAX_VOXELS, read_h5, read_outside_h5, write_h5
 from acdc_medsam.formats.png import MAX_PIXELS, read_gray
 from acdc_medsam.stages.normalize import normalize_intensities, read_frame
 from acdc_medsam.stages.render import read_slices, resize_image, resize_label
@@ -330,6 +331,9 @@ def volume_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_any_h5(volume_file: Path, folder: Path, changes: list[tuple[int, bytes]], length: int | None) -> None:
     (folder / "changed.h5").write_bytes(edited(volume_file.read_bytes(), changes)[:length])
+    with contextlib.suppress(VolumeError):
+        outside = read_outside_h5(folder / "changed.h5", ("patient",))
+        assert all(array.size <= MAX_VOXELS for array in (outside.image, outside.label))
     try:
         content = read_h5(folder / "changed.h5", 3)
     except DatasetError as error:

@@ -8,17 +8,6 @@ import pytest
 from acdc_medsam.acdc.cohort import H5, NIFTI, count_raw_slices, find_cohort
 from acdc_medsam.acdc.raw_h5 import H5Patient
 from acdc_medsam.errors import CohortError
-from published_h5 import write_published
-
-
-@pytest.fixture(scope="module")
-def published(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_published(raw, tmp_path_factory.mktemp("published"))
-
-
-@pytest.fixture
-def folder(published: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(published, tmp_path / "h5")
 
 
 def volumes_of(folder: Path, patient: str) -> list[Path]:
@@ -30,11 +19,11 @@ def slices_of(folder: Path, patient: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("left", ["volumes", "slices", "both"])
-def test_patients_are_found_in_volumes_in_slices_and_in_both(folder: Path, left: str) -> None:
+def test_patients_are_found_in_volumes_in_slices_and_in_both(h5_folder: Path, left: str) -> None:
     for kind in {"volumes": ["slices"], "slices": ["volumes"], "both": []}[left]:
-        for path in folder.glob(f"ACDC_*_{kind}"):
+        for path in h5_folder.glob(f"ACDC_*_{kind}"):
             shutil.rmtree(path)
-    found = find_cohort(folder)
+    found = find_cohort(h5_folder)
     assert found.kind == H5 and not found.problems
     assert [patient.name for patient in found.patients] == [f"patient{n:03d}" for n in (1, 2, 3, 4)]
     assert [patient.subset for patient in found.patients] == ["training"] * 3 + ["testing"]
@@ -42,34 +31,34 @@ def test_patients_are_found_in_volumes_in_slices_and_in_both(folder: Path, left:
     assert {len(patient.sources) for patient in found.patients} == {{"volumes": 2, "slices": 6, "both": 8}[left]}
 
 
-def test_the_files_may_stand_in_the_raw_folder_itself(folder: Path) -> None:
-    assert [patient.subset for patient in find_cohort(folder / "ACDC_training_slices").patients] == ["training"] * 3
-    assert [patient.subset for patient in find_cohort(folder / "ACDC_testing_volumes").patients] == ["testing"]
+def test_the_files_may_stand_in_the_raw_folder_itself(h5_folder: Path) -> None:
+    assert [patient.subset for patient in find_cohort(h5_folder / "ACDC_training_slices").patients] == ["training"] * 3
+    assert [patient.subset for patient in find_cohort(h5_folder / "ACDC_testing_volumes").patients] == ["testing"]
 
 
-def test_other_files_are_ignored_and_excluded_patients_are_not_checked(folder: Path) -> None:
-    (folder / "ACDC_training_volumes/patient001_frame1.h5").touch()
-    (folder / "ACDC_training_volumes/train.list").touch()
-    volumes_of(folder, "patient002")[0].rename(folder / "ACDC_training_volumes/patient002_frame99.h5")
-    found = find_cohort(folder, exclude=["patient002", "patient009"])
+def test_other_files_are_ignored_and_excluded_patients_are_not_checked(h5_folder: Path) -> None:
+    (h5_folder / "ACDC_training_volumes/patient001_frame1.h5").touch()
+    (h5_folder / "ACDC_training_volumes/train.list").touch()
+    volumes_of(h5_folder, "patient002")[0].rename(h5_folder / "ACDC_training_volumes/patient002_frame99.h5")
+    found = find_cohort(h5_folder, exclude=["patient002", "patient009"])
     assert [patient.number for patient in found.patients] == [1, 3, 4]
     assert not found.problems and found.unknown == ("patient009",)
 
 
-def test_nifti_and_h5_files_in_one_folder_are_refused(folder: Path, raw: Path) -> None:
-    shutil.copytree(raw / "training", folder / "training")
+def test_nifti_and_h5_files_in_one_folder_are_refused(h5_folder: Path, raw: Path) -> None:
+    shutil.copytree(raw / "training", h5_folder / "training")
     with pytest.raises(CohortError, match=r"holds NIfTI files .* and H5 files \(ACDC_t\w+/\)"):
-        find_cohort(folder)
+        find_cohort(h5_folder)
 
 
-def test_published_files_in_the_output_folder_are_no_input(folder: Path, raw: Path) -> None:
+def test_published_files_in_the_output_folder_are_no_input(h5_folder: Path, raw: Path) -> None:
     with pytest.raises(CohortError, match="would be replaced"):
-        find_cohort(folder, output=folder)
+        find_cohort(h5_folder, output=h5_folder)
     with pytest.raises(CohortError, match="would be replaced"):
-        find_cohort(folder / "ACDC_training_volumes", output=folder)
-    shutil.copytree(raw / "training", folder / "training")
-    assert find_cohort(folder, output=folder).kind == NIFTI
-    assert find_cohort(raw, output=folder).kind == NIFTI
+        find_cohort(h5_folder / "ACDC_training_volumes", output=h5_folder)
+    shutil.copytree(raw / "training", h5_folder / "training")
+    assert find_cohort(h5_folder, output=h5_folder).kind == NIFTI
+    assert find_cohort(raw, output=h5_folder).kind == NIFTI
 
 
 def remove_a_frame(folder: Path) -> None:
@@ -115,15 +104,19 @@ def state_an_unknown_group(folder: Path) -> None:
         (state_an_unknown_group, "patients.tsv: group is 'dcm'; it must be one of DCM"),
     ],
 )
-def test_a_defect_is_named_and_the_others_are_usable(folder: Path, plant: Callable[[Path], None], message: str) -> None:
-    plant(folder)
-    found = find_cohort(folder)
+def test_a_defect_is_named_and_the_others_are_usable(
+    h5_folder: Path, plant: Callable[[Path], None], message: str
+) -> None:
+    plant(h5_folder)
+    found = find_cohort(h5_folder)
     assert {patient.number for patient in found.patients} == {2, 3, 4}
     ((_, lines),) = found.problems.items()
     assert any(re.search(message, line) for line in lines), lines
 
 
-def test_stated_facts_belong_to_their_patient(folder: Path) -> None:
-    (folder / "patients.tsv").write_text("patient\tgroup\tspacing\npatient002\tHCM\t\npatient050\tNOR\t\n")
-    facts = {patient.name: patient.facts for patient in find_cohort(folder).patients if isinstance(patient, H5Patient)}
+def test_stated_facts_belong_to_their_patient(h5_folder: Path) -> None:
+    (h5_folder / "patients.tsv").write_text("patient\tgroup\tspacing\npatient002\tHCM\t\npatient050\tNOR\t\n")
+    facts = {
+        patient.name: patient.facts for patient in find_cohort(h5_folder).patients if isinstance(patient, H5Patient)
+    }
     assert facts == {"patient001": {}, "patient002": {"group": "HCM"}, "patient003": {}, "patient004": {}}

@@ -169,6 +169,18 @@ def test_the_truth_goes_back_to_where_it_came_from(made: Path, raw: Path, tmp_pa
         assert gzip.decompress((tmp_path / "again.nii.gz").read_bytes())
 
 
+def test_a_volume_without_geometry_becomes_a_nifti_file_that_says_so(tmp_path: Path) -> None:
+    label = np.ones((2, 4, 3), np.uint8)
+    attributes = {"patient": "patient001", "phase": "ED"}
+    write_h5(tmp_path / "volume.h5", label.astype(np.float32), label, attributes, chunks=label.shape)
+    truth = read_truth(tmp_path / "volume.h5")
+    assert truth.spacing is None and truth.affine is None
+    write_nifti(label, truth, tmp_path / "label.nii.gz")
+    image = nib.load(tmp_path / "label.nii.gz")
+    assert image.shape == (3, 4, 2) and image.header.get_zooms() == (1, 1, 1)
+    assert image.header.get_xyzt_units()[0] == "unknown" and nib.aff2axcodes(image.affine) == ("L", "P", "S")
+
+
 def test_volumes_of_another_dataset_are_refused(made: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="slice 7 of a volume with 4 slices"):
         stack_slices({7: np.zeros((8, 8), np.uint8)}, (4, 8, 8))

@@ -18,20 +18,10 @@ from acdc_medsam.formats.index import read_index_comments
 from acdc_medsam.layout import GROUP_ASSUMED, PHASE_INFERRED
 from acdc_medsam.stages.adopt import adopt_patient, infer_phases
 from acdc_medsam.stages.normalize import normalize_patient
-from published_h5 import change, read_plain, write_plain, write_published
+from published_h5 import change, read_plain, write_plain
 
 FOLDER = "ACDC_training_volumes"
 SLICES = "ACDC_training_slices"
-
-
-@pytest.fixture(scope="module")
-def published(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_published(raw, tmp_path_factory.mktemp("published"))
-
-
-@pytest.fixture
-def folder(published: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(published, tmp_path / "h5")
 
 
 @pytest.fixture(scope="module")
@@ -72,54 +62,54 @@ def arrays_equal(one: Path, other: Path) -> bool:
 
 
 @pytest.mark.parametrize("left", ["volumes", "slices", "both"])
-def test_the_arrays_equal_those_from_nifti_files(folder: Path, from_nifti: Path, left: str) -> None:
+def test_the_arrays_equal_those_from_nifti_files(h5_folder: Path, from_nifti: Path, left: str) -> None:
     for kind in {"volumes": ["slices"], "slices": ["volumes"], "both": []}[left]:
-        shutil.rmtree(folder / f"ACDC_training_{kind}")
-    adopted = adopt(folder)
+        shutil.rmtree(h5_folder / f"ACDC_training_{kind}")
+    adopted = adopt(h5_folder)
     assert arrays_equal(adopted, from_nifti)
     assert len(read_index_comments(adopted / "index.tsv").sources) == {"volumes": 2, "slices": 6, "both": 8}[left]
 
 
 @pytest.mark.parametrize(("image", "label"), [("float64", "int64"), ("float32", "float32"), (">f4", ">i2")])
-def test_other_types_of_numbers_are_converted(folder: Path, from_nifti: Path, image: str, label: str) -> None:
+def test_other_types_of_numbers_are_converted(h5_folder: Path, from_nifti: Path, image: str, label: str) -> None:
     def convert(arrays: dict[str, Any]) -> dict[str, Any]:
         return {"image": arrays["image"].astype(image), "label": arrays["label"].astype(label)}
 
-    shutil.rmtree(folder / SLICES)
-    for path in sorted((folder / FOLDER).glob("patient001_*")):
+    shutil.rmtree(h5_folder / SLICES)
+    for path in sorted((h5_folder / FOLDER).glob("patient001_*")):
         change(path, convert)
-    assert arrays_equal(adopt(folder), from_nifti)
+    assert arrays_equal(adopt(h5_folder), from_nifti)
 
 
-def test_phases_and_groups_are_inferred_and_noted(folder: Path, from_nifti: Path) -> None:
-    adopted = adopt(folder)
+def test_phases_and_groups_are_inferred_and_noted(h5_folder: Path, from_nifti: Path) -> None:
+    adopted = adopt(h5_folder)
     for path in sorted(adopted.rglob("*.h5")):
         ours = attributes_of(path)
         theirs = attributes_of(from_nifti / path.relative_to(adopted))
         assert (ours["phase"], ours["frame"], ours["group"]) == (theirs["phase"], theirs["frame"], "DCM")
         assert ours["source"] == "h5" and ours["notes"] == f"{PHASE_INFERRED}; {GROUP_ASSUMED}"
         assert np.isnan(ours["height"]) and "spacing" not in ours and "affine" not in ours
-    testing = adopt(folder, "patient004")
+    testing = adopt(h5_folder, "patient004")
     found = attributes_of(next(testing.rglob("*.h5")))
     assert (found["group"], found["notes"]) == ("unknown", PHASE_INFERRED), "testing patients are in no order"
 
 
-def test_stated_facts_are_used(folder: Path) -> None:
-    first = int(volume(folder).stem[-2:])
+def test_stated_facts_are_used(h5_folder: Path) -> None:
+    first = int(volume(h5_folder).stem[-2:])
     cells = f"patient001\tHCM\t{first}\t10 1.5 1.25\t170"
-    (folder / "patients.tsv").write_text(f"patient\tgroup\tes\tspacing\theight\n{cells}\n")
-    for path in (adopt(folder) / "volumes").iterdir():
+    (h5_folder / "patients.tsv").write_text(f"patient\tgroup\tes\tspacing\theight\n{cells}\n")
+    for path in (adopt(h5_folder) / "volumes").iterdir():
         found = attributes_of(path)
         assert (found["group"], found["height"], found["notes"]) == ("HCM", 170, "")
         assert found["phase"] == ("ES" if found["frame"] == first else "ED"), "against the sizes of the ventricles"
         np.testing.assert_array_equal(found["spacing"], (10, 1.5, 1.25))
 
 
-def test_the_workflows_own_files_keep_their_facts(folder: Path, from_nifti: Path) -> None:
+def test_the_workflows_own_files_keep_their_facts(h5_folder: Path, from_nifti: Path) -> None:
     for kind in ("volumes", "slices"):
-        shutil.rmtree(folder / f"ACDC_training_{kind}")
-        shutil.copytree(from_nifti / kind, folder / f"ACDC_training_{kind}")
-    adopted = adopt(folder)
+        shutil.rmtree(h5_folder / f"ACDC_training_{kind}")
+        shutil.copytree(from_nifti / kind, h5_folder / f"ACDC_training_{kind}")
+    adopted = adopt(h5_folder)
     for path in sorted(adopted.rglob("*.h5")):
         ours = attributes_of(path)
         theirs = attributes_of(from_nifti / path.relative_to(adopted))
@@ -128,12 +118,12 @@ def test_the_workflows_own_files_keep_their_facts(folder: Path, from_nifti: Path
         assert ours["notes"] == ""
 
 
-def test_what_an_earlier_run_inferred_is_inferred_again(folder: Path) -> None:
-    adopted = adopt(folder)
+def test_what_an_earlier_run_inferred_is_inferred_again(h5_folder: Path) -> None:
+    adopted = adopt(h5_folder)
     for kind in ("volumes", "slices"):
-        shutil.rmtree(folder / f"ACDC_training_{kind}")
-        shutil.copytree(adopted / kind, folder / f"ACDC_training_{kind}")
-    again = adopt(folder)
+        shutil.rmtree(h5_folder / f"ACDC_training_{kind}")
+        shutil.copytree(adopted / kind, h5_folder / f"ACDC_training_{kind}")
+    again = adopt(h5_folder)
     assert attributes_of(next(again.rglob("*.h5")))["notes"] == f"{PHASE_INFERRED}; {GROUP_ASSUMED}"
 
 
@@ -142,28 +132,28 @@ def add_scribble(arrays: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", [FOLDER, SLICES])
-def test_further_datasets_are_carried_along(folder: Path, kind: str) -> None:
-    for path in (folder / kind).glob("patient001_*"):
+def test_further_datasets_are_carried_along(h5_folder: Path, kind: str) -> None:
+    for path in (h5_folder / kind).glob("patient001_*"):
         change(path, add_scribble)
     if kind == SLICES:
-        shutil.rmtree(folder / FOLDER)
-    for path in adopt(folder).rglob("*.h5"):
+        shutil.rmtree(h5_folder / FOLDER)
+    for path in adopt(h5_folder).rglob("*.h5"):
         found = read_plain(path)
         np.testing.assert_array_equal(found["scribble"], found["label"] + 1)
         assert found["scribble"].dtype == np.int16 and attributes_of(path)["notes"].endswith("; also holds scribble")
 
 
-def test_what_cannot_be_carried_along_is_noted(folder: Path) -> None:
-    change(volume(folder), lambda arrays: {**arrays, "classes": np.arange(4), "name\n": b"text"})
-    change(sorted((folder / SLICES).glob("patient001_*"))[0], add_scribble)
-    (note,) = read_index_comments(adopt(folder) / "index.tsv").notes
-    assert note == f"patient001: {volume(folder).name}: not carried along: 'classes', 'name\\n', 'scribble'"
+def test_what_cannot_be_carried_along_is_noted(h5_folder: Path) -> None:
+    change(volume(h5_folder), lambda arrays: {**arrays, "classes": np.arange(4), "name\n": b"text"})
+    change(sorted((h5_folder / SLICES).glob("patient001_*"))[0], add_scribble)
+    (note,) = read_index_comments(adopt(h5_folder) / "index.tsv").notes
+    assert note == f"patient001: {volume(h5_folder).name}: not carried along: 'classes', 'name\\n', 'scribble'"
 
 
-def test_rounding_is_clipped(folder: Path) -> None:
-    shutil.rmtree(folder / SLICES)
-    change(volume(folder), lambda arrays: {**arrays, "image": arrays["image"] * 1.0005 - 0.0001})
-    image = read_plain(adopt(folder) / "volumes" / volume(folder).name)["image"]
+def test_rounding_is_clipped(h5_folder: Path) -> None:
+    shutil.rmtree(h5_folder / SLICES)
+    change(volume(h5_folder), lambda arrays: {**arrays, "image": arrays["image"] * 1.0005 - 0.0001})
+    image = read_plain(adopt(h5_folder) / "volumes" / volume(h5_folder).name)["image"]
     assert image.min() == 0 and image.max() == 1
 
 
@@ -229,20 +219,20 @@ def to_complex(arrays: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_an_unusable_volume_is_named(
-    folder: Path, edit: Callable[[dict[str, Any]], dict[str, Any]], message: str
+    h5_folder: Path, edit: Callable[[dict[str, Any]], dict[str, Any]], message: str
 ) -> None:
-    shutil.rmtree(folder / SLICES)
-    change(volume(folder), edit)
-    with pytest.raises(VolumeError, match=f"patient001: {volume(folder).name}: {message}.*on_invalid: exclude"):
-        adopt(folder)
+    shutil.rmtree(h5_folder / SLICES)
+    change(volume(h5_folder), edit)
+    with pytest.raises(VolumeError, match=f"patient001: {volume(h5_folder).name}: {message}.*on_invalid: exclude"):
+        adopt(h5_folder)
 
 
 @pytest.mark.parametrize("size", [0, 100, 2000])
-def test_a_damaged_file_is_named(folder: Path, size: int) -> None:
-    shutil.rmtree(folder / SLICES)
-    os.truncate(volume(folder), size)
-    with pytest.raises(VolumeError, match=f"patient001: {volume(folder).name}: not a readable H5 file"):
-        adopt(folder)
+def test_a_damaged_file_is_named(h5_folder: Path, size: int) -> None:
+    shutil.rmtree(h5_folder / SLICES)
+    os.truncate(volume(h5_folder), size)
+    with pytest.raises(VolumeError, match=f"patient001: {volume(h5_folder).name}: not a readable H5 file"):
+        adopt(h5_folder)
 
 
 def change_image(arrays: dict[str, Any]) -> dict[str, Any]:
@@ -258,70 +248,70 @@ def crop(arrays: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("edit", [change_image, change_label, crop])
-def test_a_slice_must_equal_its_plane(folder: Path, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    change(folder / SLICES / f"{volume(folder).stem}_slice_1.h5", edit)
-    with pytest.raises(VolumeError, match=rf"_slice_1\.h5: differs from plane 1 of {volume(folder).name}"):
-        adopt(folder)
+def test_a_slice_must_equal_its_plane(h5_folder: Path, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    change(h5_folder / SLICES / f"{volume(h5_folder).stem}_slice_1.h5", edit)
+    with pytest.raises(VolumeError, match=rf"_slice_1\.h5: differs from plane 1 of {volume(h5_folder).name}"):
+        adopt(h5_folder)
 
 
-def test_a_slice_beyond_the_volume_is_refused(folder: Path) -> None:
-    last = folder / SLICES / f"{volume(folder).stem}_slice_2.h5"
+def test_a_slice_beyond_the_volume_is_refused(h5_folder: Path) -> None:
+    last = h5_folder / SLICES / f"{volume(h5_folder).stem}_slice_2.h5"
     shutil.copy(last, last.with_name(last.name.replace("_2.h5", "_3.h5")))
-    with pytest.raises(VolumeError, match=rf"_slice_3\.h5: {volume(folder).name} has only 3 slices"):
-        adopt(folder)
+    with pytest.raises(VolumeError, match=rf"_slice_3\.h5: {volume(h5_folder).name} has only 3 slices"):
+        adopt(h5_folder)
 
 
-def test_slices_of_one_volume_have_one_shape(folder: Path) -> None:
-    shutil.rmtree(folder / FOLDER)
-    change(sorted((folder / SLICES).glob("patient001_*"))[1], crop)
+def test_slices_of_one_volume_have_one_shape(h5_folder: Path) -> None:
+    shutil.rmtree(h5_folder / FOLDER)
+    change(sorted((h5_folder / SLICES).glob("patient001_*"))[1], crop)
     with pytest.raises(VolumeError, match=r"_slice_1\.h5: has the shape \(39, 48\), and .*_slice_0\.h5 has \(40, 48\)"):
-        adopt(folder)
+        adopt(h5_folder)
 
 
-def test_equal_ventricles_have_no_phase(folder: Path) -> None:
+def test_equal_ventricles_have_no_phase(h5_folder: Path) -> None:
     label = np.full((2, 3, 3), 3, np.uint8)
     assert infer_phases({4: label, 11: label[:1]}) == {4: "ED", 11: "ES"}
     with pytest.raises(VolumeError, match=r"frames 4 and 11: the left ventricle has 18 voxels .*'ed' of patients"):
         infer_phases({4: label, 11: label})
 
 
-def test_an_unusable_attribute_is_named(folder: Path) -> None:
-    with h5py.File(volume(folder), "r+") as file:
+def test_an_unusable_attribute_is_named(h5_folder: Path) -> None:
+    with h5py.File(volume(h5_folder), "r+") as file:
         file.attrs["spacing"] = np.array([1.0, -1.0, 1.0])
     with pytest.raises(VolumeError, match="patient001: attributes of its H5 files: spacing is"):
-        adopt(folder)
+        adopt(h5_folder)
 
 
-def test_an_unusable_patient_can_be_left_out(folder: Path) -> None:
-    change(volume(folder), set_voxel(np.nan))
-    adopted = adopt(folder, on_invalid="exclude")
+def test_an_unusable_patient_can_be_left_out(h5_folder: Path) -> None:
+    change(volume(h5_folder), set_voxel(np.nan))
+    adopted = adopt(h5_folder, on_invalid="exclude")
     comments = read_index_comments(adopted / "index.tsv")
     assert len(comments.left_out) == 1 and "NaN" in comments.left_out[0]
     assert not list(adopted.rglob("*.h5"))
 
 
-def test_a_file_that_changes_during_the_run_is_noticed(folder: Path) -> None:
-    announced = {path.name: sha256_file(path) for path in folder.rglob("patient001_*.h5")}
-    adopt(folder, announced=announced)
-    change(volume(folder), add_scribble)
+def test_a_file_that_changes_during_the_run_is_noticed(h5_folder: Path) -> None:
+    announced = {path.name: sha256_file(path) for path in h5_folder.rglob("patient001_*.h5")}
+    adopt(h5_folder, announced=announced)
+    change(volume(h5_folder), add_scribble)
     with pytest.raises(DatasetError, match="changed while the run was at work"):
-        adopt(folder, announced=announced)
+        adopt(h5_folder, announced=announced)
 
 
-def test_links_to_other_files_are_not_followed(folder: Path, tmp_path: Path) -> None:
+def test_links_to_other_files_are_not_followed(h5_folder: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret.h5"
-    arrays = read_plain(volume(folder))
+    arrays = read_plain(volume(h5_folder))
     write_plain(secret, **arrays)
-    with h5py.File(volume(folder), "w") as file:
+    with h5py.File(volume(h5_folder), "w") as file:
         file["image"] = h5py.ExternalLink(str(secret), "image")
         file["label"] = arrays["label"]
     with pytest.raises(VolumeError, match="holds no dataset 'image' of its own"):
-        adopt(folder)
+        adopt(h5_folder)
 
 
-def test_a_claim_of_more_than_a_file_holds_takes_no_memory(folder: Path) -> None:
-    with h5py.File(volume(folder), "w") as file:
+def test_a_claim_of_more_than_a_file_holds_takes_no_memory(h5_folder: Path) -> None:
+    with h5py.File(volume(h5_folder), "w") as file:
         for name, kind in (("image", "f4"), ("label", "u1")):
             file.create_dataset(name, (1000, 1000, 1000), kind, chunks=(1, 1000, 1000))
     with pytest.raises(VolumeError, match=r"'image' claims to be \(1000, 1000, 1000\), more than such a file holds"):
-        adopt(folder)
+        adopt(h5_folder)
