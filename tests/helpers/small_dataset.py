@@ -12,7 +12,7 @@ from acdc_medsam.encoders.store import EMBEDDING_COLUMNS, Maker, embedding_diges
 from acdc_medsam.formats.files import Row, read_sealed, write_bytes, write_table
 from acdc_medsam.formats.index import index_row, read_records, write_index
 from acdc_medsam.formats.kept import keep
-from acdc_medsam.formats.png import Gray, write_png
+from acdc_medsam.formats.png import Gray, RowFilter, write_png
 from acdc_medsam.formats.tensors import save_tensor, tensor_bytes
 from acdc_medsam.layout import EMBEDDING_SHAPE, SLICE_COLUMNS
 from acdc_medsam.measures.run import measure_dataset
@@ -142,7 +142,7 @@ class SmallDataset:
     def replace_image(self, row: Row, pixels: Gray) -> None:
         """Give a slice another image and an embedding of its own; ``row`` is its row of the manifest."""
         folder = self.work / "png" / row["patient"]
-        written = write_png(folder / "images" / f"{row['slice']}.png", pixels)
+        written = write_png(folder / "images" / f"{row['slice']}.png", pixels, RowFilter.UP)
 
         lines = read_sealed(folder / "slices.tsv")
         own = next(line for line in lines if line["slice"] == row["slice"])

@@ -29,6 +29,7 @@ from typing import Any
 LIBRARIES = (
     "filelock",
     "h5py",
+    "isal.igzip",
     "jsonschema",
     "nibabel",
     "psutil",

@@ -76,6 +76,15 @@ def test_a_cohort_is_compared_with_plain_loops(raw: Path) -> None:
     assert 50 < figures["peak_memory_mib"] < 250
 
 
+def test_codecs_are_compared(raw: Path) -> None:
+    rows = run(f"benchmarks/codec.py --raw '{raw}' --size 64 --every 1 --rounds 1 --json").splitlines()
+    names = [f"{way} a PNG {kind}" for kind in ("image", "mask") for way in ("write", "read")]
+    found = {row["name"]: row for row in map(json.loads, rows)}
+    assert list(found) == [*names, "write an H5 volume", "unzip a NIfTI file"]
+    assert all(row["items"] > 0 and row["ratio"] > 0 for row in found.values())
+    assert found["unzip a NIfTI file"]["items"] == 16 and found["write an H5 volume"]["new_kb"] > 1
+
+
 def test_growth_is_measured_and_drawn(tmp_path: Path) -> None:
     rows = run(f"benchmarks/growth.py --patients 2 --plan 12 --picture '{tmp_path}/growth.svg'").splitlines()
     small, large = map(json.loads, rows)

@@ -13,7 +13,7 @@ from oldest import oldest_requirements
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+CONDA_NAMES = {"isal": "python-isal", "torch": "pytorch", "matplotlib": "matplotlib-base"}
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
 
 

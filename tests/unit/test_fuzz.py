@@ -29,7 +29,7 @@ from acdc_medsam.encoders.checkpoint import read_weights
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import AcdcError, CheckpointError, CohortError, ConfigError, DatasetError, VolumeError
 from acdc_medsam.formats.h5 import MAX_VOXELS, read_h5, read_outside_h5, write_h5
-from acdc_medsam.formats.png import MAX_PIXELS, read_gray
+from acdc_medsam.formats.png import MAX_PIXELS, RowFilter, encode_png, read_gray
 from acdc_medsam.stages.normalize import normalize_intensities, read_frame
 from acdc_medsam.stages.render import read_slices, resize_image, resize_label
 from acdc_medsam.stages.split import FOLDS, assign_splits
@@ -293,17 +293,18 @@ def test_every_slice_is_on_one_side(
         assert len({(row["slice"].split("_")[0], row["split"]) for row in rows}) == len({s["patient"] for s in slices})
 
 
-def png() -> bytes:
+def pngs() -> list[bytes]:
+    pixels = np.arange(48, dtype=np.uint8).reshape(6, 8)
     buffer = io.BytesIO()
-    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(6, 8)).save(buffer, "png")
-    return buffer.getvalue()
+    Image.fromarray(pixels).save(buffer, "png")
+    return [buffer.getvalue(), encode_png(pixels, RowFilter.UP), encode_png(pixels)]
 
 
 @given(
     st.one_of(
-        st.builds(edited, st.just(png()), st.lists(st.tuples(st.integers(0, 80), numbers), max_size=4)),
-        st.builds(lambda at: png()[:at], st.integers(0, 100)),
-        st.binary(max_size=100).map(lambda data: png()[:33] + data),
+        st.builds(edited, st.sampled_from(pngs()), st.lists(st.tuples(st.integers(0, 80), numbers), max_size=4)),
+        st.builds(lambda png, at: png[:at], st.sampled_from(pngs()), st.integers(0, 100)),
+        st.builds(lambda png, data: png[:33] + data, st.sampled_from(pngs()), st.binary(max_size=100)),
     )
 )
 @pytest.mark.filterwarnings("ignore")

@@ -1,12 +1,19 @@
+import itertools
+import shutil
+import subprocess
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.formats.h5 import read_h5, write_h5
+from acdc_medsam.formats.h5 import _write_dataset, read_h5, write_h5
 
 IMAGE = np.linspace(0, 1, 24, dtype=np.float32).reshape(2, 3, 4)
 LABEL = np.arange(24, dtype=np.uint8).reshape(2, 3, 4) % 4
@@ -31,6 +38,46 @@ def test_a_file_is_read_as_it_was_written(file: Path) -> None:
     np.testing.assert_array_equal(content.image, IMAGE)
     np.testing.assert_array_equal(content.label, LABEL)
     assert content.attributes == {"patient": "patient001"}
+
+
+dtypes = hnp.integer_dtypes() | hnp.unsigned_integer_dtypes() | hnp.floating_dtypes()
+arrays = hnp.arrays(dtypes, hnp.array_shapes(max_dims=4, max_side=6))
+
+
+@given(arrays, st.data())
+def test_any_dataset_comes_back_by_the_library_s_own_filter(array: Any, data: st.DataObject) -> None:
+    chunks = data.draw(st.tuples(*(st.integers(1, side) for side in array.shape)))
+    with h5py.File("memory", "w", driver="core", backing_store=False) as file:
+        _write_dataset(file, "some", array, chunks)
+        file.create_dataset("other", data=array, chunks=chunks, compression="gzip")
+        some, other = file["some"], file["other"]
+        assert some[:].tobytes() == array.tobytes()
+        for fact in ("shape", "dtype", "chunks", "compression", "compression_opts", "shuffle", "fletcher32"):
+            assert getattr(some, fact) == getattr(other, fact)
+        assert some.id.get_num_chunks() == other.id.get_num_chunks()
+        starts = itertools.product(*map(range, array.shape, array.shape, chunks))
+        for start in ([0] * array.ndim, *starts):
+            assert some.id.read_direct_chunk(tuple(start))[0] == 0, "no filter is skipped"
+
+
+@pytest.mark.parametrize("dataset", ["image", "label"])
+def test_h5dump_reads_what_was_written(dataset: str, tmp_path: Path) -> None:
+    if shutil.which("h5dump") is None:
+        pytest.skip("h5dump is not installed (Debian: apt-get install hdf5-tools)")
+    written = write_h5(tmp_path / "volume.h5", IMAGE, LABEL, {}, chunks=(1, 2, 3))
+    dumped = tmp_path / "dumped"
+    options = ["-d", dataset, "-o", str(dumped), "-b", "LE"]
+    subprocess.run(["h5dump", *options, written.path], check=True, capture_output=True)
+    assert dumped.read_bytes() == {"image": IMAGE, "label": LABEL}[dataset].tobytes()
+
+
+def test_the_same_volume_gives_the_same_bytes(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).random((3, 90, 80), np.float32)
+    label = (image * 4).astype(np.uint8)
+    written = {
+        write_h5(tmp_path / "volume.h5", image, label, {"frame": 1}, chunks=(1, 90, 80)).sha256 for _ in range(5)
+    }
+    assert len(written) == 1
 
 
 def test_a_claim_of_40_gigabytes_allocates_no_memory(file: Path) -> None:

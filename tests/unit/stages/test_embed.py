@@ -1,11 +1,14 @@
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from acdc_medsam.encoders.store import prune_store
 from acdc_medsam.errors import CheckpointError
-from acdc_medsam.formats.files import read_sealed
+from acdc_medsam.formats.files import Written, read_sealed, write_bytes
+from acdc_medsam.formats.png import Gray
 from acdc_medsam.stages.embed import EncoderOptions, embed_batch
 from acdc_medsam.stages.normalize import normalize_patient
 from acdc_medsam.stages.render import render_patient
@@ -31,10 +34,14 @@ class Work:
         )
         self.tables = []
         for name in ("patient001", "patient002"):
-            h5, png = folder / "h5" / name / "index.tsv", folder / "png" / name
-            normalize_patient(raw / "training" / name, h5, 99, on_invalid="stop")
-            render_patient(h5, png / "index.tsv", png / "slices.tsv", 1024, keep_empty=False)
-            self.tables.append(png / "slices.tsv")
+            normalize_patient(raw / "training" / name, folder / "h5" / name / "index.tsv", 99, on_invalid="stop")
+            self.tables.append(self.render(name))
+
+    def render(self, name: str) -> Path:
+        png = self.folder / "png" / name
+        h5 = self.folder / "h5" / name / "index.tsv"
+        render_patient(h5, png / "index.tsv", png / "slices.tsv", 1024, keep_empty=False)
+        return png / "slices.tsv"
 
     def embed(self, name: str, tables: list[Path]) -> Path:
         table = self.folder / "embeddings/lite_medsam" / name
@@ -66,6 +73,28 @@ def test_only_images_that_the_store_lacks_are_encoded(work: Work) -> None:
     work.embed("p001-016.tsv", work.tables)
     assert lost.read_bytes() == content
     assert not lost.stat().st_mode & 0o222
+
+
+def write_png_as_before(path: Path, pixels: Gray, row_filter: object = None) -> Written:
+    """Write a PNG as the first version of the workflow did, by Pillow."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "png", compress_level=1, compress_type=3)
+    return write_bytes(path, buffer.getvalue(), read_only=True)
+
+
+def test_the_same_pixels_in_other_files_keep_their_embeddings(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("acdc_medsam.stages.render.write_png", write_png_as_before)
+        old = read_sealed(work.render("patient001"))
+    embedded = read_sealed(work.embed("p001-001.tsv", work.tables[:1]))
+    before = work.stored()
+
+    new = read_sealed(work.render("patient001"))
+    assert read_sealed(work.embed("p001-001.tsv", work.tables[:1])) == embedded
+    assert work.stored() == before
+    assert [row["pixels_sha256"] for row in new] == [row["pixels_sha256"] for row in old]
+    for column in ("image_sha256", "mask_sha256"):
+        assert all(one[column] != other[column] for one, other in zip(new, old, strict=True))
 
 
 def test_another_checkpoint_is_refused_with_nothing_to_encode(work: Work) -> None:

@@ -124,8 +124,7 @@ class SliceDataset(Dataset[SliceItem]):
         options = self.options
         folder = self.root / self.split
 
-        # torch wants memory that it may write to, which Pillow's is not.
-        label = torch.from_numpy(read_gray(folder / "masks" / f"{row['slice']}.png").copy())
+        label = torch.from_numpy(read_gray(folder / "masks" / f"{row['slice']}.png"))
         if options.structure is not None:
             label = (label == LABELS[options.structure]).to(torch.uint8)
 
@@ -133,7 +132,7 @@ class SliceDataset(Dataset[SliceItem]):
         item["embedding"] = open_embedding(self.root / row["embedding"], EMBEDDING_SHAPE)
         item["mask"] = resize_mask(label, options.mask_size)
         if options.image:
-            item["image"] = torch.from_numpy(read_gray(folder / "images" / f"{row['slice']}.png").copy())[None]
+            item["image"] = torch.from_numpy(read_gray(folder / "images" / f"{row['slice']}.png"))[None]
         return item | self._prompts(label, row["slice"])
 
     def _prompts(self, label: Tensor, name: str) -> SliceItem:

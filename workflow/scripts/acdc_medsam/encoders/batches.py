@@ -114,7 +114,7 @@ def _encode_on_cpu(
     """Encode ``size`` images at a time, each in a thread that reads, encodes and writes it."""
 
     def read_encode_write(digest: str) -> tuple[str, Kept]:
-        embedding = encoder.encode(torch.from_numpy(images[digest].read().copy()).unsqueeze(0))
+        embedding = encoder.encode(torch.from_numpy(images[digest].read()).unsqueeze(0))
         return digest, store.save(digest, embedding[0])
 
     keep_freed_memory()

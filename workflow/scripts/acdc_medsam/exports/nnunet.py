@@ -4,7 +4,6 @@ The format is described in MIC-DKFZ/nnUNet, documentation/dataset_format.md. ``s
 nnU-Net's preprocessed files. Its one entry is the dataset's own split, which becomes nnU-Net's fold 0.
 """
 
-import gzip
 import hashlib
 import json
 import logging
@@ -12,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from isal import igzip
 
 from acdc_medsam.acdc import citation
 from acdc_medsam.acdc.labels import LABELS
@@ -108,7 +109,7 @@ def _copy_volume(source: Path, target: Path, announced: str) -> Written:
     """Copy a raw volume, compressed; a link would let whoever edits the export edit the raw data."""
     data = source.read_bytes()
     require_announced(source, hashlib.sha256(data).hexdigest(), announced)
-    compressed = data if source.name.endswith(".gz") else gzip.compress(data, mtime=0)
+    compressed = data if source.name.endswith(".gz") else igzip.compress(data, 2, mtime=0)
     return write_bytes(target, compressed, read_only=True)
 
 

@@ -1,6 +1,7 @@
 """Write the H5 files of the workflow, and read these and others on the assumption that they may be damaged."""
 
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib
 
 from acdc_medsam.errors import DatasetError, VolumeError
 from acdc_medsam.formats.archive import DEFLATE_RATIO
@@ -65,13 +67,36 @@ def write_h5(
     Returns:
         The record of the file.
     """
+    datasets: dict[str, Array] = {"image": image, "label": label, **(others or {})}
     # In memory, because the HDF5 library crashes with a segmentation fault when it writes to a full disk.
     with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
-        for name, array in {"image": image, "label": label, **(others or {})}.items():
-            file.create_dataset(name, data=array, chunks=chunks, compression="gzip")
+        for name, array in datasets.items():
+            _write_dataset(file, name, array, chunks)
         file.attrs.update(attributes)
         file.flush()
         return write_bytes(path, file.id.get_file_image(), read_only=True)
+
+
+def _write_dataset(file: h5py.File, name: str, array: npt.NDArray[np.generic], chunks: tuple[int, ...]) -> None:
+    """Write a dataset whose chunks ISA-L compresses, which takes an eighth of the time of the HDF5 library's zlib.
+
+    The format is the same: any HDF5 library reads the chunks by its own filter gzip.
+
+    Args:
+        file: The file, open for writing.
+        name: Name of the dataset.
+        array: Integers or floating-point numbers of any shape without a side of 0.
+        chunks: Shape of the blocks that are compressed together, no side longer than that of the array.
+    """
+    dataset = file.create_dataset(name, array.shape, array.dtype, chunks=chunks, compression="gzip")
+    starts = (range(0, side, step) for side, step in zip(array.shape, chunks, strict=True))
+    for start in itertools.product(*starts):
+        part = array[tuple(slice(first, first + step) for first, step in zip(start, chunks, strict=True))]
+        # In HDF5, chunks that reach beyond the array are whole too. Readers ignore what lies beyond.
+        chunk = np.zeros(chunks, array.dtype)
+        chunk[tuple(map(slice, part.shape))] = part
+        # Level 3 is slower and makes larger files, and its bytes depend on the processor.
+        dataset.id.write_direct_chunk(start, isal_zlib.compress(chunk, 2))
 
 
 def read_h5(path: Path, dimensions: int, sha256: str | None = None) -> H5Content:

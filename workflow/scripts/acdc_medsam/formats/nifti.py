@@ -9,7 +9,6 @@ import hashlib
 import io
 import logging
 import math
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO, cast
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+from isal import igzip, isal_zlib
 
 from acdc_medsam.errors import VolumeError
 from acdc_medsam.formats.archive import DEFLATE_RATIO
@@ -78,7 +78,7 @@ def read_nifti(path: Path) -> Nifti:
             header, pixdim = _read_header(stream, path)
             _check_claims(header, path, len(content))
             data = _read_voxels(stream, header, path)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, isal_zlib.IsalError, gzip.BadGzipFile) as error:
         raise VolumeError(f"{path.name}: damaged gzip data ({error}); restore it from the original dataset") from error
     except OSError as error:
         raise VolumeError(
@@ -101,7 +101,7 @@ def read_shape(path: Path) -> tuple[int, int, int]:
     try:
         with path.open("rb") as file, _open_stream(path, file) as stream:
             header, _ = _read_header(stream, path)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, isal_zlib.IsalError) as error:
         raise VolumeError(
             f"{path.name}: its header cannot be read ({error}); restore it from the original dataset"
         ) from error
@@ -126,8 +126,8 @@ def _open_stream(path: Path, file: BinaryIO) -> BinaryIO:
     if not file.read(1):
         raise VolumeError(f"{path.name}: the file is empty (0 bytes); restore it from the original dataset")
     file.seek(0)
-    # Opened from the stream, because gzip.open would read the file a second time by its name.
-    return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if path.suffix == ".gz" else file
+    # Opened from the stream, because igzip.open would read the file a second time by its name.
+    return cast(BinaryIO, igzip.IGzipFile(fileobj=file)) if path.suffix == ".gz" else file
 
 
 def _read_header(stream: BinaryIO, path: Path) -> tuple[Header, npt.NDArray[np.floating[Any]]]:
@@ -250,4 +250,4 @@ def write_volume(path: Path, voxels: Array, spacing: Spacing | None, affine: npt
     image.header.set_zooms((x, y, z))
     image.header.set_xyzt_units("unknown" if spacing is None else "mm")
     # Without a time in the header, equal voxels give equal bytes.
-    return write_bytes(path, gzip.compress(image.to_bytes(), 6, mtime=0))
+    return write_bytes(path, igzip.compress(image.to_bytes(), 2, mtime=0))

@@ -24,7 +24,7 @@ from acdc_medsam.formats.provenance import FORMAT, content_digest, provenance_by
 
 logger = logging.getLogger(__name__)
 
-PACKAGES = ("h5py", "nibabel", "numpy", "pillow", "scikit-image", "segment-anything", "snakemake", "torch")
+PACKAGES = ("h5py", "isal", "nibabel", "numpy", "pillow", "scikit-image", "segment-anything", "snakemake", "torch")
 """The packages that the numbers in the dataset depend on, and Snakemake."""
 
 Entry = dict[str, Any]

@@ -19,7 +19,7 @@ from acdc_medsam.acdc.naming import slice_name
 from acdc_medsam.formats.files import Row, Written, remove_others, write_table
 from acdc_medsam.formats.h5 import read_h5
 from acdc_medsam.formats.index import index_row, read_index_comments, read_records, write_index
-from acdc_medsam.formats.png import Gray, write_png
+from acdc_medsam.formats.png import Gray, RowFilter, write_png
 from acdc_medsam.layout import PIXEL_COLUMNS, PNG_IMAGE_SHA256, SLICE_COLUMNS
 
 logger = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def render_patient(volumes: Path, index: Path, table: Path, size: int, keep_empt
         for item in read_slices(volume.path, volume.sha256):
             if keep_empty or item.label.any():
                 pixels = resize_image(item.image, size)
-                image = write_png(images / f"{item.name}.png", pixels)
+                image = write_png(images / f"{item.name}.png", pixels, RowFilter.UP)
                 mask = write_png(masks / f"{item.name}.png", resize_label(item.label, size))
                 digests = {
                     PNG_IMAGE_SHA256: image.sha256,
