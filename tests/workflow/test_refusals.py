@@ -30,7 +30,7 @@ def test_training_without_embeddings_is_refused(workflow: Workflow) -> None:
 def test_missing_raw_data_is_explained(workflow: Workflow) -> None:
     shutil.rmtree(workflow.raw)
     output = refused(workflow)
-    assert "looked for raw/training and raw/testing" in output
+    assert "looked in raw for the folders training and testing" in output
     assert "'make demo' runs the whole workflow without it" in output
 
 

@@ -6,6 +6,7 @@ from typing import cast
 import pytest
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend
 
 from acdc_medsam.encoders import vit
 from acdc_medsam.encoders.layers import compute_in
@@ -61,6 +62,33 @@ def test_a_small_encoder_agrees_with_segment_anything(
     images = torch.randn(2, 3, 16 * size, 16 * size)
     with torch.inference_mode():
         assert relative_difference(ours(images), original(images)) < 5e-6
+
+
+def test_where_no_fused_kernel_works_attention_is_computed_in_blocks(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(vit, "REFUSED", set())
+    q, k, v = torch.randn(3, 1, 2, 64, 16)
+    row_bias, column_bias = torch.randn(2, 1, 2, 64, 8)
+    expected = vit.blocked_attention(q, k, v, row_bias, column_bias)
+    # A CPU's fused kernel wants values as long as the keys.
+    for _ in range(2):
+        torch.testing.assert_close(vit.fused_attention(q, k, v, row_bias, column_bias), expected)
+    assert caplog.messages == [
+        "cpu, torch.float32: no fused attention kernel; attention is computed in blocks, which is slower"
+    ], "said once"
+
+    monkeypatch.setattr(vit, "REFUSED", set())
+    monkeypatch.setattr(vit, "FUSED", [SDPBackend.MATH])
+    torch.testing.assert_close(vit.fused_attention(q, k, v, row_bias, column_bias), expected)
+    assert not vit.REFUSED, "a kernel that takes the tensors is used"
+
+
+def test_other_errors_of_a_kernel_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vit, "FUSED", [SDPBackend.MATH])
+    q = torch.randn(1, 2, 64, 16)
+    with pytest.raises(RuntimeError, match="size|shape"):
+        vit.fused_attention(q, q, q[:, :, :3], torch.randn(1, 2, 64, 8), torch.randn(1, 2, 64, 8))
 
 
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])

@@ -7,6 +7,7 @@ shapes of segment_anything, and the results agree with it except for rounding.
 Sources: A. Kirillov et al., "Segment Anything", ICCV 2023; Y. Li et al., "MViTv2", CVPR 2022, for the bias.
 """
 
+import logging
 from functools import partial
 from itertools import product
 from typing import Any
@@ -14,14 +15,20 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from acdc_medsam.encoders.layers import Linear, PointwiseConv2d, in_strips
 from acdc_medsam.encoders.sam import PromptedModel, modeling, window_partition, window_unpartition
+
+logger = logging.getLogger(__name__)
 
 IMAGE_SIZE = 1024
 
 QUERY_BLOCK = 512
 """Number of queries that are compared with all keys at a time on a CPU."""
+
+FUSED = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
+"""Kernels of PyTorch that never store the scores."""
 
 SCORES = 2**21
 """Number of scores of queries and keys that are computed at a time on a CPU: 8 MB, which stay in cache."""
@@ -156,7 +163,7 @@ class RelativePositionAttention(nn.Module):
         row_bias = torch.einsum("bnhwc,hkc->bnhwk", grid, relative_table(self.rel_pos_h, rows)).flatten(2, 3)
         column_bias = torch.einsum("bnhwc,wkc->bnhwk", grid, relative_table(self.rel_pos_w, columns)).flatten(2, 3)
 
-        attention = blocked_attention if x.device.type == "cpu" else folded_attention
+        attention = blocked_attention if x.device.type == "cpu" else fused_attention
         return attention(q, k, v, row_bias, column_bias).view(x.shape)
 
 
@@ -195,6 +202,29 @@ def blocked_attention(q: Tensor, k: Tensor, v: Tensor, row_bias: Tensor, column_
         scores.add_(q[image, group, block] @ k[image, group].mT, alpha=channels**-0.5)
         mixed[image, block, group] = (scores.softmax(-1).to(v.dtype) @ v[image, group]).transpose(0, 1)
     return mixed
+
+
+REFUSED: set[tuple[str, torch.dtype]] = set()
+"""Kinds of device and types of numbers that no fused kernel takes. Each is tried, and reported, once."""
+
+
+def fused_attention(q: Tensor, k: Tensor, v: Tensor, row_bias: Tensor, column_bias: Tensor) -> Tensor:
+    """Compute :func:`folded_attention` by a fused kernel, or :func:`blocked_attention` if no kernel takes such tensors.
+
+    Which lengths, types and devices a kernel takes depends on the version of PyTorch. Without a fused kernel, PyTorch
+    would store the scores of all pairs of tokens, 800 MB per layer and image.
+    """
+    kind = (q.device.type, q.dtype)
+    if kind not in REFUSED:
+        try:
+            with sdpa_kernel(FUSED):
+                return folded_attention(q, k, v, row_bias, column_bias)
+        except RuntimeError as error:
+            if "No available kernel" not in str(error) and "No viable backend" not in str(error):
+                raise
+            REFUSED.add(kind)
+            logger.warning("%s, %s: no fused attention kernel; attention is computed in blocks, which is slower", *kind)
+    return blocked_attention(q, k, v, row_bias, column_bias)
 
 
 def folded_attention(q: Tensor, k: Tensor, v: Tensor, row_bias: Tensor, column_bias: Tensor) -> Tensor:
