@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from acdc_medsam.runtime.jobs import job_log
-from acdc_medsam.verify.run import accept_dataset
+from acdc_medsam.verify.accept import accept_dataset
 
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):

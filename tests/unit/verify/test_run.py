@@ -12,9 +12,10 @@ from acdc_medsam.formats.index import read_index_comments
 from acdc_medsam.verify import checks as names
 from acdc_medsam.verify import files as check_files
 from acdc_medsam.verify import run as verify_stage
+from acdc_medsam.verify.accept import accept_dataset
 from acdc_medsam.verify.checks import has_passed
 from acdc_medsam.verify.files import read_tensor
-from acdc_medsam.verify.run import accept_dataset, run_checks, verify_dataset
+from acdc_medsam.verify.run import run_checks, verify_dataset
 from dataset_defects import DEFECTS, Plant, png_path
 from indexes import files_of, is_whole
 from small_dataset import SmallDataset

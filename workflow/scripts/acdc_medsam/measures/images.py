@@ -3,7 +3,6 @@
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from skimage.measure import blur_effect
 
 from acdc_medsam.measures.records import BINS, Counts
 
@@ -41,4 +40,7 @@ def blur(image: Values) -> float:
     An image is blurred if blurring it once more changes the differences between neighboring pixels little: F. Crete et
     al., "The blur effect: perception and estimation with a new no-reference perceptual blur metric", SPIE 6492, 2007.
     """
+    # Imports SciPy, which takes as long as all else in a job that finds every measure of an earlier run.
+    from skimage.measure import blur_effect
+
     return float(blur_effect(image))

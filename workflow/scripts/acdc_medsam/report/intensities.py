@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.ticker import LogLocator, NullLocator
-from scipy.stats import median_abs_deviation
 
 from acdc_medsam.acdc.naming import patient_number
 from acdc_medsam.measures.records import BINS, Counts, Floats
@@ -60,10 +59,11 @@ def modified_z_scores(values: Floats) -> Floats:
     Returns:
         (v,) scores. If more than half of the values are equal, no deviation can be estimated, and all scores are 0.
     """
-    deviation = median_abs_deviation(values)
+    distances = values - np.median(values)
+    deviation = np.median(np.abs(distances))
     if deviation == 0:
         return np.zeros_like(values)
-    scores: Floats = 0.6745 * (values - np.median(values)) / deviation
+    scores: Floats = 0.6745 * distances / deviation
     return scores
 
 

@@ -16,8 +16,7 @@ from typing import Any
 
 from acdc_medsam import __version__
 from acdc_medsam.acdc.naming import SUBSETS, h5_folder, volume_name
-from acdc_medsam.errors import DatasetError
-from acdc_medsam.formats.files import Row, read_recorded, read_table, write_bytes
+from acdc_medsam.formats.files import Row, read_table, write_bytes
 from acdc_medsam.formats.index import index_row, read_index_comments, read_records, write_index
 from acdc_medsam.layout import DATASET, MANIFEST
 from acdc_medsam.runtime.code_hash import code_hash
@@ -32,9 +31,6 @@ from acdc_medsam.verify.layout import (
 from acdc_medsam.verify.sound_items import SoundItems
 
 logger = logging.getLogger(__name__)
-
-SHOWN_FAILURES = 5
-"""Number of failed items of a check that an error message names. quality.json lists all of them."""
 
 
 def run_checks(output: Path, published: Path, expected: Expectations, threads: int, remembered: Path) -> Checks:
@@ -126,7 +122,7 @@ def verify_dataset(
     expected: Expectations,
     threads: int,
 ) -> None:
-    """Check a published dataset and write ``quality.json``; see :func:`accept_dataset` for what follows from it.
+    """Check a published dataset and write ``quality.json``; :mod:`acdc_medsam.verify.accept` judges it.
 
     Args:
         output: Root of the published layout.
@@ -152,31 +148,3 @@ def verify_dataset(
     written = write_bytes(quality, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
     write_index(index, [index_row(written, index)])
     logger.info("%d checks, %s", len(checks), "all passed" if checks.passed else "some failed")
-
-
-def accept_dataset(verified: Path, accepted: Path) -> None:
-    """Write down that the dataset was accepted, provided that every check passed.
-
-    Args:
-        verified: The index of ``quality.json``.
-        accepted: Declared output, the index of the ``quality.json`` that was accepted.
-
-    Raises:
-        DatasetError: A check failed. The message names the failed checks, their first items and the reasons.
-    """
-    record, _ = read_records(verified)[0]
-    quality = record.path
-    result = json.loads(read_recorded(quality, record.sha256))
-
-    lines = []
-    for name, check in result["checks"].items():
-        failed = check["failed"]
-        if failed:
-            lines.append(f"{name}: {len(failed)} of {check['items']} failed")
-            lines += [f"    {one['item']}: {one['reason']}" for one in failed[:SHOWN_FAILURES]]
-        if len(failed) > SHOWN_FAILURES:
-            lines.append(f"    and {len(failed) - SHOWN_FAILURES} more, all in {quality}")
-
-    if lines:
-        raise DatasetError("the dataset did not pass:\n" + "\n".join(lines))
-    write_index(accepted, [index_row(record, accepted)], notes=[f"{len(result['checks'])} checks passed"])
