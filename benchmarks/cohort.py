@@ -1,6 +1,10 @@
 """Time the workflow from NIfTI to PNG on a whole cohort, and the loops that a user would otherwise write.
 
     python benchmarks/cohort.py --patients 100 --cores 2
+    python benchmarks/cohort.py --raw ACDC/raw --patients 30 --rounds 3
+
+The patients are synthetic ones of ACDC's size, or those of a raw folder, which are repeated under other numbers if it
+holds fewer than are asked for.
 
 The loops are plain: one process, one slice after another, each library's default settings. One of them writes H5
 volumes and slices first, the other writes PNG directly. ``useful_seconds`` is the CPU time of the workflow's own
@@ -10,10 +14,12 @@ processors spent on the workflow.
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +49,26 @@ def make_phantoms(patients: int) -> Path:
         print(f"drawing {patients} patients", file=sys.stderr)
         write_cohort(folder, patients)
         (folder / "complete").touch()
+    return folder
+
+
+def copy_patient(source: Path, target: Path, copy: Callable[[Path, Path], object] = shutil.copyfile) -> None:
+    """Copy a patient's annotated frames and Info.cfg to a folder of another number, by which the files are named."""
+    target.mkdir(parents=True)
+    for path in (*source.glob("*_frame*"), *source.glob("Info.cfg")):
+        copy(path, target / path.name.replace(source.name, target.name))
+
+
+def repeat_patients(raw: Path, patients: int, folder: Path) -> Path:
+    """Copy the patients of a raw folder to ``folder`` until there are as many as asked for; returns ``folder``.
+
+    They are numbered from 1 on, and stay in ``training`` or ``testing``.
+    """
+    sources = sorted(raw.glob("*/patient*/"))
+    if not sources:
+        sys.exit(f"no patients in {raw}/training or {raw}/testing")
+    for number, source in zip(range(1, patients + 1), cycle(sources), strict=False):
+        copy_patient(source, folder / source.parent.name / f"patient{number:03d}")
     return folder
 
 
@@ -191,8 +217,8 @@ def compare(raw: Path, cores: int, rounds: int) -> dict[str, Any]:
 def main() -> None:
     """Read the command line, compare, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--patients", type=int, default=100, help="synthetic patients of ACDC's size")
-    parser.add_argument("--raw", type=Path, help="folder with training/ and testing/ to use instead")
+    parser.add_argument("--patients", type=int, default=100, help="number of patients")
+    parser.add_argument("--raw", type=Path, help="folder with training/ and testing/; synthetic patients by default")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=1, help="number of rounds, of which the best times are reported")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -202,7 +228,9 @@ def main() -> None:
         child = json.loads(options.child)
         print(json.dumps(MEASUREMENTS[child["name"]](Path(child["raw"]), Path(child["out"]))))
         return
-    figures = compare((options.raw or make_phantoms(options.patients)).resolve(), options.cores, options.rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        real = options.raw and repeat_patients(options.raw, options.patients, Path(folder).resolve())
+        figures = compare(real or make_phantoms(options.patients), options.cores, options.rounds)
     if options.json:
         print(json.dumps(figures))
         return

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from acdc_medsam.phantom.cohort import write_patient
-from cohort import run_workflow
+from cohort import copy_patient, run_workflow
 
 DRAWN = 10
 """Number of patients that are drawn; the others are links to them."""
@@ -24,14 +24,11 @@ DRAWN = 10
 def write_many(folder: Path, patients: int) -> Path:
     """Write the given number of tiny patients to ``folder/training``; returns ``folder``."""
     for number in range(1, patients + 1):
-        name = f"patient{number:03d}"
         if number <= DRAWN:
             write_patient(folder / "training", number, in_plane=(48, 40), depth=4)
             continue
-        drawn = f"patient{(number - 1) % DRAWN + 1:03d}"
-        (folder / "training" / name).mkdir()
-        for path in (folder / "training" / drawn).iterdir():
-            os.link(path, folder / "training" / name / path.name.replace(drawn, name))
+        drawn = (number - 1) % DRAWN + 1
+        copy_patient(*(folder / f"training/patient{n:03d}" for n in (drawn, number)), copy=os.link)
     return folder
 
 

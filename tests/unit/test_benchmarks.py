@@ -13,6 +13,8 @@ import pytest
 import torch
 
 import attention
+import cohort
+from acdc_medsam.acdc.cohort import find_cohort
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTED = re.findall(r"^python (benchmarks/\S+\.py.*)$", (ROOT / "docs/benchmarks.md").read_text(), re.MULTILINE)
@@ -67,8 +69,15 @@ def test_whole_jobs_are_compared_with_a_loop() -> None:
         assert measured["loop_seconds"] > 0 and measured["peak_memory_mib"] > 0
 
 
+def test_real_patients_are_repeated_under_other_numbers(raw: Path, tmp_path: Path) -> None:
+    present = len(list(raw.glob("*/patient*")))
+    repeated = cohort.repeat_patients(raw, present + 1, tmp_path)
+    first, *_, last = find_cohort(repeated).patients
+    assert (last.number, last.group) == (present + 1, first.group)
+
+
 def test_a_cohort_is_compared_with_plain_loops(raw: Path) -> None:
-    figures = json.loads(run(f"benchmarks/cohort.py --raw '{raw}' --cores 2 --json"))
+    figures = json.loads(run(f"benchmarks/cohort.py --raw '{raw}' --patients 4 --cores 2 --json"))
     keys = "cores seconds useful_seconds overhead_share peak_memory_mib h5_loop_seconds direct_loop_seconds"
     assert figures.keys() >= {*keys.split(), "ratio_to_h5_loop", "ratio_to_direct_loop"}
     assert (figures["patients"], figures["jobs"]) == (4, 8)
