@@ -207,6 +207,8 @@ def compare(raw: Path, cores: int, rounds: int) -> dict[str, Any]:
         "peak_memory_mib": max(*memory, children["useful"].peak_memory_mib),
         "snakemake_memory_mib": whole.peak_memory_mib,
         "megabytes_written": written / 1e6,
+        "h5_loop_cpu_seconds": children["h5"].cpu_seconds,
+        "direct_loop_cpu_seconds": children["direct"].cpu_seconds,
         "h5_loop_seconds": min(seconds["h5"]),
         "direct_loop_seconds": min(seconds["direct"]),
         "ratio_to_h5_loop": min(seconds["h5"]) / wall,

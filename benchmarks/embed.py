@@ -1,10 +1,12 @@
-"""Time whole embedding jobs, from PNG files to .pt files, and a plain loop over the images with the same encoder.
+"""Time whole embedding jobs, from PNG files to .pt files, beside the loops that users would write.
 
     python benchmarks/embed.py --model lite_medsam --slices 40 400
+    python benchmarks/embed.py --model sam_vit_b --slices 6 --precision float32 bfloat16 --beside reference
 
-For each number of slices, these are timed: the job; the encoder alone, on images in memory; and the loop, which reads,
-encodes and writes one image after another. The cold start is a job that ends when its encoder is ready. Each
-measurement is a process of its own.
+A loop reads, encodes and writes one image after another. The one called ``reference`` has the encoder that users have,
+in float32: segment_anything's own, or LiteMedSAM's published module. The one called ``loop`` has this project's
+encoder, and so has ``encoder``, which encodes images in memory. The cold start is a job that ends when its encoder is
+ready. Each measurement is a process of its own with the same weights and number of threads.
 """
 
 import argparse
@@ -13,7 +15,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from child import run_child
+from child import Finished, run_child
 
 MEASURED_SLICES = 40
 """Number of slices that determines the encoder's time per slice well enough."""
@@ -134,48 +136,91 @@ def plain_loop(options: dict[str, Any], encoder: Any, images: dict[str, Path], s
     return {}
 
 
-MEASUREMENTS = {"job": job, "cold_start": cold_start, "encoder": encoder_alone, "loop": plain_loop}
+def reference_loop(options: dict[str, Any], images: dict[str, Path], store: Path) -> dict[str, Any]:
+    """Read, encode and write one image after another, with the reference encoder in float32."""
+    import torch
+
+    from acdc_medsam.encoders import prepare_images
+    from acdc_medsam.encoders.registry import ENCODERS
+    from reference import reference_model
+
+    torch.set_num_threads(options["threads"])
+    use_gpu = options["device"] != "cpu" and torch.cuda.is_available()
+    device = torch.device("cuda" if use_gpu else "cpu")
+    model = reference_model(options["name"])
+    model.load_state_dict(torch.load(options["checkpoint"], weights_only=True))
+    encode = model.eval().image_encoder.to(device)
+    store.mkdir()
+    with torch.inference_mode():
+        for digest, path in images.items():
+            pixels = torch.from_numpy(np.array(Image.open(path)))[None].to(device)
+            embedding = encode(prepare_images(pixels, ENCODERS[options["name"]]))
+            torch.save(embedding[0].cpu().clone(), store / f"{digest}.pt")
+    return {}
 
 
-def compare(options: dict[str, Any], slice_counts: list[int]) -> dict[str, Any]:
-    """Time every measurement for each number of slices."""
-    runs = []
+MEASUREMENTS = {
+    "job": job,
+    "cold_start": cold_start,
+    "encoder": encoder_alone,
+    "loop": plain_loop,
+    "reference": reference_loop,
+}
+BESIDE = ("encoder", "loop", "reference")
+"""Measurements beside the job that can be left out."""
+
+
+def describe(job: Finished, slices: int, others: dict[str, Finished]) -> dict[str, Any]:
+    """Return the figures of a job beside those of the other measurements that were made."""
+    start = others["cold_start"].seconds
+    figures: dict[str, Any] = {
+        "slices": slices,
+        "seconds": job.seconds,
+        "slices_per_second": slices / job.seconds,
+        "cpu_seconds": job.cpu_seconds,
+        "cold_start_seconds": start,
+        "peak_memory_mib": job.peak_memory_mib,
+    }
+    if "encoder" in others:
+        encoding = others["encoder"].result["seconds"] * slices
+        figures["encoder_seconds"] = encoding
+        figures["ratio_to_encoder_and_cold_start"] = job.seconds / (encoding + start)
+    for loop, speedup in (("loop", "speedup"), ("reference", "speedup_over_reference")):
+        if loop in others:
+            figures[f"{loop}_seconds"] = others[loop].seconds
+            figures[f"{loop}_cpu_seconds"] = others[loop].cpu_seconds
+            figures[f"{loop}_peak_memory_mib"] = others[loop].peak_memory_mib
+            figures[speedup] = others[loop].seconds / job.seconds
+    return figures
+
+
+def compare(
+    options: dict[str, Any], precisions: list[str], slice_counts: list[int], beside: list[str]
+) -> Iterator[dict[str, Any]]:
+    """Time every measurement for each number of slices and each precision; the reference has only one."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_images(folder / "images", max(slice_counts))
         checkpoint = options["checkpoint"] or str(write_random_weights(options["name"], folder))
 
-        def run(measurement: str, slices: int = 0) -> Any:
-            store = folder / f"{measurement}-{slices}"
-            arguments = {**options, "checkpoint": checkpoint, "measurement": measurement, "slices": slices}
-            finished = run_child(__file__, {**arguments, "images": str(folder / "images"), "store": str(store)})
-            print(f"{measurement} {slices or ''}: {finished.seconds:.1f} s", file=sys.stderr)
+        def run(measurement: str, precision: str, slices: int = 0) -> Finished:
+            store = folder / f"{measurement}-{precision}-{slices}"
+            arguments = {**options, "checkpoint": checkpoint, "precision": precision, "slices": slices}
+            files = {"images": str(folder / "images"), "store": str(store)}
+            finished = run_child(__file__, {**arguments, **files, "measurement": measurement})
+            print(f"{measurement} {precision} {slices or ''}: {finished.seconds:.1f} s", file=sys.stderr)
             return finished
 
         # This run puts programs and weights into the system's cache for all that follow.
-        run("cold_start")
+        run("cold_start", precisions[0])
         for slices in slice_counts:
-            start = run("cold_start")
-            alone = run("encoder", slices)
-            whole = run("job", slices)
-            loop = run("loop", slices)
-            encoding = alone.result["seconds"] * slices
-            runs.append(
-                {
-                    "slices": slices,
-                    "seconds": whole.seconds,
-                    "slices_per_second": slices / whole.seconds,
-                    "cold_start_seconds": start.seconds,
-                    "encoder_seconds": encoding,
-                    "ratio_to_encoder_and_cold_start": whole.seconds / (encoding + start.seconds),
-                    "loop_seconds": loop.seconds,
-                    "speedup": loop.seconds / whole.seconds,
-                    "peak_memory_mib": whole.peak_memory_mib,
-                    "loop_peak_memory_mib": loop.peak_memory_mib,
-                }
-            )
-    keys = ("name", "device", "threads", "precision", "batch_size")
-    return {**{key.replace("name", "model"): options[key] for key in keys}, "runs": runs}
+            shared = {"reference": run("reference", "float32", slices)} if "reference" in beside else {}
+            for precision in precisions:
+                others = {"cold_start": run("cold_start", precision)}
+                others |= {name: run(name, precision, slices) for name in beside if name not in shared}
+                figures = describe(run("job", precision, slices), slices, others | shared)
+                settings = {key: options[key] for key in ("device", "threads", "batch_size")}
+                yield {"model": options["name"], "precision": precision, **settings, **figures}
 
 
 def main() -> None:
@@ -184,29 +229,29 @@ def main() -> None:
     parser.add_argument("--model", dest="name", default="lite_medsam")
     parser.add_argument("--checkpoint", help="weights; random by default")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--precision", nargs="+", default=["float32"])
     parser.add_argument("--batch", dest="batch_size", default="auto", type=lambda n: n if n == "auto" else int(n))
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--slices", type=int, nargs="+", default=[40, 400])
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--beside", nargs="*", choices=BESIDE, default=BESIDE, help="what to time beside the job")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per job")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = vars(parser.parse_args())
-    child, as_json, slice_counts = (arguments.pop(key) for key in ("child", "json", "slices"))
+    child, as_json = arguments.pop("child"), arguments.pop("json")
     if child:
         options = json.loads(child)
         paths = sorted(Path(options["images"]).iterdir())[: options["slices"]]
         images = {f"{index:05d}": path for index, path in enumerate(paths)}
         print(json.dumps(MEASUREMENTS[options["measurement"]](options, images, Path(options["store"]))))
         return
-    figures = compare(arguments, slice_counts)
-    if as_json:
-        print(json.dumps(figures))
-        return
-    for run in figures.pop("runs"):
-        figures_of_run = {**figures, **run}
-        for name, value in figures_of_run.items():
+    precisions, slice_counts, beside = (arguments.pop(key) for key in ("precision", "slices", "beside"))
+    for figures in compare(arguments, precisions, slice_counts, beside):
+        if as_json:
+            print(json.dumps(figures), flush=True)
+            continue
+        for name, value in figures.items():
             print(f"{name:<34} {value:.4g}" if isinstance(value, float) else f"{name:<34} {value}")
-        print()
+        print(flush=True)
 
 
 if __name__ == "__main__":

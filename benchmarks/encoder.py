@@ -25,17 +25,15 @@ from acdc_medsam.encoders.devices import keep_freed_memory
 from acdc_medsam.encoders.model import LOW_PRECISIONS, PRECISIONS, computing_in
 from acdc_medsam.encoders.registry import ENCODERS
 from child import run_child
-from reference import CHECKPOINTS, lite_medsam_model, segment_anything_model
+from reference import CHECKPOINTS, reference_model
 
 
 def build_reference(name: str) -> nn.Module:
     """Build the model to compare with, with the same weights in every process."""
     torch.manual_seed(0)
-    if name != "lite_medsam":
-        return segment_anything_model(name.removeprefix("sam_").removeprefix("medsam_")).eval()
-    model = lite_medsam_model()
+    model = reference_model(name)
     checkpoint = CHECKPOINTS / "lite_medsam.pth"
-    if checkpoint.is_file():
+    if name == "lite_medsam" and checkpoint.is_file():
         model.load_state_dict(torch.load(checkpoint, weights_only=True))
     return model.eval()
 

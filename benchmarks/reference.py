@@ -60,3 +60,10 @@ def lite_medsam_model() -> nn.Module:
         for name in absent:
             del sys.modules[name]
     return model.requires_grad_(False)
+
+
+def reference_model(name: str) -> nn.Module:
+    """Build the reference of one of this project's encoders, with random weights; ``eval()`` comes after loading."""
+    if name == "lite_medsam":
+        return lite_medsam_model()
+    return segment_anything_model(name.removeprefix("sam_").removeprefix("medsam_"))
