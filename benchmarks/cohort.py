@@ -173,18 +173,23 @@ def read_job_memory(out: Path) -> list[float]:
     return [0 if job["max_rss"] == "NA" else float(job["max_rss"]) for job in jobs]
 
 
+def run_each(raw: Path, cores: int, folder: Path) -> dict[str, Finished]:
+    """Run the workflow, the workflow again, and every other measurement, each in a process of its own."""
+    finished = {"workflow": run_workflow(raw, folder / "workflow", cores)}
+    # With nothing left to do, a run takes the time of Snakemake's own work.
+    finished["again"] = run_workflow(raw, folder / "workflow", cores)
+    for name in MEASUREMENTS:
+        finished[name] = run_child(__file__, {"name": name, "raw": str(raw), "out": str(folder / name)})
+    return finished
+
+
 def compare(raw: Path, cores: int, rounds: int) -> dict[str, Any]:
     """Time everything in turns, and report the best time of each."""
     seconds: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         for turn in range(rounds):
             folder = Path(temporary) / str(turn)
-            whole = run_workflow(raw, folder / "workflow", cores)
-            # With nothing left to do, a run takes the time of Snakemake's own work.
-            again = run_workflow(raw, folder / "workflow", cores)
-            children = {"workflow": whole, "again": again}
-            for name in MEASUREMENTS:
-                children[name] = run_child(__file__, {"name": name, "raw": str(raw), "out": str(folder / name)})
+            children = run_each(raw, cores, folder)
             for name, finished in children.items():
                 seconds.setdefault(name, []).append(finished.seconds)
                 print(f"round {turn + 1}: {name} {finished.seconds:.1f} s", file=sys.stderr)
@@ -199,18 +204,18 @@ def compare(raw: Path, cores: int, rounds: int) -> dict[str, Any]:
         "cores": cores,
         "seconds": wall,
         "seconds_per_patient": wall / patients,
-        "cpu_seconds": whole.cpu_seconds,
+        "cpu_seconds": children["workflow"].cpu_seconds,
         "useful_seconds": useful,
         "overhead_share": 1 - useful / (wall * cores),
         "nothing_to_do_seconds": min(seconds["again"]),
         "jobs": len(memory),
         "peak_memory_mib": max(*memory, children["useful"].peak_memory_mib),
-        "snakemake_memory_mib": whole.peak_memory_mib,
+        "snakemake_memory_mib": children["workflow"].peak_memory_mib,
         "megabytes_written": written / 1e6,
-        "h5_loop_cpu_seconds": children["h5"].cpu_seconds,
-        "direct_loop_cpu_seconds": children["direct"].cpu_seconds,
         "h5_loop_seconds": min(seconds["h5"]),
         "direct_loop_seconds": min(seconds["direct"]),
+        "h5_loop_cpu_seconds": children["h5"].cpu_seconds,
+        "direct_loop_cpu_seconds": children["direct"].cpu_seconds,
         "ratio_to_h5_loop": min(seconds["h5"]) / wall,
         "ratio_to_direct_loop": min(seconds["direct"]) / wall,
     }

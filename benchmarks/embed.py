@@ -145,11 +145,11 @@ def reference_loop(options: dict[str, Any], images: dict[str, Path], store: Path
     from reference import reference_model
 
     torch.set_num_threads(options["threads"])
-    use_gpu = options["device"] != "cpu" and torch.cuda.is_available()
-    device = torch.device("cuda" if use_gpu else "cpu")
+    fastest = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(fastest if options["device"] == "auto" else options["device"])
     model = reference_model(options["name"])
     model.load_state_dict(torch.load(options["checkpoint"], weights_only=True))
-    encode = model.eval().image_encoder.to(device)
+    encode: Any = model.eval().image_encoder.to(device)
     store.mkdir()
     with torch.inference_mode():
         for digest, path in images.items():

@@ -6,6 +6,7 @@
 A small workflow keeps the scripts that Snakemake makes of the stages' own, and each of these is run again. Up to its
 first own line, a job's time belongs to Python and to Snakemake, which puts its preamble there; ``imports`` is the time
 up to the last import, and ``whole`` that of the whole job. The shell that Snakemake starts for the job is not included.
+On a machine that is busy with other work, the CPU times are more reliable.
 
 An import includes everything that it imports in turn, and belongs to whichever of several imports comes first.
 """
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,20 +90,20 @@ def outermost(lines: list[re.Match[str]]) -> Iterator[tuple[str, int]]:
         yield package, int(line["own" if package == OWN else "total"])
 
 
-def time_imports(script: Path) -> Counter[str]:
+def time_imports(script: Path) -> dict[str, float]:
     """Run a job, and return package -> seconds of its imports, wherever in the job they are."""
     command = [sys.executable, "-X", "importtime", str(script)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-    seconds = Counter[str]()
+    seconds = defaultdict[str, float](float)
     for package, microseconds in outermost(list(IMPORT_LINE.finditer(printed))):
-        seconds[package] += microseconds / 1e6  # type: ignore[assignment]
+        seconds[package] += microseconds / 1e6
     return seconds
 
 
 def measure(scripts: dict[str, Path], rounds: int) -> Iterator[dict[str, Any]]:
     """Time every stage in each round, and yield the best times of each."""
     times: dict[str, list[dict[str, float]]] = {stage: [] for stage in scripts}
-    imports: dict[str, list[Counter[str]]] = {stage: [] for stage in scripts}
+    imports: dict[str, list[dict[str, float]]] = {stage: [] for stage in scripts}
     for _ in range(rounds):
         for stage, script in scripts.items():
             times[stage].append(time_job(script))
@@ -111,7 +112,7 @@ def measure(scripts: dict[str, Path], rounds: int) -> Iterator[dict[str, Any]]:
     for stage in scripts:
         best = {name: min(row[name] for row in times[stage]) for name in times[stage][0]}
         packages = {name: min(row[name] for row in imports[stage]) for name in imports[stage][0]}
-        longest = sorted(packages.items(), key=lambda item: -item[1])[:SHOWN]
+        longest = sorted(packages.items(), key=lambda item: item[1], reverse=True)[:SHOWN]
         yield {"stage": stage, **best, "longest_imports": dict(longest)}
 
 
@@ -127,6 +128,8 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as folder:
         scripts = keep_scripts(Path(folder), options.target)
+        if not scripts.keys() >= set(options.stages or ()):
+            parser.error(f"the stages of target {options.target} are {', '.join(scripts)}")
         chosen = {stage: scripts[stage] for stage in options.stages or scripts}
         for row in measure(chosen, options.rounds):
             if options.json:
