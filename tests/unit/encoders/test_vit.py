@@ -87,7 +87,7 @@ def test_where_no_fused_kernel_works_attention_is_computed_in_blocks(
 def test_other_errors_of_a_kernel_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vit, "FUSED", [SDPBackend.MATH])
     q = torch.randn(1, 2, 64, 16)
-    with pytest.raises(RuntimeError, match="size|shape"):
+    with pytest.raises(RuntimeError, match=r"size|shape"):
         vit.fused_attention(q, q, q[:, :, :3], torch.randn(1, 2, 64, 8), torch.randn(1, 2, 64, 8))
 
 
