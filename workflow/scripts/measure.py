@@ -1,6 +1,10 @@
 """Rule measure: H5 volumes, PNG images, embeddings and raw images -> measures of each, for the report."""
 
+import os
 from pathlib import Path
+
+# Patients are measured in parallel, so each of them computes alone. NumPy reads this when it is first imported.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 from acdc_medsam.measures.run import measure_dataset
 from acdc_medsam.runtime.jobs import job_log

@@ -11,6 +11,7 @@ from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Written, read_sealed, seal, unseal
 from acdc_medsam.formats.index import read_records
 from acdc_medsam.formats.png import read_gray
+from acdc_medsam.formats.tensor_values import read_values
 from acdc_medsam.formats.tensors import open_embedding
 from acdc_medsam.layout import EMBEDDING_SHAPE
 from acdc_medsam.measures.embeddings import measure_embedding
@@ -55,7 +56,8 @@ def test_a_blurred_image_is_blurrier_whatever_its_contrast() -> None:
 def test_measures_of_an_embedding_equal_a_plain_computation(tmp_path: Path) -> None:
     embedding = torch.randn(EMBEDDING_SHAPE, generator=torch.Generator().manual_seed(1)) + 0.1
     torch.save(embedding, tmp_path / "embedding.pt")
-    measured = measure_embedding(open_embedding(tmp_path / "embedding.pt", EMBEDDING_SHAPE))
+    path = tmp_path / "embedding.pt"
+    measured = measure_embedding(read_values(path.read_bytes(), path, EMBEDDING_SHAPE))
     values = embedding.numpy().astype(np.float64)
     assert measured.mean == pytest.approx(values.mean(), rel=1e-5)
     assert measured.std == pytest.approx(values.std(), rel=1e-5)

@@ -1,16 +1,14 @@
 """Measures of embeddings. Each file is read once."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from acdc_medsam.formats.files import Written, read_recorded
-from acdc_medsam.formats.tensors import read_embedding
+from acdc_medsam.formats.tensor_values import Values, read_values
 from acdc_medsam.layout import EMBEDDING_SHAPE
 from acdc_medsam.measures.records import REGIONS, Floats
 
@@ -34,7 +32,7 @@ class EmbeddingMeasures:
     products: Floats
 
 
-def measure_embedding(embedding: torch.Tensor) -> EmbeddingMeasures:
+def measure_embedding(embedding: Values) -> EmbeddingMeasures:
     """Measure an embedding (256, 64, 64) float32.
 
     Computing the outer products takes most of the time, so the sum of squares is read off them: it is their trace.
@@ -45,15 +43,18 @@ def measure_embedding(embedding: torch.Tensor) -> EmbeddingMeasures:
     Returns:
         Its measures.
     """
-    vectors = embedding.flatten(1)
-    products = (vectors @ vectors.T).numpy().astype(np.float64)
-    pooled = torch.nn.functional.adaptive_avg_pool2d(embedding, REGIONS).numpy()
+    channels, height, width = embedding.shape
+    vectors = embedding.reshape(channels, -1)
+    products = (vectors @ vectors.T).astype(np.float64)
+    # One axis after the other, which takes a quarter of the time of both at once.
+    rows = embedding.reshape(channels, REGIONS, height // REGIONS, width).mean(2)
+    pooled = rows.reshape(channels, REGIONS, REGIONS, width // REGIONS).mean(3)
 
     # The regions are equally large, so that the mean of their means is the mean of all values.
     mean = float(pooled.mean(dtype=np.float64))
     squares = float(np.trace(products))
     # The difference can be slightly negative by rounding error.
-    variance = max(squares / embedding.numel() - mean**2, 0.0)
+    variance = max(squares / embedding.size - mean**2, 0.0)
     return EmbeddingMeasures(mean, float(np.sqrt(variance)), float(np.sqrt(squares)), pooled, products)
 
 
@@ -73,7 +74,7 @@ def measure_embeddings(embeddings: Sequence[Written]) -> dict[str, npt.NDArray[A
     products = np.zeros((EMBEDDING_SHAPE[0],) * 2)
     for written in embeddings:
         data = read_recorded(written.path, written.sha256)
-        measured = measure_embedding(read_embedding(io.BytesIO(data), written.path, EMBEDDING_SHAPE))
+        measured = measure_embedding(read_values(data, written.path, EMBEDDING_SHAPE))
         products += measured.products
         each.append(measured)
 

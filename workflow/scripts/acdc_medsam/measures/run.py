@@ -24,6 +24,7 @@ from acdc_medsam.formats.kept import find_kept, record_path
 from acdc_medsam.formats.nifti import read_nifti
 from acdc_medsam.formats.png import GrayFile
 from acdc_medsam.layout import EMBEDDING_SHAPE, PNG_IMAGE_SHA256, RAW_IMAGE_SHA256
+from acdc_medsam.measures.embeddings import measure_embeddings
 from acdc_medsam.measures.images import blur, gray_histogram, histogram, mean_and_deviation, quantization_error
 from acdc_medsam.measures.records import BINS, RAW_UNITS, REGIONS, Measures, merge_measures, write_measures
 from acdc_medsam.runtime.progress import Progress
@@ -86,7 +87,7 @@ def measure_dataset(
     missing = {path: patient for path, patient in files.items() if kept[path] is None}
 
     progress = Progress(len(missing), unit="patient")
-    with ThreadPoolExecutor(threads, initializer=_compute_alone if embeddings and missing else None) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         for path, measures in zip(missing, pool.map(measure_patient, missing.values()), strict=True):
             kept[path] = write_measures(path, measures)
             progress.advance()
@@ -96,16 +97,6 @@ def measure_dataset(
     remove_others([index.parent], keep=[*files, *map(record_path, files)])
     write_index(index, [index_row(one.written, index) for one in kept.values() if one is not None])
     logger.info("measured %d patients, kept %d", len(missing), len(files) - len(missing))
-
-
-def _compute_alone() -> None:
-    """Make torch use one thread for the work of the current thread, since patients are measured in parallel.
-
-    The setting belongs to the thread that makes it. Changing the number of threads changes sums by rounding error.
-    """
-    import torch  # takes 2 s, which would be lost for a dataset without embeddings
-
-    torch.set_num_threads(1)
 
 
 def find_patients(
@@ -218,8 +209,6 @@ def _measure_raw(volume: Written, raw: Path | None, attributes: Mapping[str, Any
 
 def _measure_embeddings(embeddings: Sequence[Written]) -> dict[str, npt.NDArray[Any]]:
     if embeddings:
-        from acdc_medsam.measures.embeddings import measure_embeddings  # imports torch, see _compute_alone
-
         return measure_embeddings(embeddings)
 
     channels = EMBEDDING_SHAPE[0]
