@@ -114,6 +114,7 @@ class SmallDataset:
         embeddings: bool = True,
         publish: bool = True,
         metrics: Path | None = None,
+        code: str = "code",
     ) -> str:
         """Run the stages publish (if asked for), verify, measure and report, and return the page."""
         from acdc_medsam.report import page  # imports matplotlib, which most tests do not need
@@ -136,7 +137,8 @@ class SmallDataset:
         )
         encoder = "lite_medsam" if embeddings else "none"
         settings = {"encoder": encoder, "precision": "float32", "unit": unit, "validation": 0.2, "seed": 2026}
-        page.write_report(inputs, self.data / "report.html", self.work / "report.tsv", settings, threads=2)
+        index = self.work / "report.tsv"
+        page.write_report(inputs, self.data / "report.html", index, settings, code=code, threads=2)
         return (self.data / "report.html").read_text(encoding="utf-8")
 
     def replace_image(self, row: Row, pixels: Gray) -> None:

@@ -13,7 +13,7 @@ WITH_TIMES = {"data/ACDC/report.html", "data/ACDC/provenance.json", "work/report
 """Files that contain dates or durations, and their indexes."""
 
 LOCAL = re.compile(
-    r"work/(logs|benchmarks)/.*|work/(run\.lock|sound_items\.json|outside\.json)"
+    r"work/(logs|benchmarks)/.*|work/(run\.lock|(sound_items|report_pieces|outside)\.json)"
     r"|work/(embeddings/store|measures)/.*\.json|.*/\..*\.times|.*/\.snakemake_timestamp"
 )
 """Names of logs, of durations, and of what is remembered about files on this file system."""

@@ -52,6 +52,7 @@ KINDS = {
     "times of files": "work/png/patient001/.index.tsv.times",
     "what is known of raw files": "work/outside.json",
     "what was found sound": "work/sound_items.json",
+    "pieces of the report": "work/report_pieces.json",
     "nnU-Net's copy of an image": "data/exports/nnunet/Dataset027_ACDC/imagesTr/*",
     "nnU-Net's dataset.json": "data/exports/nnunet/Dataset027_ACDC/dataset.json",
     "a shard": "data/exports/webdataset/*.tar",

@@ -1,6 +1,9 @@
 PAGE = Path(workflow.basedir, "workflow/report/page")
 
 
+# The job draws again only what its last report did not show: it keeps the pieces of the page beside its index, in
+# report_pieces.json. They are no output, because Snakemake would remove them before the job.
+#
 # The target `report` asks for more than this job, so the job's rule cannot have its name.
 rule write_report:
     input:

@@ -19,5 +19,6 @@ if __name__ == "__main__" and "snakemake" in globals():
             report=Path(snakemake.output.report),
             index=Path(snakemake.output.index),
             settings=snakemake.params.settings,
+            code=snakemake.params.code,
             threads=snakemake.threads,
         )

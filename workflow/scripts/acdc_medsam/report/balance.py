@@ -1,8 +1,9 @@
 """Section "balance": slices and pixels per structure, split, group and phase; spacing, size and depth of volumes."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +14,8 @@ from acdc_medsam.formats.files import Row
 from acdc_medsam.layout import PIXEL_COLUMNS
 from acdc_medsam.measures.records import Floats
 from acdc_medsam.report.contents import Contents
-from acdc_medsam.report.drawing import LINE, SERIES, STRUCTURES, TEXT, count_in_whole_numbers, draw_chart
-from acdc_medsam.report.elements import Chart, Table, format_count, format_number, format_percent
+from acdc_medsam.report.drawing import LINE, SERIES, STRUCTURES, TEXT, Chart, count_in_whole_numbers
+from acdc_medsam.report.elements import Table, format_count, format_number, format_percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -129,7 +130,7 @@ def _sizes(contents: Contents) -> npt.NDArray[np.int64]:
 
 
 def draw_groups(contents: Contents) -> Chart:
-    """Draw the number of slices per group, stacked by split."""
+    """Chart the number of slices per group, stacked by split."""
     counts = {
         split: np.array(
             [sum(row["split"] == split and row["group"] == group for row in contents.rows) for group in contents.groups]
@@ -137,23 +138,26 @@ def draw_groups(contents: Contents) -> Chart:
         for split in contents.splits
     }
 
-    def draw(axes: "Axes") -> None:
-        below = np.zeros(len(contents.groups))
-        for index, (split, count) in enumerate(counts.items()):
-            axes.bar(contents.groups, count, bottom=below, color=SERIES[index], label=split, width=0.7)
-            below += count
-        axes.set_ylabel("slices")
-        axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
-
     words = "; ".join(
         f"{split}: " + ", ".join(f"{group} {slices}" for group, slices in zip(contents.groups, count, strict=True))
         for split, count in counts.items()
     )
-    return draw_chart("groups", "Slices per group and split", words, draw)
+    draw = partial(_draw_groups, groups=contents.groups, counts=counts)
+    return Chart("groups", "Slices per group and split", words, draw)
+
+
+def _draw_groups(axes: "Axes", groups: Sequence[str], counts: Mapping[str, npt.NDArray[np.int64]]) -> None:
+    """Draw the counts (groups,) of each split on top of each other."""
+    below = np.zeros(len(groups))
+    for index, (split, count) in enumerate(counts.items()):
+        axes.bar(groups, count, bottom=below, color=SERIES[index], label=split, width=0.7)
+        below += count
+    axes.set_ylabel("slices")
+    axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
 
 
 def draw_areas(contents: Contents, structure: str) -> Chart:
-    """Draw the area of a structure in the slices that show it, per group, at end-diastole and end-systole."""
+    """Chart the area of a structure in the slices that show it, per group, at end-diastole and end-systole."""
     areas = contents.areas[structure]
     unit = contents.area_unit
     words = unit
@@ -170,80 +174,90 @@ def draw_areas(contents: Contents, structure: str) -> Chart:
             boxes.append(areas[(areas > 0) & (group == name) & (phase == time)])
             labels.append(f"{name}\n{time}" if time == PHASES[0] else time)
 
-    def draw(axes: "Axes") -> None:
-        drawn = axes.boxplot(
-            boxes,
-            widths=0.6,
-            patch_artist=True,
-            whiskerprops={"color": TEXT, "linewidth": 0.8},
-            capprops={"color": TEXT, "linewidth": 0.8},
-            boxprops={"edgecolor": TEXT, "linewidth": 0.8},
-            flierprops={"marker": ".", "markersize": 3, "markeredgecolor": SERIES[0]},
-            medianprops={"color": SERIES[4], "linewidth": 1.5},
-        )
-        # The argument of boxplot for labels is called `labels` before Matplotlib 3.9 and `tick_labels` since.
-        axes.set_xticks(range(1, len(labels) + 1), labels)
-        for patch in drawn["boxes"]:
-            patch.set_facecolor((STRUCTURES[structure], 0.6))
-        axes.set_ylabel(f"{unit} in a slice")
-        axes.set_ylim(bottom=0)
-
     medians = [
         f"{label.replace(chr(10), ' ')} {format_number(np.median(box), 2)}"
         for label, box in zip(labels, boxes, strict=True)
         if box.size
     ]
-    return draw_chart(
+    return Chart(
         f"area-{structure}",
         f"Area of the {STRUCTURE_NAMES[structure]}",
         f"Boxes from the first to the third quartile, a line at the median: {', '.join(medians)} {words}.",
-        draw,
+        partial(_draw_areas, boxes=boxes, labels=labels, color=STRUCTURES[structure], unit=unit),
     )
 
 
+def _draw_areas(axes: "Axes", boxes: Sequence[Floats], labels: Sequence[str], color: str, unit: str) -> None:
+    """Draw a box for each of several distributions of areas, in a unit."""
+    drawn = axes.boxplot(
+        boxes,
+        widths=0.6,
+        patch_artist=True,
+        whiskerprops={"color": TEXT, "linewidth": 0.8},
+        capprops={"color": TEXT, "linewidth": 0.8},
+        boxprops={"edgecolor": TEXT, "linewidth": 0.8},
+        flierprops={"marker": ".", "markersize": 3, "markeredgecolor": SERIES[0]},
+        medianprops={"color": SERIES[4], "linewidth": 1.5},
+    )
+    # The argument of boxplot for labels is called `labels` before Matplotlib 3.9 and `tick_labels` since.
+    axes.set_xticks(range(1, len(labels) + 1), labels)
+    for patch in drawn["boxes"]:
+        patch.set_facecolor((color, 0.6))
+    axes.set_ylabel(f"{unit} in a slice")
+    axes.set_ylim(bottom=0)
+
+
 def draw_geometry(contents: Contents) -> list[Chart]:
-    """Draw the distributions of size and depth of the volumes, and of their pixel spacing if it is known."""
+    """Chart the distributions of size and depth of the volumes, and of their pixel spacing if it is known."""
     size = _sizes(contents)
     depths = list(contents.depths.values())
-
-    def draw_size(axes: "Axes") -> None:
-        volumes = Counter(map(tuple, size[:, ::-1].tolist()))
-        x, y = np.array(list(volumes)).T
-        axes.scatter(x, y, s=[12 + 4 * count for count in volumes.values()], color=SERIES[0], alpha=0.6, linewidths=0)
-        limit = int(size.max()) * 1.1
-        axes.plot([0, limit], [0, limit], color=LINE, linewidth=1)
-        axes.set(xlabel="width (pixels)", ylabel="height (pixels)", xlim=(0, limit), ylim=(0, limit), aspect="equal")
-
-    def draw_depths(axes: "Axes") -> None:
-        axes.hist(depths, bins=np.arange(min(depths) - 0.5, max(depths) + 1.5).tolist(), color=SERIES[0], rwidth=0.9)
-        axes.set(xlabel="slices in a volume", ylabel="volumes")
-        count_in_whole_numbers(axes)
-
     different = len({tuple(shape) for shape in size.tolist()})
     square = np.mean(size[:, 0] == size[:, 1])
-    return [
-        *([draw_spacing(contents)] if contents.has_spacing else []),
-        draw_chart(
+    charts = [
+        Chart(
             "size",
             "Size of a slice before resizing",
             f"{different} different sizes; {format_percent(float(square))} of the volumes are square, on the diagonal "
             "line. A larger dot stands for more volumes.",
-            draw_size,
+            partial(_draw_sizes, size=size),
         ),
-        draw_chart("depth", "Depth", f"Histogram: {_describe_range(depths)} slices in a volume.", draw_depths),
+        Chart(
+            "depth",
+            "Depth",
+            f"Histogram: {_describe_range(depths)} slices in a volume.",
+            partial(_draw_depths, depths=depths),
+        ),
     ]
+    if not contents.has_spacing:
+        return charts
 
-
-def draw_spacing(contents: Contents) -> Chart:
-    """Draw the distribution of the pixel spacing of the volumes, which must be known."""
     spacing = _spacings(contents)[:, 2]
+    words = f"Histogram: {_describe_range(spacing.tolist())} mm."
+    return [Chart("spacing", "Pixel spacing", words, partial(_draw_spacing, spacing=spacing)), *charts]
 
-    def draw(axes: "Axes") -> None:
-        axes.hist(spacing, bins=20, color=SERIES[0])
-        axes.set(xlabel="pixel spacing, x (mm)", ylabel="volumes")
-        count_in_whole_numbers(axes)
 
-    return draw_chart("spacing", "Pixel spacing", f"Histogram: {_describe_range(spacing.tolist())} mm.", draw)
+def _draw_sizes(axes: "Axes", size: npt.NDArray[np.int64]) -> None:
+    """Draw the heights and widths (v, 2) of the volumes in pixels."""
+    volumes = Counter(map(tuple, size[:, ::-1].tolist()))
+    x, y = np.array(list(volumes)).T
+    axes.scatter(x, y, s=[12 + 4 * count for count in volumes.values()], color=SERIES[0], alpha=0.6, linewidths=0)
+    limit = int(size.max()) * 1.1
+    axes.plot([0, limit], [0, limit], color=LINE, linewidth=1)
+    axes.set(xlabel="width (pixels)", ylabel="height (pixels)", xlim=(0, limit), ylim=(0, limit), aspect="equal")
+
+
+def _draw_depths(axes: "Axes", depths: Sequence[int]) -> None:
+    """Draw the distribution of the number of slices in a volume."""
+    axes.hist(depths, bins=np.arange(min(depths) - 0.5, max(depths) + 1.5).tolist(), color=SERIES[0], rwidth=0.9)
+    axes.set(xlabel="slices in a volume", ylabel="volumes")
+    count_in_whole_numbers(axes)
+
+
+def _draw_spacing(axes: "Axes", spacing: Floats) -> None:
+    """Draw the distribution of the pixel spacing (v,) of the volumes in mm."""
+    axes.hist(spacing, bins=20, color=SERIES[0])
+    axes.set(xlabel="pixel spacing, x (mm)", ylabel="volumes")
+    count_in_whole_numbers(axes)
 
 
 def _describe_range(values: Sequence[float]) -> str:

@@ -2,8 +2,9 @@
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,9 @@ import numpy as np
 
 from acdc_medsam.acdc.naming import patient_number
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.formats.files import Row, read_table
-from acdc_medsam.formats.index import read_records
-from acdc_medsam.report.drawing import SERIES, draw_chart
-from acdc_medsam.report.elements import Chart, Table, format_bytes, format_count, format_seconds
+from acdc_medsam.formats.files import Row, Written, read_table
+from acdc_medsam.report.drawing import SERIES, Chart
+from acdc_medsam.report.elements import Table, format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,13 +107,13 @@ def _parse(text: str | None) -> float:
         return 0.0
 
 
-def cost_section(jobs: Sequence[Job], slices: Mapping[str, int], published: Path) -> Cost:
+def cost_section(jobs: Sequence[Job], slices: Mapping[str, int], published: Iterable[Written]) -> Cost:
     """Compute the contents of the section.
 
     Args:
         jobs: The jobs, see :func:`read_jobs`.
         slices: Patient -> number of its slices in the dataset.
-        published: The index of published files.
+        published: Records of the published files.
 
     Returns:
         The contents of the section.
@@ -190,40 +190,44 @@ def list_patients(patients: Mapping[str, Mapping[str, float]], slices: Mapping[s
 
 
 def draw_patients(patients: Mapping[str, Mapping[str, float]]) -> Chart:
-    """Draw the seconds of each patient's jobs."""
-    stages = _stages_of(patients)
-
-    def draw(axes: "Axes") -> None:
-        for index, stage in enumerate(stages):
-            seconds = {patient_number(name): times[stage] for name, times in patients.items() if stage in times}
-            axes.scatter(
-                list(seconds),
-                list(seconds.values()),
-                s=12,
-                marker="os"[index % 2],
-                color=SERIES[index],
-                linewidths=0,
-                alpha=0.8,
-                label=stage,
-            )
-        axes.set(xlabel="number of the patient", ylabel="seconds")
-        axes.set_ylim(bottom=0)
-        axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
-
+    """Chart the seconds of each patient's jobs."""
+    points = {
+        stage: {patient_number(name): times[stage] for name, times in patients.items() if stage in times}
+        for stage in _stages_of(patients)
+    }
     words = []
-    for stage in stages:
-        seconds = [times[stage] for times in patients.values() if stage in times]
-        words.append(
-            f"{stage}: median {format_seconds(float(np.median(seconds)))}, longest {format_seconds(max(seconds))}"
+    for stage, seconds in points.items():
+        median = float(np.median(list(seconds.values())))
+        longest = max(seconds.values())
+        words.append(f"{stage}: median {format_seconds(median)}, longest {format_seconds(longest)}")
+
+    draw = partial(_draw_patients, points=points)
+    return Chart("seconds", "Seconds of each patient's jobs", "; ".join(words) + ".", draw)
+
+
+def _draw_patients(axes: "Axes", points: Mapping[str, Mapping[int, float]]) -> None:
+    """Draw for each stage the seconds against the number of the patient."""
+    for index, (stage, seconds) in enumerate(points.items()):
+        axes.scatter(
+            list(seconds),
+            list(seconds.values()),
+            s=12,
+            marker="os"[index % 2],
+            color=SERIES[index],
+            linewidths=0,
+            alpha=0.8,
+            label=stage,
         )
-    return draw_chart("seconds", "Seconds of each patient's jobs", "; ".join(words) + ".", draw)
+    axes.set(xlabel="number of the patient", ylabel="seconds")
+    axes.set_ylim(bottom=0)
+    axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
 
 
-def list_files(published: Path) -> Table:
+def list_files(published: Iterable[Written]) -> Table:
     """List the number and the size of the published files of each kind, the largest kind first."""
     counts = Counter[str]()
     sizes = Counter[str]()
-    for written, _ in read_records(published):
+    for written in published:
         folder = written.path.parent.name
         h5_kind = folder.rsplit("_", 1)[-1]
         kind = f"H5 {h5_kind}" if written.path.suffix == ".h5" else KINDS.get(folder, "manifest")

@@ -1,16 +1,15 @@
-"""Charts as SVG elements of the page: small, in the colors and the font of the page, the same bytes in every run."""
+"""Charts as SVG elements of the page: small, in the colors and the font of the page, the same bytes in every run.
+
+Matplotlib is imported where a chart is drawn, because a report that shows only charts of an earlier one does without.
+"""
 
 import io
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
-from markupsafe import Markup
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-
-from acdc_medsam.report.elements import Chart
+from acdc_medsam.report.pieces import Pieces, digest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,34 +63,56 @@ HEIGHT = 2.6
 """Size of a chart in inches. It is as wide as a phone, so that text is not scaled down there."""
 
 
-def draw_chart(
-    name: str,
-    caption: str,
-    description: str,
-    draw: Callable[["Axes"], None],
-    height: float = HEIGHT,
-    width: float = WIDTH,
-) -> Chart:
-    """Draw a chart.
+@dataclass(frozen=True)
+class Chart:
+    """A chart.
 
-    Args:
+    Attributes:
         name: Name that no other chart of the page has. The ids in the SVG begin with it.
         caption: Caption of the chart.
-        description: What the chart shows, in words.
-        draw: Function that draws into the axes that it is given.
+        description: What the chart shows, in words, also for readers who cannot see it.
+        draw: Function that draws into the axes that it is given, with everything that it shows as its arguments.
         height: Height in inches.
         width: Width in inches.
-
-    Returns:
-        The chart.
     """
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        draw(figure.add_subplot())
-        buffer = io.StringIO()
-        # Without the date and the version of Matplotlib, equal inputs give equal bytes.
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return Chart(caption, description, Markup(_embed(buffer.getvalue(), name)))  # noqa: S704 - made here
+
+    name: str
+    caption: str
+    description: str
+    draw: "partial[None]"
+    height: float = HEIGHT
+    width: float = WIDTH
+
+    @cached_property
+    def svg(self) -> str:
+        """The drawing as an SVG element."""
+        import matplotlib as mpl
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+        with mpl.rc_context(STYLE):
+            figure = Figure(figsize=(self.width, self.height))
+            FigureCanvasSVG(figure)
+            self.draw(figure.add_subplot())
+
+            # To lay out a figure while it is saved, Matplotlib would draw it twice.
+            ConstrainedLayoutEngine().execute(figure)
+            buffer = io.StringIO()
+            # Without the date and the version of Matplotlib, equal inputs give equal bytes.
+            figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        return _embed(buffer.getvalue(), self.name)
+
+
+def draw_chart(chart: Chart, pieces: Pieces) -> str:
+    """Return the SVG element of a chart, from an earlier report if that one showed the same.
+
+    Args:
+        chart: The chart.
+        pieces: What earlier reports drew.
+    """
+    shown = (chart.name, chart.height, chart.width, chart.draw.func.__qualname__, chart.draw.args, chart.draw.keywords)
+    return pieces.look_up(digest("chart", *shown), lambda: {"svg": chart.svg})["svg"]
 
 
 def _embed(svg: str, name: str) -> str:
@@ -110,4 +131,6 @@ def _embed(svg: str, name: str) -> str:
 
 def count_in_whole_numbers(axes: "Axes") -> None:
     """Restrict the ticks of the vertical axis, which counts something, to whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))

@@ -1,10 +1,8 @@
-"""The elements of sections, tables and charts, which the template lays out; and the formats of numbers."""
+"""The tables of sections, which the template lays out; and the formats of numbers."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from markupsafe import Markup
 
 
 @dataclass(frozen=True)
@@ -22,21 +20,6 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     text_columns: int = 1
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart.
-
-    Attributes:
-        caption: Caption of the chart.
-        description: What the chart shows, in words, also for readers who cannot see it.
-        svg: The drawing as an SVG element.
-    """
-
-    caption: str
-    description: str
-    svg: Markup
 
 
 def format_count(number: float) -> str:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from acdc_medsam.measures.records import Floats
+from acdc_medsam.measures.records import Counts, Floats
 from acdc_medsam.report.contents import Contents
-from acdc_medsam.report.drawing import LINE, SERIES, TEXT, draw_chart
-from acdc_medsam.report.elements import Chart, Table, format_count, format_number
+from acdc_medsam.report.drawing import LINE, SERIES, TEXT, Chart
+from acdc_medsam.report.elements import Table, format_count, format_number
 from acdc_medsam.report.near_duplicates import (
     LEAST_ALIKE,
     Comparison,
@@ -174,7 +174,7 @@ def describe_drift(contents: Contents, pooled: Floats) -> str | None:
 
 
 def draw_maps(contents: Contents, pooled: Floats) -> list[Chart]:
-    """Draw the slices in the plane of the two main axes of their pooled embeddings, by split and by group.
+    """Chart the slices in the plane of the two main axes of their pooled embeddings, by split and by group.
 
     Args:
         contents: The dataset.
@@ -184,11 +184,13 @@ def draw_maps(contents: Contents, pooled: Floats) -> list[Chart]:
         Two charts.
     """
     centered = pooled - pooled.mean(0)
-    _, values, axes = np.linalg.svd(centered, full_matrices=False)
+    # Of the products of the channels, because the decomposition of all slices would take many times as long.
+    values, vectors = np.linalg.eigh(centered.T @ centered)  # in increasing order
+    axes = vectors[:, :-3:-1].T
     # The sign of an axis is arbitrary, so its largest component is made positive.
-    axes = axes[:2] * np.sign(axes[:2][np.arange(2), np.abs(axes[:2]).argmax(1)])[:, np.newaxis]
+    axes *= np.sign(axes[np.arange(2), np.abs(axes).argmax(1)])[:, np.newaxis]
     coordinates = axes @ centered.T
-    explained = values**2 / max((values**2).sum(), np.finfo(float).tiny)
+    explained = values[:-3:-1] / max(values.sum(), np.finfo(float).tiny)
     labels = [f"axis {index + 1} ({100 * explained[index]:.0f} %)" for index in range(2)]
 
     charts = []
@@ -198,7 +200,7 @@ def draw_maps(contents: Contents, pooled: Floats) -> list[Chart]:
         )
         points = {kind: coordinates[:, contents.column(column) == kind] for kind in kinds}
         draw = partial(_draw_map, points=points, labels=labels)
-        charts.append(draw_chart(f"map-{column}", f"Pooled embeddings by {column}", description, draw, height=3.2))
+        charts.append(Chart(f"map-{column}", f"Pooled embeddings by {column}", description, draw, height=3.2))
     return charts
 
 
@@ -219,57 +221,66 @@ def _draw_map(axes: "Axes", points: Mapping[str, Floats], labels: Sequence[str])
 
 
 def draw_norms(contents: Contents) -> Chart:
-    """Draw the distribution of the norms of the embeddings of each split."""
+    """Chart the distribution of the norms of the embeddings of each split."""
     norms = contents.of_slices(contents.measures.embedding_norms)
     split = contents.column("split")
     # The bins must have a width even if all norms are equal.
     bins = np.linspace(norms.min(), max(norms.max(), norms.min() + 1e-6), 6 + int(len(norms) ** 0.5) // 2).tolist()
+    draw = partial(_draw_norms, norms={name: norms[split == name] for name in contents.splits}, bins=bins)
+    return Chart("norms", "Norm of the embeddings", "Histograms, one line per split.", draw)
 
-    def draw(axes: "Axes") -> None:
-        for index, name in enumerate(contents.splits):
-            if (split == name).any():
-                axes.hist(
-                    norms[split == name],
-                    bins=bins,
-                    density=True,
-                    histtype="step",
-                    linewidth=1.5,
-                    color=SERIES[index],
-                    label=name,
-                )
-        axes.set(xlabel="Euclidean norm of an embedding", ylabel="density")
-        axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
 
-    return draw_chart("norms", "Norm of the embeddings", "Histograms, one line per split.", draw)
+def _draw_norms(axes: "Axes", norms: Mapping[str, Floats], bins: Sequence[float]) -> None:
+    """Draw the distribution of the norms (k,) of each split in bins with the given edges."""
+    for index, (name, values) in enumerate(norms.items()):
+        if values.size:
+            axes.hist(
+                values,
+                bins=bins,
+                density=True,
+                histtype="step",
+                linewidth=1.5,
+                color=SERIES[index],
+                label=name,
+            )
+    axes.set(xlabel="Euclidean norm of an embedding", ylabel="density")
+    axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
 
 
 def draw_similarities(comparison: Comparison, threshold: float) -> Chart:
-    """Draw the similarities of slices of one patient, those of slices of different patients, and the threshold."""
+    """Chart the similarities of slices of one patient, those of slices of different patients, and the threshold."""
     both = {"same patient": comparison.same_patient, "different patients": comparison.different_patients}
-    kinds = {name: distribution for name, distribution in both.items() if distribution.counts.any()}
-    edges = np.linspace(-1, 1, SIMILARITY_BINS + 1)
-
-    def draw(axes: "Axes") -> None:
-        for index, (name, distribution) in enumerate(both.items()):
-            if name in kinds:
-                axes.hist(
-                    edges[:-1],
-                    bins=edges.tolist(),
-                    weights=distribution.histogram(SIMILARITY_BINS),
-                    density=True,
-                    histtype="step",
-                    linewidth=1.5,
-                    color=SERIES[index],
-                    label=name,
-                )
-        axes.axvline(threshold, color=TEXT, linewidth=0.8, linestyle="--")
-        axes.axhline(0, color=LINE, linewidth=0.6)
-        axes.set(xlabel="cosine similarity, centered", ylabel="density", xlim=(-1, 1.02))
-        axes.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
-
     words = "; ".join(
         f"{name}: median {format_number(distribution.quantile(0.5), 2)}, "
         f"99th percentile {format_number(distribution.quantile(0.99), 2)}"
-        for name, distribution in kinds.items()
+        for name, distribution in both.items()
+        if distribution.counts.any()
     )
-    return draw_chart("similarity", "Similarity of two slices", f"Histograms; threshold dashed. {words}.", draw)
+    counts = {name: distribution.histogram(SIMILARITY_BINS) for name, distribution in both.items()}
+    return Chart(
+        "similarity",
+        "Similarity of two slices",
+        f"Histograms; threshold dashed. {words}.",
+        partial(_draw_similarities, counts=counts, threshold=threshold),
+    )
+
+
+def _draw_similarities(axes: "Axes", counts: Mapping[str, Counts], threshold: float) -> None:
+    """Draw the histograms (SIMILARITY_BINS,) of similarities between -1 and 1, and the threshold."""
+    edges = np.linspace(-1, 1, SIMILARITY_BINS + 1)
+    for index, (name, weights) in enumerate(counts.items()):
+        if weights.any():
+            axes.hist(
+                edges[:-1],
+                bins=edges.tolist(),
+                weights=weights,
+                density=True,
+                histtype="step",
+                linewidth=1.5,
+                color=SERIES[index],
+                label=name,
+            )
+    axes.axvline(threshold, color=TEXT, linewidth=0.8, linestyle="--")
+    axes.axhline(0, color=LINE, linewidth=0.6)
+    axes.set(xlabel="cosine similarity, centered", ylabel="density", xlim=(-1, 1.02))
+    axes.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))

@@ -1,18 +1,18 @@
 """Section "intensities": histograms from raw images to PNG, clip levels, outliers, and the error of 8 bits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import LogLocator, NullLocator
+import numpy.typing as npt
 
 from acdc_medsam.acdc.naming import patient_number
 from acdc_medsam.measures.records import BINS, Counts, Floats
 from acdc_medsam.report.contents import Contents
-from acdc_medsam.report.drawing import LINE, SERIES, TEXT, draw_chart
-from acdc_medsam.report.elements import Chart, Table, format_number, format_percent
+from acdc_medsam.report.drawing import LINE, SERIES, TEXT, Chart
+from acdc_medsam.report.elements import Table, format_number, format_percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -171,7 +171,7 @@ def to_shares(histograms: Counts) -> Floats:
 
 
 def draw_histograms(contents: Contents, marked: Sequence[int]) -> list[Chart]:
-    """Draw the histograms before clipping, after clipping and in the PNG: median and spread over the volumes.
+    """Chart the histograms before clipping, after clipping and in the PNG: median and spread over the volumes.
 
     Args:
         contents: The dataset.
@@ -197,22 +197,33 @@ def draw_histograms(contents: Contents, marked: Sequence[int]) -> list[Chart]:
         if name == "before":
             above = format_percent(float(np.median(shares[:, BINS:].sum(1))))
             description += f" {above} of the voxels lie above the clip level, dashed."
-        draw = partial(_draw_histogram, shares=shares, label=label, marked=marked)
-        charts.append(draw_chart(f"histogram-{name}", title, description, draw))
+        # A logarithmic axis cannot show empty bins, so they are drawn at its lower end.
+        quantiles = np.maximum(np.quantile(shares, (0.05, 0.5, 0.95), axis=0), LEAST)
+        lines = np.maximum(shares[list(marked[:NAMED])], LEAST)
+        draw = partial(_draw_histogram, quantiles=quantiles, lines=lines, label=label)
+        charts.append(Chart(f"histogram-{name}", title, description, draw))
     return charts
 
 
-def _draw_histogram(axes: "Axes", shares: Floats, label: str, marked: Sequence[int]) -> None:
-    """Draw the median and the spread of the histograms (v, bins) of volumes, and the marked volumes as lines."""
-    bins = shares.shape[1]
+def _draw_histogram(axes: "Axes", quantiles: Floats, lines: Floats, label: str) -> None:
+    """Draw the median and the spread of the histograms of volumes, and those of the marked volumes as lines.
+
+    Args:
+        axes: Where to draw.
+        quantiles: (3, bins) share of the voxels per bin: 5th percentile, median and 95th percentile over the volumes.
+        lines: (k, bins) shares of the marked volumes.
+        label: Label of the horizontal axis.
+    """
+    from matplotlib.ticker import NullLocator
+
+    low, middle, high = quantiles
+    bins = len(middle)
     x = (np.arange(bins) + 0.5) / BINS
-    # A logarithmic axis cannot show empty bins, so they are drawn at its lower end.
-    low, middle, high = np.maximum(np.quantile(shares, (0.05, 0.5, 0.95), axis=0), LEAST)
 
     axes.set_yscale("log")
     axes.fill_between(x, low, high, color=SERIES[0], alpha=0.3, linewidth=0)
-    for index in marked[:NAMED]:
-        axes.plot(x, np.maximum(shares[index], LEAST), color=SERIES[1], linewidth=0.7, alpha=0.8)
+    for line in lines:
+        axes.plot(x, line, color=SERIES[1], linewidth=0.7, alpha=0.8)
     axes.plot(x, middle, color=SERIES[0], linewidth=1.4)
 
     axes.yaxis.set_minor_locator(NullLocator())
@@ -224,32 +235,33 @@ def _draw_histogram(axes: "Axes", shares: Floats, label: str, marked: Sequence[i
 
 
 def draw_clip_levels(contents: Contents, clip: Floats, outliers: Sequence[int]) -> Chart:
-    """Draw the clip level of each volume, and name the outliers, which are given by their indices."""
+    """Chart the clip level of each volume, and name the outliers, which are given by their indices."""
     volumes = contents.measures.volumes.tolist()
     number = np.array([patient_number(volume.split("_")[0]) for volume in volumes])
-
-    def draw(axes: "Axes") -> None:
-        axes.scatter(number, clip, s=14, color=SERIES[0], alpha=0.7, linewidths=0)
-        axes.axhline(float(np.median(clip)), color=LINE, linewidth=1)
-        for index in outliers[:NAMED]:
-            axes.scatter(number[index], clip[index], s=22, color=SERIES[1], linewidths=0)
-            axes.annotate(
-                volumes[index].replace("patient", ""),
-                (number[index], clip[index]),
-                (4, 3),
-                fontsize=8,
-                textcoords="offset points",
-            )
-        axes.set(xlabel="number of the patient", ylabel="clip level", yscale="log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-        axes.yaxis.set_major_formatter("{x:,.0f}")
-        axes.yaxis.set_minor_locator(NullLocator())
-
-    return draw_chart(
+    named = {volumes[index].replace("patient", ""): (number[index], clip[index]) for index in outliers[:NAMED]}
+    return Chart(
         "clip-levels",
         "Clip level of each volume",
         f"From {format_number(clip.min())} to {format_number(clip.max())}, "
         f"median {format_number(float(np.median(clip)))}; "
         f"{len(outliers) or 'no'} outliers.",
-        draw,
+        partial(_draw_clip_levels, number=number, clip=clip, named=named),
     )
+
+
+def _draw_clip_levels(
+    axes: "Axes", number: npt.NDArray[np.int64], clip: Floats, named: Mapping[str, tuple[int, float]]
+) -> None:
+    """Draw the clip levels (v,) against the numbers (v,) of the patients, and name some of these points."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.scatter(number, clip, s=14, color=SERIES[0], alpha=0.7, linewidths=0)
+    axes.axhline(float(np.median(clip)), color=LINE, linewidth=1)
+    for name, point in named.items():
+        axes.scatter(*point, s=22, color=SERIES[1], linewidths=0)
+        axes.annotate(name, point, (4, 3), fontsize=8, textcoords="offset points")
+
+    axes.set(xlabel="number of the patient", ylabel="clip level", yscale="log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_minor_locator(NullLocator())

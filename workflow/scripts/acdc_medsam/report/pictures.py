@@ -5,22 +5,25 @@ The section "pictures" shows one patient of each group in each phase, from base 
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from acdc_medsam.acdc.labels import PHASE_NAMES, PHASES, STRUCTURE_NAMES
+from acdc_medsam.acdc.labels import LABELS, PHASE_NAMES, PHASES, STRUCTURE_NAMES
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.formats.files import Row
+from acdc_medsam.formats.files import Row, Written, is_untouched, sha256_file
 from acdc_medsam.formats.png import Gray, read_gray
+from acdc_medsam.formats.tensor_values import Values, read_values
 from acdc_medsam.layout import EMBEDDING_SHAPE, PIXEL_COLUMNS
 from acdc_medsam.measures.outlines import close_up, find_outlines
 from acdc_medsam.measures.records import Floats, Measures
 from acdc_medsam.report.contents import Contents
+from acdc_medsam.report.pieces import Piece, Pieces, digest
 
 PICTURE_SIZE = 256
 """Side of a picture in pixels, and of the coordinate system of its outlines."""
@@ -70,6 +73,11 @@ class Axes:
     deviations: Floats
     explained: float
 
+    @cached_property
+    def digest(self) -> str:
+        """Digest of everything that the colors depend on."""
+        return digest(self.mean, self.axes, self.deviations)
+
 
 @dataclass(frozen=True)
 class Series:
@@ -103,12 +111,14 @@ def principal_axes(measures: Measures) -> Axes:
     return Axes(mean, axes, np.sqrt(shown), float(shown.sum() / max(variances.sum(), tiny)))
 
 
-def color_embedding(embedding: npt.NDArray[np.float32], axes: Axes) -> Gray:
+def color_embedding(embedding: Values, axes: Axes) -> npt.NDArray[np.uint8]:
     """Turn an embedding (256, 64, 64) into a picture (64, 64, 3) uint8, with one color channel per axis."""
-    vectors = embedding.reshape(EMBEDDING_SHAPE[0], -1)
-    along = (axes.axes @ (vectors - axes.mean[:, np.newaxis])) / axes.deviations[:, np.newaxis]
+    # Several embeddings are colored at a time. A matrix product would use all cores for each of them.
+    products = np.einsum("ac,cp->ap", axes.axes, embedding.reshape(EMBEDDING_SHAPE[0], -1))
+    along = (products - (axes.axes @ axes.mean)[:, np.newaxis]) / axes.deviations[:, np.newaxis]
     shown = np.clip((along / SHOWN_DEVIATIONS + 1) / 2, 0, 1)
-    return np.rint(255 * shown.T).astype(np.uint8).reshape(*EMBEDDING_SHAPE[1:], 3)
+    picture: npt.NDArray[np.uint8] = np.rint(255 * shown.T).astype(np.uint8).reshape(*EMBEDDING_SHAPE[1:], 3)
+    return picture
 
 
 def trace_outlines(mask: Gray) -> dict[str, str]:
@@ -130,51 +140,120 @@ def encode_webp(picture: Image.Image, quality: int) -> str:
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def draw_picture(
-    root: Path, row: Row, near: bool = False, with_whole: bool = False, axes: Axes | None = None
-) -> Picture:
-    """Draw a published slice.
+@dataclass(frozen=True)
+class Studio:
+    """Where pictures of published slices are drawn.
+
+    Attributes:
+        root: Folder of the published dataset.
+        records: File -> its record, for the published files.
+        pieces: What the last report drew.
+        axes: Axes for the colors of embeddings, or None for a dataset without embeddings.
+    """
+
+    root: Path
+    records: Mapping[Path, Written]
+    pieces: Pieces
+    axes: Axes | None
+
+    def draw_picture(self, row: Row, near: bool = False, complete: bool = False) -> Picture:
+        """Draw a published slice.
+
+        Args:
+            row: The row of the slice in the manifest.
+            near: Whether to show only the heart.
+            complete: Whether to show the whole image as well, and the embedding if the dataset has any.
+
+        Returns:
+            The picture. If a file cannot be read, the picture says so.
+        """
+        description = describe_slice(row)
+        image, mask = (self.root / row["split"] / kind / f"{row['slice']}.png" for kind in ("images", "masks"))
+        draw = partial(draw_slice, image, mask, near, complete)
+        try:
+            slice_ = self._draw([image, mask], digest("slice", near, complete), draw)
+            embedding = self._draw_embedding(self.root / row["embedding"]) if complete else None
+        except DatasetError as error:
+            return Picture(row, description, problem=str(error))
+
+        return Picture(
+            row=row,
+            description=description,
+            image=slice_["image"],
+            window=slice_["window"],
+            outlines={structure: slice_[structure] for structure in LABELS if structure in slice_},
+            whole=slice_.get("whole"),
+            embedding=embedding,
+        )
+
+    def _draw_embedding(self, path: Path) -> str | None:
+        if self.axes is None:
+            return None
+        return self._draw([path], self.axes.digest, partial(draw_embedding, path, self.axes))["image"]
+
+    def _draw(self, files: Sequence[Path], how: str, draw: Callable[[], Piece]) -> Piece:
+        """Draw a piece that shows some files, unless the last report showed files of the same content like that."""
+        contents = [self._find_sha256(file) for file in files]
+        # Only what can be read is kept; drawing says why something cannot.
+        return draw() if None in contents else self.pieces.look_up(digest(how, contents), draw)
+
+    def _find_sha256(self, file: Path) -> str | None:
+        """Return the hex sha256 of what a file contains now, or None if it cannot be read."""
+        written = self.records.get(file)
+        if written is not None and is_untouched(written):
+            return written.sha256
+        try:
+            return sha256_file(file)
+        except OSError:
+            return None
+
+
+def draw_slice(image: Path, mask: Path, near: bool, complete: bool) -> Piece:
+    """Draw the image and the outlines of a slice.
 
     Args:
-        root: Folder of the published dataset.
-        row: The row of the slice in the manifest.
+        image: The PNG image.
+        mask: The PNG mask.
         near: Whether to show only the heart.
-        with_whole: Whether to show the whole image as well.
-        axes: Axes for the colors of the embedding, or None to leave the embedding out.
+        complete: Whether to draw the whole image as well.
 
     Returns:
-        The picture. If a file cannot be read, the picture says so.
+        The attributes ``image``, ``window`` and, if asked for, ``whole`` of :class:`Picture`; structure -> SVG path.
+
+    Raises:
+        DatasetError: A file cannot be read.
     """
-    description = describe_slice(row)
-    name = f"{row['slice']}.png"
-    try:
-        image = Image.fromarray(read_gray(root / row["split"] / "images" / name))
-        mask = read_gray(root / row["split"] / "masks" / name)
-        embedding = None if axes is None else _draw_embedding(root / row["embedding"], axes)
-    except DatasetError as error:
-        return Picture(row, description, problem=str(error))
+    picture = Image.fromarray(read_gray(image))
+    label = read_gray(mask)
 
     size = (PICTURE_SIZE, PICTURE_SIZE)
-    left, top, side = close_up(mask) if near else (0.0, 0.0, 1.0)
-    box = (left * image.width, top * image.height, (left + side) * image.width, (top + side) * image.height)
-    shown = image.resize(size, Image.Resampling.LANCZOS, box)
-    whole = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0) if with_whole else None
-    return Picture(
-        row=row,
-        description=description,
-        image=encode_webp(shown, 75),
-        window=" ".join(f"{PICTURE_SIZE * share:.4g}" for share in (left, top, side, side)),
-        outlines=trace_outlines(mask),
-        whole=None if whole is None else encode_webp(whole, 70),
-        embedding=embedding,
-    )
+    left, top, side = close_up(label) if near else (0.0, 0.0, 1.0)
+    width, height = picture.size
+    box = (left * width, top * height, (left + side) * width, (top + side) * height)
+    piece = {
+        "image": encode_webp(picture.resize(size, Image.Resampling.LANCZOS, box), 75),
+        "window": " ".join(f"{PICTURE_SIZE * share:.4g}" for share in (left, top, side, side)),
+        **trace_outlines(label),
+    }
+    if complete:
+        piece["whole"] = encode_webp(picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0), 70)
+    return piece
 
 
-def _draw_embedding(path: Path, axes: Axes) -> str:
-    from acdc_medsam.formats.tensors import open_embedding  # imports torch, which takes 2 s
+def draw_embedding(path: Path, axes: Axes) -> Piece:
+    """Draw the embedding in a file in colors, as ``image``.
 
-    colors = color_embedding(open_embedding(path, EMBEDDING_SHAPE).numpy(), axes)
-    return encode_webp(Image.fromarray(colors), 90)
+    Raises:
+        DatasetError: The file cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(
+            f"{path} cannot be read ({type(error).__name__}); `snakemake repair` makes it again"
+        ) from error
+    colors = color_embedding(read_values(data, path, EMBEDDING_SHAPE), axes)
+    return {"image": encode_webp(Image.fromarray(colors), 90)}
 
 
 def describe_slice(row: Row) -> str:
