@@ -106,11 +106,12 @@ def read_records(path: Path) -> list[tuple[Written, Row]]:
         DatasetError: The index is missing or damaged.
     """
     times = read_times(path)
+    folder = str(path.parent)
     records = []
 
     for row in read_sealed(path):
         # Not resolve(), which would follow links.
-        file = Path(os.path.normpath(path.parent / row["file"]))
+        file = Path(os.path.normpath(os.path.join(folder, row["file"])))  # noqa: PTH118 - takes half as long
         mtime_ns = times.get(row["file"], [0, 0])[1]
         records.append((Written(file, int(row["bytes"]), row["sha256"], mtime_ns), row))
     return records
