@@ -9,7 +9,7 @@ import torch
 
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats import tensor_values
-from acdc_medsam.formats.tensor_values import read_values
+from acdc_medsam.formats.tensor_values import open_values, read_values
 from acdc_medsam.formats.tensors import tensor_bytes
 
 PATH = Path("embedding.pt")
@@ -87,3 +87,8 @@ def test_a_changed_bit_is_noticed() -> None:
     data = bytearray(saved(torch.zeros(SHAPE)))
     data[len(data) // 2] ^= 1
     assert tensor_values._read_plain(bytes(data), SHAPE) is None
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"embedding\.pt cannot be read \(FileNotFoundError\)"):
+        open_values(tmp_path / "embedding.pt", SHAPE)

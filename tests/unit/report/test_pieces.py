@@ -87,7 +87,7 @@ def test_equal_values_have_equal_digests() -> None:
 
 
 def test_what_has_no_digest_is_refused() -> None:
-    with pytest.raises(TypeError, match="no digest of set"):
+    with pytest.raises(ValueError, match="no digest of set"):
         digest({"a": {1, 2}})
 
 

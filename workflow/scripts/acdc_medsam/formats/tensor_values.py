@@ -33,8 +33,20 @@ def read_values(data: bytes, path: Path, shape: tuple[int, int, int]) -> Values:
     if values is None:
         from acdc_medsam.formats.tensors import read_embedding
 
-        values = read_embedding(io.BytesIO(data), path, shape).numpy()
+        return read_embedding(io.BytesIO(data), path, shape).numpy()
     return values
+
+
+def open_values(path: Path, shape: tuple[int, int, int]) -> Values:
+    """Read a tensor from its file, see :func:`read_values`."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        # Torch says in the same words what cannot be read, whatever the reason.
+        from acdc_medsam.formats.tensors import open_embedding
+
+        return open_embedding(path, shape).numpy()
+    return read_values(data, path, shape)
 
 
 def _read_plain(data: bytes, shape: tuple[int, int, int]) -> Values | None:

@@ -18,7 +18,7 @@ from acdc_medsam.acdc.labels import LABELS, PHASE_NAMES, PHASES, STRUCTURE_NAMES
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row, Written, is_untouched, sha256_file
 from acdc_medsam.formats.png import Gray, read_gray
-from acdc_medsam.formats.tensor_values import Values, read_values
+from acdc_medsam.formats.tensor_values import Values, open_values
 from acdc_medsam.layout import EMBEDDING_SHAPE, PIXEL_COLUMNS
 from acdc_medsam.measures.outlines import close_up, find_outlines
 from acdc_medsam.measures.records import Floats, Measures
@@ -246,13 +246,7 @@ def draw_embedding(path: Path, axes: Axes) -> Piece:
     Raises:
         DatasetError: The file cannot be read.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DatasetError(
-            f"{path} cannot be read ({type(error).__name__}); `snakemake repair` makes it again"
-        ) from error
-    colors = color_embedding(read_values(data, path, EMBEDDING_SHAPE), axes)
+    colors = color_embedding(open_values(path, EMBEDDING_SHAPE), axes)
     return {"image": encode_webp(Image.fromarray(colors), 90)}
 
 

@@ -71,7 +71,7 @@ def digest(*values: object) -> str:
     """Compute a hex sha256 over texts, numbers and arrays, and over sequences and mappings of them.
 
     Raises:
-        TypeError: There is a value of another type.
+        ValueError: There is a value of another type.
     """
     hashed = hashlib.sha256()
     for part in _list_parts(values):
@@ -92,4 +92,4 @@ def _list_parts(value: object) -> list[bytes]:
         value = [*value.items()]
     if isinstance(value, Sequence):
         return [f"{len(value)} values".encode(), *(part for one in value for part in _list_parts(one))]
-    raise TypeError(f"no digest of {type(value).__name__}")
+    raise ValueError(f"no digest of {type(value).__name__}")
