@@ -34,7 +34,7 @@ def run(command: str) -> str:
 
 def test_every_script_is_documented() -> None:
     scripts = {path.relative_to(ROOT).as_posix() for path in (ROOT / "benchmarks").glob("*.py")}
-    helpers = {f"benchmarks/{name}.py" for name in ("child", "reference")}
+    helpers = {f"benchmarks/{name}.py" for name in ("child", "finished_cohort", "reference")}
     assert {command.split()[0] for command in DOCUMENTED} == scripts - helpers
 
 
@@ -100,6 +100,13 @@ def test_the_start_of_jobs_is_timed() -> None:
     for row in rows:
         assert 0 < row["own_line_cpu"] < row["imports_cpu"] < row["whole_cpu"]
         assert row["longest_imports"].keys() >= {"snakemake", "numpy", "h5py"}
+
+
+def test_the_report_is_timed_after_a_change_and_from_nothing(tmp_path: Path) -> None:
+    figures = json.loads(run(f"benchmarks/report.py --patients 2 --folder '{tmp_path}'"))
+    assert figures["slices"] > 20
+    for state in ("from nothing", "nothing changed", "changed"):
+        assert all(figures[state][job]["cpu_seconds"] > 0 for job in ("measure", "report"))
 
 
 def test_growth_is_measured_and_drawn(tmp_path: Path) -> None:
