@@ -17,7 +17,7 @@ TIMES ?= 20
 NNUNET := nnunetv2 batchgenerators acvl-utils
 # What must work with the lowest versions that pyproject.toml allows: a complete run, the README's commands, the unit tests.
 OLDEST := .venv-oldest/bin/python
-OLDEST_TESTS := tests/workflow/test_incremental.py::test_the_first_run_makes_everything tests/workflow/test_commands.py tests/unit
+OLDEST_TESTS := tests/workflow/test_incremental.py::test_the_first_run_makes_everything tests/workflow/test_commands.py tests/benchmarks tests/unit
 # `make test-oldest` does not install the extra 'slurm', and `make demo` uses .venv.
 OLDEST_LESS := --deselect tests/workflow/test_commands.py::test_a_command_for_a_cluster_can_be_planned \
 	--deselect tests/workflow/test_commands.py::test_make_demo
