@@ -41,7 +41,17 @@ LIBRARIES = (
 )
 
 # What jobs import in addition. None of these starts threads on import; a forked process would lack them.
-LIBRARIES_OF_JOBS = ("jinja2", "matplotlib.figure", "PIL.Image", "scipy.ndimage", "skimage.exposure", "torch")
+LIBRARIES_OF_JOBS = (
+    "jinja2",
+    "matplotlib.backends.backend_svg",
+    "PIL.WebPImagePlugin",
+    "scipy.ndimage",
+    # What skimage.exposure and skimage.measure import on first use only.
+    "skimage.exposure.exposure",
+    "skimage.measure._blur_effect",
+    "skimage.measure._find_contours",
+    "torch",
+)
 
 # What training and evaluation import in addition, which takes so long that other jobs do not wait for it.
 LIBRARIES_OF_TRAINING = ("monai.losses", "monai.metrics", "pytorch_lightning")

@@ -1,3 +1,4 @@
+import ast
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,41 @@ def test_an_edited_module_changes_the_hash_of_its_users(package: Path, edited: s
     code_hash.imported_modules.cache_clear()  # as in a new run
     after = {name: code_hash.code_hash(script) for name, script in scripts.items()}
     assert {name for name in scripts if before[name] != after[name]} == changes
+
+
+def parsed_imports(source: Path) -> set[Path]:
+    """Imports of a source file as Python's own parser finds them."""
+    names = set()
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {path for name in names for path in code_hash._module_files(name)}
+
+
+def test_imports_are_those_that_the_parser_finds() -> None:
+    sources = list(Path(code_hash.__file__).parents[2].rglob("*.py"))
+    assert len(sources) > 100
+    for source in sources:
+        assert code_hash.imported_modules(source) == parsed_imports(source), source
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import acdc_medsam.files, os  # both",
+        "if True:\n    import os, acdc_medsam.files as f",
+        "from acdc_medsam import (\n    embed,  # why\n    files as f,\n)",
+        "from acdc_medsam.encoders import vit as v, nothing  # comment",
+        "from  acdc_medsam.encoders.vit  import  (g)",
+        "important = 1\nimport_all = 2\nx = 'import'",
+    ],
+)
+def test_imports_of_any_form_are_found(package: Path, text: str) -> None:
+    source = package / "new.py"
+    source.write_text(text)
+    assert code_hash.imported_modules(source) == parsed_imports(source)
 
 
 def test_the_hash_of_a_module_covers_the_module_and_what_it_uses(package: Path) -> None:
