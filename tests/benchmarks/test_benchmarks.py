@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTED = re.findall(r"^python (benchmarks/\S+\.py.*)$", (ROOT / "docs/benchmarks.md").read_text(), re.MULTILINE)
 LITTLE = {
     "benchmarks/encoder.py": "--model lite_medsam --device cpu --batch 1 --threads 2 --rounds 1 --matrix 1024 --json",
-    "benchmarks/embed.py": "--model lite_medsam --device cpu --threads 1 --slices 1 --json",
+    "benchmarks/embed.py": "--model lite_medsam --device cpu --threads 1 --slices 1 --beside loop reference --json",
     "benchmarks/attention.py": "--device cpu --batch 1 --heads 1 --repeat 1 --ways blocked folded",
 }
 
