@@ -63,13 +63,14 @@ def read_facts(raw: Path) -> dict[str, Row]:
     try:
         with path.open("rb") as handle:
             data = handle.read(MAX_FACTS_BYTES + 1)
+        # Before parsing, because what was cut off would be reported as a damaged table.
+        if len(data) > MAX_FACTS_BYTES:
+            raise CohortError(f"{path} is longer than {MAX_FACTS_BYTES} bytes; keep one line for each patient")
         rows = parse_table(data.removeprefix(b"\xef\xbb\xbf"))
     except (OSError, ValueError, csv.Error) as error:
         raise CohortError(
             f"{path} is not a readable table of tab-separated text in UTF-8 ({error}); save it as one"
         ) from error
-    if len(data) > MAX_FACTS_BYTES:
-        raise CohortError(f"{path} is longer than {MAX_FACTS_BYTES} bytes; keep one line for each patient")
 
     unknown = sorted(set(rows[0]) - set(COLUMNS)) if rows else []
     if unknown or (rows and "patient" not in rows[0]):
