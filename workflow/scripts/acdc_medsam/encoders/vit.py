@@ -24,14 +24,14 @@ logger = logging.getLogger(__name__)
 
 IMAGE_SIZE = 1024
 
-QUERY_BLOCK = 512
+QUERY_BLOCK = 256
 """Number of queries that are compared with all keys at a time on a CPU."""
 
 FUSED = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
 """Kernels of PyTorch that never store the scores."""
 
-SCORES = 2**21
-"""Number of scores of queries and keys that are computed at a time on a CPU: 8 MB, which stay in cache."""
+SCORES = 2**20
+"""Number of scores of queries and keys that are computed at a time on a CPU: 4 MB, which stay in cache."""
 
 MLP_ROWS = 8
 """Number of rows of tokens whose widened features are computed at a time on a CPU."""
@@ -192,6 +192,9 @@ def blocked_attention(q: Tensor, k: Tensor, v: Tensor, row_bias: Tensor, column_
         Mixed values (B, N, heads, c) of the same type as ``v``; scores and softmax are float32.
     """
     batch, heads, tokens, channels = q.shape
+    # All blocks of queries read the keys and values, and would each have them copied.
+    k = k.contiguous()
+    v = v.contiguous()
     mixed = q.new_empty(batch, tokens, heads, channels)
     heads_at_once = max(1, SCORES // (tokens * min(tokens, QUERY_BLOCK)))
 
@@ -206,7 +209,8 @@ def blocked_attention(q: Tensor, k: Tensor, v: Tensor, row_bias: Tensor, column_
             torch.baddbmm(scores, queries, keys, alpha=channels**-0.5, out=scores)
         else:
             scores.add_(queries @ keys, alpha=channels**-0.5)
-        mixed[image, block, group] = (scores.softmax(-1).to(v.dtype) @ v[image, group]).transpose(0, 1)
+        weights = torch.softmax(scores, -1, out=scores).to(v.dtype)
+        mixed[image, block, group] = (weights @ v[image, group]).transpose(0, 1)
     return mixed
 
 
