@@ -96,6 +96,8 @@ EXPORTS = {
     "webdataset": "export shards for webdataset",
     "lists": "export lists for SSL4MIS",
     "structures": "export a dataset per structure",
+    "automedsam": "export a dataset per ventricle for AutoMedSAM",
+    "medsam": "export arrays for MedSAM",
 }
 
 

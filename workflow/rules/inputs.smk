@@ -116,7 +116,8 @@ def export_volumes(wildcards):
 def export_options(wildcards):
     """Those options that the layout takes: another one does not re-run its export."""
     options = LAYOUTS[wildcards.layout].options
-    values = {"link": config["publish"]["link"], "seed": config["split"]["seed"]}
+    own = config["exports"].get(wildcards.layout, {})
+    values = {"link": config["publish"]["link"], "seed": config["split"]["seed"], **own}
     if "volumes" in options:
         values["volumes"] = {str(path): OUTSIDE.sha256(path) for path in raw_volumes()}
     return {name: values[name] for name in options}

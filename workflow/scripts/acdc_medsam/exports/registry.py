@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acdc_medsam.acdc.naming import NNUNET_FOLDER
+from acdc_medsam.exports.automedsam import export_automedsam
 from acdc_medsam.exports.lists import export_lists
+from acdc_medsam.exports.medsam import export_medsam
 from acdc_medsam.exports.nnunet import export_nnunet
 from acdc_medsam.exports.structures import export_structures
 from acdc_medsam.exports.webdataset import export_webdataset
@@ -21,7 +23,8 @@ class Layout:
         export: Function that takes the published dataset, the folder of the export, its index, and the options.
         folder: Folder of the export, below ``data/exports``.
         message: What the run says when the job starts.
-        options: Names of the options that ``export`` takes, all of which rule ``export`` knows.
+        options: Names of the options that ``export`` takes: keys of the layout in the group ``exports`` of the
+            configuration, or others that rule ``export`` knows.
     """
 
     export: Callable[..., None]
@@ -40,5 +43,7 @@ LAYOUTS = {
     "webdataset": Layout(export_webdataset, "webdataset", "export shards for webdataset", ("seed",)),
     "lists": Layout(export_lists, "lists", "export lists for SSL4MIS", ("link", "seed")),
     "structures": Layout(export_structures, "structures", "export a dataset per structure", ("link",)),
+    "automedsam": Layout(export_automedsam, "automedsam", "export a dataset per ventricle for AutoMedSAM", ("link",)),
+    "medsam": Layout(export_medsam, "medsam", "export arrays for MedSAM", ("dtype",)),
 }
 """Layout by name; the name is the target on the command line."""
