@@ -25,7 +25,7 @@ class Exports:
         return read_table(self.small.data / "manifest.tsv")
 
     def folder(self, name: str) -> Path:
-        return self.small.output / "data/exports" / name
+        return self.small.output / "data/exports" / LAYOUTS[name].folder
 
     def index(self, name: str) -> Path:
         return self.small.work / "exports" / f"{name}.tsv"

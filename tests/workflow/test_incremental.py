@@ -98,6 +98,8 @@ EXPORTS = {
     "structures": "export a dataset per structure",
     "automedsam": "export a dataset per ventricle for AutoMedSAM",
     "medsam": "export arrays for MedSAM",
+    "medsam2": "export volumes for MedSAM2",
+    "sam_med2d": "export masks for SAM-Med2D",
 }
 
 

@@ -15,12 +15,10 @@ from acdc_medsam.layout import PIXEL_COLUMNS, PNG_IMAGE_SHA256
 from acdc_medsam.stages.publish import link_file
 
 EXPORTED_NAME = re.compile(
-    VOLUME_PATTERN + r"\w*\.(h5|nii\.gz|png|pt|npy)|pe\.pt|(train|val|test)(-\d{6}\.tar|(_slices)?\.list)|\..*\.tmp"
+    VOLUME_PATTERN + r"\w*\.(h5|nii\.gz|png|pt|npy|npz)|pe\.pt|\..*\.tmp"
+    r"|(train|val|test)(-\d{6}\.tar|(_slices)?\.list|\.txt)|(image2label|label2image)_(train|val|test)\.json"
 )
 """Names that exports give to files whose number depends on the dataset; only these are ever removed."""
-
-_VOLUME_FOLDERS = {h5_folder(subset, "volumes").name for subset in SUBSETS}
-"""Names of the published folders with H5 files of volumes."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +41,11 @@ class Published:
         """Return the mask of a slice, which is a row of the manifest."""
         return self._png("masks", row, "mask_sha256")
 
-    def volumes(self) -> list[Written]:
-        """Return the records of the H5 files of volumes."""
+    def h5(self, kind: str) -> list[Written]:
+        """Return the records of the H5 files of one of H5_KINDS."""
+        folders = {h5_folder(subset, kind).name for subset in SUBSETS}
         records = [record for record, _ in read_records(self.index)]
-        return [record for record in records if record.path.parent.name in _VOLUME_FOLDERS]
+        return [record for record in records if record.path.parent.name in folders]
 
     def _png(self, kind: str, row: Row, column: str) -> GrayFile:
         return GrayFile(self.manifest.parent / row["split"] / kind / f"{row['slice']}.png", row[column])

@@ -106,7 +106,7 @@ def _copy_pair(
 
 def _convert_h5(published: Published) -> Iterator[_Case]:
     """Yield the volumes that are converted from published H5 files."""
-    for record in published.volumes():
+    for record in published.h5("volumes"):
         # The H5 file holds both, compressed in the same way.
         yield _Case(record.path.stem, (record.bytes, 0), partial(_convert_volume, record))
 

@@ -9,7 +9,9 @@ from acdc_medsam.acdc.naming import NNUNET_FOLDER
 from acdc_medsam.exports.automedsam import export_automedsam
 from acdc_medsam.exports.lists import export_lists
 from acdc_medsam.exports.medsam import export_medsam
+from acdc_medsam.exports.medsam2 import export_medsam2
 from acdc_medsam.exports.nnunet import export_nnunet
+from acdc_medsam.exports.sam_med2d import export_sam_med2d
 from acdc_medsam.exports.structures import export_structures
 from acdc_medsam.exports.webdataset import export_webdataset
 from acdc_medsam.runtime.code_hash import code_hash
@@ -45,5 +47,7 @@ LAYOUTS = {
     "structures": Layout(export_structures, "structures", "export a dataset per structure", ("link",)),
     "automedsam": Layout(export_automedsam, "automedsam", "export a dataset per ventricle for AutoMedSAM", ("link",)),
     "medsam": Layout(export_medsam, "medsam", "export arrays for MedSAM", ("dtype",)),
+    "medsam2": Layout(export_medsam2, "medsam2", "export volumes for MedSAM2", ()),
+    "sam_med2d": Layout(export_sam_med2d, "sam_med2d", "export masks for SAM-Med2D", ("link",)),
 }
 """Layout by name; the name is the target on the command line."""
