@@ -96,10 +96,11 @@ EXPORTS = {
     "webdataset": "export shards for webdataset",
     "lists": "export lists for SSL4MIS",
     "structures": "export a dataset per structure",
-    "automedsam": "export a dataset per ventricle for AutoMedSAM",
+    "automedsam": "export ventricles for AutoMedSAM",
     "medsam": "export arrays for MedSAM",
     "medsam2": "export volumes for MedSAM2",
     "sam_med2d": "export masks for SAM-Med2D",
+    "zarr": "export embeddings for Zarr",
 }
 
 

@@ -1,5 +1,6 @@
 # Functions for inputs, params and threads of rules: what depends on wildcards, or may be refused before any job runs.
 from acdc_medsam.encoders.registry import ENCODERS
+from acdc_medsam.exports.registry import require_exportable
 from acdc_medsam.runtime.repairs import Repairs
 from acdc_medsam.runtime.run_lock import RunLock
 from acdc_medsam.train.requirements import require_validation_slices, require_whole_patients
@@ -106,6 +107,13 @@ def measurable_manifest(wildcards):
 def raw_volumes():
     """Raw NIfTI images and labels of all patients."""
     return [path for patient in PATIENTS.values() for path in patient.volumes]
+
+
+@refusals()
+def exportable_manifest(wildcards):
+    """The manifest, or an error before any job runs if the layout could not be made."""
+    require_exportable(wildcards.layout, ENCODER, not workflow.deployment_settings.deployment_method)
+    return MANIFEST
 
 
 def export_volumes(wildcards):

@@ -28,7 +28,7 @@ def test_an_example_runs_on_the_export(exports: Exports, section: str) -> None:
         [sys.executable, "-c", example[1]], cwd=exports.small.output, env=environment, capture_output=True, text=True
     )
     assert process.returncode == 0, process.stderr
-    assert len(process.stdout.splitlines()) > 1
+    assert process.stdout
 
 
 @pytest.mark.parametrize("section", SECTIONS)

@@ -16,7 +16,7 @@ from acdc_medsam.stages.publish import link_file
 
 EXPORTED_NAME = re.compile(
     VOLUME_PATTERN + r"\w*\.(h5|nii\.gz|png|pt|npy|npz)|pe\.pt|\..*\.tmp"
-    r"|(train|val|test)(-\d{6}\.tar|(_slices)?\.list|\.txt)|(image2label|label2image)_(train|val|test)\.json"
+    r"|c\.\d+\.0\.0\.0|zarr\.json|(train|val|test)(-\d{6}\.tar|(_slices)?\.list|\.txt)|(image2label|label2image)_(train|val|test)\.json"
 )
 """Names that exports give to files whose number depends on the dataset; only these are ever removed."""
 
