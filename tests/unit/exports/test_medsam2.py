@@ -98,3 +98,13 @@ def test_volumes_need_a_split_by_patient(exports: Exports) -> None:
     exports.small.publish(unit="slice")
     with pytest.raises(DatasetError, match=r"set 'split: \{unit: patient\}'"):
         exports.make("medsam2")
+
+
+def test_an_unknown_spacing_is_left_out_and_said(
+    exports: Exports, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("acdc_medsam.exports.medsam2.read_geometry", lambda content: (None, None))
+    for path in exports.make("medsam2").rglob("*.npz"):
+        with np.load(path) as archive:
+            assert set(archive) == {"imgs", "gts"}
+        assert f"{path.stem}: its spacing is unknown" in caplog.text

@@ -7,6 +7,7 @@ mask without structures ends the training, so slices without any are left out.
 
 import io
 import logging
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -56,16 +57,15 @@ def export_medsam(published: Published, folder: Path, index: Path, dtype: str) -
     sizes = {image: image_bytes for _, image, _ in slices} | {mask: HEADER_BYTES + pixels for _, _, mask in slices}
     announce_size(folder, index, sizes)
 
-    progress = Progress(len(slices), unit="slice")
     files: list[Written] = []
-    for row, image, mask in slices:
-        label = resize_label(published.mask(row).read(), ENCODER.input_size)
-        # A structure of few pixels is lost where the masks are smaller than the raw slices.
-        if label.any():
-            files.append(_write_array(image, _as_input(published.image(row).read()).astype(dtype)))
-            files.append(_write_array(mask, label))
-        progress.advance()
-    progress.close()
+    with closing(Progress(len(slices), unit="slice")) as progress:
+        for row, image, mask in slices:
+            label = resize_label(published.mask(row).read(), ENCODER.input_size)
+            # A structure of few pixels is lost where the masks are smaller than the raw slices.
+            if label.any():
+                files.append(_write_array(image, _as_input(published.image(row).read()).astype(dtype)))
+                files.append(_write_array(mask, label))
+            progress.advance()
 
     close_export(folder, index, files)
     logger.info("%d of %d slices with structures", len(files) // 2, len(slices))

@@ -51,11 +51,13 @@ LAYOUTS = {
     "webdataset": Layout(export_webdataset, "webdataset", "export shards for webdataset", ("seed",)),
     "lists": Layout(export_lists, "lists", "export lists for SSL4MIS", ("link", "seed")),
     "structures": Layout(export_structures, "structures", "export a dataset per structure", ("link",)),
-    "automedsam": Layout(export_automedsam, "automedsam", "export ventricles for AutoMedSAM", ("link",), True),
+    "automedsam": Layout(export_automedsam, "automedsam", "export for AutoMedSAM", ("link",), embeddings=True),
     "medsam": Layout(export_medsam, "medsam", "export arrays for MedSAM", ("dtype",)),
     "medsam2": Layout(export_medsam2, "medsam2", "export volumes for MedSAM2", ()),
     "sam_med2d": Layout(export_sam_med2d, "sam_med2d", "export masks for SAM-Med2D", ("link",)),
-    "zarr": Layout(export_zarr, "zarr", "export embeddings for Zarr", ("dtype",), True, require_zarr),
+    "zarr": Layout(
+        export_zarr, "zarr", "export embeddings for Zarr", ("dtype",), embeddings=True, require=require_zarr
+    ),
 }
 """Layout by name; the name is the target on the command line."""
 

@@ -8,6 +8,7 @@ import importlib.util
 import itertools
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +76,10 @@ def export_zarr(published: Published, folder: Path, index: Path, dtype: str, sha
     index_bytes = INDEX_BYTES * shard_slices + CHECKSUM_BYTES
     announce_size(folder, index, {shard: len(of) * embedding_bytes + index_bytes for shard, of in plan.items()})
 
-    progress = Progress(len(rows), unit="slice")
     files: list[Written] = []
-    for array, shards in itertools.groupby(plan, key=lambda shard: shard.parent):
-        files += _write_array(array, [plan[shard] for shard in shards], published.manifest.parent, dtype, progress)
-    progress.close()
+    with closing(Progress(len(rows), unit="slice")) as progress:
+        for array, shards in itertools.groupby(plan, key=lambda shard: shard.parent):
+            files += _write_array(array, [plan[shard] for shard in shards], published.manifest.parent, dtype, progress)
 
     close_export(folder, index, files)
     logger.info("%d embeddings in %d shards", len(rows), len(plan))
