@@ -40,7 +40,7 @@ def export_medsam(published: Published, folder: Path, index: Path, dtype: str) -
         published: The published dataset.
         folder: Folder of the export.
         index: Index of the export, the declared output of the job.
-        dtype: Type of the images' values, ``float16`` or ``float32``. As float16, a value is off by 2.4e-4 at most,
+        dtype: Type of the images' values, ``float16`` or ``float32``. As float16, a value is off by 2.5e-4 at most,
             a sixteenth of the step between gray values.
 
     Raises:
