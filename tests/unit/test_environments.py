@@ -43,17 +43,17 @@ def instructions() -> list[list[str]]:
 def test_conda_environments_have_the_bounds_of_the_project() -> None:
     python = {"python": PROJECT["requires-python"].removeprefix(">=")}
     project = bounds(PROJECT["dependencies"]) | python
-    plugin = bounds(PROJECT["optional-dependencies"]["slurm"])
-    assert environment("slurm.yaml") == project | plugin
+    extras = PROJECT["optional-dependencies"]
+    assert environment("slurm.yaml") == project | bounds(extras["slurm"])
     del project["snakemake"], project["pygments"]  # for its reports: both work outside of the jobs' environment
-    assert environment("acdc-medsam.yaml") == project
-    assert environment("train.yaml") == project | bounds(PROJECT["optional-dependencies"]["train"])
+    assert environment("acdc-medsam.yaml") == project | bounds(extras["zarr"])
+    assert environment("train.yaml") == project | bounds(extras["train"])
 
 
 def test_constraints_pin_what_the_project_asks_for() -> None:
     versions = {re.sub("[_.]", "-", name).lower(): version for name, version in pinned().items()}
     extras = PROJECT["optional-dependencies"]
-    assert {*extras["slurm"], *extras["train"]} <= set(extras["dev"])
+    assert {*extras["slurm"], *extras["train"], *extras["zarr"]} <= set(extras["dev"])
     for requirement in [*PROJECT["dependencies"], *extras["dev"]]:
         name, _, bound = requirement.partition(">=")
         number = [int(part) for part in re.findall(r"\d+", versions[name])]

@@ -60,12 +60,15 @@ KINDS = {
     "a linked H5 slice": "data/exports/lists/data/slices/*",
     "a structure's mask": "data/exports/structures/train/LV/masks/*",
     "a structure's embedding": "data/exports/structures/train/LV/image_embeddings/*",
+    "MedSAM's image": "data/exports/medsam/npy/ACDC/train/imgs/*",
+    "a shard of a Zarr array": "data/exports/zarr/*.zarr/c.*",
+    "a description of a Zarr array": "data/exports/zarr/*.zarr/zarr.json",
     "a licence": "data/exports/lists/LICENCE*",
     "an export's index": "work/exports/structures.tsv",
 }
 """Every kind of file of a dataset: name of the kind -> pattern of its files."""
 
-TARGETS = ("all", "nnunet", "webdataset", "lists", "structures")
+TARGETS = ("all", "nnunet", "webdataset", "lists", "structures", "medsam", "zarr")
 
 
 def files_of(workflow: Workflow, kind: str) -> list[Path]:

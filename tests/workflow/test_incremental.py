@@ -96,6 +96,11 @@ EXPORTS = {
     "webdataset": "export shards for webdataset",
     "lists": "export lists for SSL4MIS",
     "structures": "export a dataset per structure",
+    "automedsam": "export for AutoMedSAM",
+    "medsam": "export arrays for MedSAM",
+    "medsam2": "export volumes for MedSAM2",
+    "sam_med2d": "export masks for SAM-Med2D",
+    "zarr": "export embeddings for Zarr",
 }
 
 
@@ -103,5 +108,7 @@ def test_an_export_is_made_again_only_if_the_dataset_changed(finished: Workflow,
     assert finished.run(*EXPORTS).jobs == sorted(EXPORTS.values())
     (finished.folder / "data/exports/lists/val.list").unlink()
     assert finished.run(*EXPORTS).jobs == [EXPORTS["lists"]]
+    finished.configure(encoder=encoder, exports={"medsam": {"dtype": "float32"}})
+    assert finished.run(*EXPORTS).jobs == [EXPORTS["medsam"]]
     finished.configure(encoder=encoder, split={"seed": 7})
     assert set(finished.run(*EXPORTS).jobs) > set(EXPORTS.values())

@@ -27,6 +27,11 @@ def test_training_without_embeddings_is_refused(workflow: Workflow) -> None:
     assert "training needs embeddings: set encoder.name in config.yaml" in refused(workflow, "train")
 
 
+@pytest.mark.parametrize("layout", ["automedsam", "zarr"])
+def test_an_export_of_embeddings_without_any_is_refused(workflow: Workflow, layout: str) -> None:
+    assert f"the export {layout} needs embeddings: set encoder.name in config.yaml" in refused(workflow, layout)
+
+
 def test_missing_raw_data_is_explained(workflow: Workflow) -> None:
     shutil.rmtree(workflow.raw)
     output = refused(workflow)

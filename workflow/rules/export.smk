@@ -1,7 +1,7 @@
 # The dataset in other layouts, made from an accepted dataset only; none is part of `all`.
 rule export:
     input:
-        manifest=MANIFEST,
+        manifest=exportable_manifest,
         index=PUBLISHED,
         volumes=ancient(export_volumes),
         accepted=ACCEPTED,

@@ -19,52 +19,14 @@ import webdataset
 from PIL import Image
 
 from acdc_medsam.acdc.citation import NOTICE_NAME
-from acdc_medsam.acdc.cohort import find_cohort
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.exports.folder import Published
 from acdc_medsam.exports.registry import LAYOUTS
 from acdc_medsam.formats.files import read_table, sha256_file
+from exported import Exports
 from indexes import is_whole
-from small_dataset import SmallDataset
-
-
-class Exports:
-    """The exports of a small dataset."""
-
-    def __init__(self, small: SmallDataset, raw: Path) -> None:
-        self.small, self.raw = small, raw
-        self.volumes = [path for patient in find_cohort(raw).patients for path in patient.sources[1:]]
-        self.digests = {str(path): sha256_file(path) for path in self.volumes}
-
-    @property
-    def rows(self) -> list[dict[str, str]]:
-        return read_table(self.small.data / "manifest.tsv")
-
-    def folder(self, name: str) -> Path:
-        return self.small.output / "data/exports" / name
-
-    def index(self, name: str) -> Path:
-        return self.small.work / "exports" / f"{name}.tsv"
-
-    def make(self, name: str, link: str = "auto") -> Path:
-        published = Published(self.small.data / "manifest.tsv", self.small.index)
-        volumes = {str(path): self.digests[str(path)] for path in self.volumes}
-        values = {"volumes": volumes, "link": link, "seed": 1}
-        options = {option: values[option] for option in LAYOUTS[name].options}
-        if name == "webdataset":
-            options["shard_slices"] = 3  # several shards for few slices
-        LAYOUTS[name].export(published, self.folder(name), self.index(name), **options)
-        return self.folder(name)
-
 
 NAMES = tuple(LAYOUTS)
-
-
-@pytest.fixture
-def exports(small: SmallDataset, raw: Path, tmp_path: Path) -> Exports:
-    """A small dataset, and raw files of its own, since exports link to them."""
-    return Exports(small, Path(shutil.copytree(raw, tmp_path / "raw")))
 
 
 def listing(folder: Path) -> dict[str, bytes]:
@@ -251,8 +213,11 @@ def test_an_edited_module_re_runs_the_exports_that_use_it(monkeypatch: pytest.Mo
     before = {name: layout.code for name, layout in LAYOUTS.items()}
     assert len(set(before.values())) == len(LAYOUTS)
     read_bytes = Path.read_bytes
-    for edited, users in (("lists.py", {"lists"}), ("folder.py", {*LAYOUTS}), ("registry.py", set())):
+    cases = (("exports/lists.py", {"lists"}), ("exports/folder.py", {*LAYOUTS}), ("exports/registry.py", set()))
+    for edited, users in cases:
         monkeypatch.setattr(
-            Path, "read_bytes", lambda path, edited=edited: read_bytes(path) + b"# edited\n" * (path.name == edited)
+            Path,
+            "read_bytes",
+            lambda path, edited=edited: read_bytes(path) + b"# edited\n" * path.as_posix().endswith(edited),
         )
         assert {name for name, layout in LAYOUTS.items() if layout.code != before[name]} == users

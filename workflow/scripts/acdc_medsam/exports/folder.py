@@ -6,14 +6,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from acdc_medsam.acdc.citation import NOTICE, NOTICE_NAME
-from acdc_medsam.acdc.naming import VOLUME_PATTERN
+from acdc_medsam.acdc.naming import SUBSETS, VOLUME_PATTERN, h5_folder
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row, Written, write_bytes
-from acdc_medsam.formats.index import index_row, write_index
+from acdc_medsam.formats.index import index_row, read_records, write_index
+from acdc_medsam.formats.png import GrayFile
+from acdc_medsam.layout import PIXEL_COLUMNS, PNG_IMAGE_SHA256
 from acdc_medsam.stages.publish import link_file
 
 EXPORTED_NAME = re.compile(
-    VOLUME_PATTERN + r"\w*\.(h5|nii\.gz|png|pt)|(train|val|test)(-\d{6}\.tar|(_slices)?\.list)|\..*\.tmp"
+    VOLUME_PATTERN + r"\w*\.(h5|nii\.gz|png|pt|npy|npz)|pe\.pt|\..*\.tmp"
+    r"|c\.\d+\.0\.0\.0|zarr\.json|(train|val|test)(-\d{6}\.tar|(_slices)?\.list|\.txt)|(image2label|label2image)_(train|val|test)\.json"
 )
 """Names that exports give to files whose number depends on the dataset; only these are ever removed."""
 
@@ -29,6 +32,28 @@ class Published:
 
     manifest: Path
     index: Path
+
+    def image(self, row: Row) -> GrayFile:
+        """Return the image of a slice, which is a row of the manifest."""
+        return self._png("images", row, PNG_IMAGE_SHA256)
+
+    def mask(self, row: Row) -> GrayFile:
+        """Return the mask of a slice, which is a row of the manifest."""
+        return self._png("masks", row, "mask_sha256")
+
+    def h5(self, kind: str) -> list[Written]:
+        """Return the records of the H5 files of one of H5_KINDS."""
+        folders = {h5_folder(subset, kind).name for subset in SUBSETS}
+        records = [record for record, _ in read_records(self.index)]
+        return [record for record in records if record.path.parent.name in folders]
+
+    def _png(self, kind: str, row: Row, column: str) -> GrayFile:
+        return GrayFile(self.manifest.parent / row["split"] / kind / f"{row['slice']}.png", row[column])
+
+
+def shows_structure(row: Row) -> bool:
+    """Whether a slice, which is a row of the manifest, shows any structure; see ``images.keep_empty``."""
+    return any(int(row[column]) for column in PIXEL_COLUMNS.values())
 
 
 def split_of_patients(rows: Sequence[Row]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from acdc_medsam.acdc.naming import volume_of
 from acdc_medsam.exports.folder import Published, close_export, link_published, split_of_patients
+from acdc_medsam.exports.size import announce_size, link_bytes
 from acdc_medsam.formats.files import Written, read_table, write_bytes
 from acdc_medsam.formats.index import read_records
 from acdc_medsam.layout import SPLITS
@@ -35,19 +36,19 @@ def export_lists(published: Published, folder: Path, index: Path, link: str, see
 
     Raises:
         DatasetError: The split is by slice, not by patient.
+        AcdcError: There is too little space on the disk.
     """
     splits = split_of_patients(read_table(published.manifest))
     records = _h5_by_patient(published.index)
+    h5 = [record for patient in splits for record in records[patient]]
+    announce_size(folder, index, {_target_of(folder, record): link_bytes(record, link) for record in h5})
     files: list[Written] = []
     names = defaultdict[str, list[str]](list)
 
     for patient in rank(splits, seed):
         for record in records[patient]:
-            source = record.path
-            is_volume = source.stem == volume_of(source.stem)
-            target = folder / "data" / ("" if is_volume else "slices") / source.name
-            files.append(link_published(record, target, link))
-            names[splits[patient] + ("" if is_volume else "_slices")].append(source.stem)
+            files.append(link_published(record, _target_of(folder, record), link))
+            names[splits[patient] + ("" if _is_volume(record) else "_slices")].append(record.path.stem)
 
     for name in (f"{split}{suffix}" for split in SPLITS for suffix in ("", "_slices")):
         lines = "".join(f"{item}\n" for item in names[name])
@@ -55,6 +56,16 @@ def export_lists(published: Published, folder: Path, index: Path, link: str, see
 
     close_export(folder, index, files)
     logger.info("%s", ", ".join(f"{name} {len(items)}" for name, items in names.items()))
+
+
+def _is_volume(record: Written) -> bool:
+    """Whether an H5 file holds a volume, not a slice."""
+    return record.path.stem == volume_of(record.path.stem)
+
+
+def _target_of(folder: Path, record: Written) -> Path:
+    """Return the path of a published H5 file in the export."""
+    return folder / "data" / ("" if _is_volume(record) else "slices") / record.path.name
 
 
 def _h5_by_patient(index: Path) -> dict[str, list[Written]]:

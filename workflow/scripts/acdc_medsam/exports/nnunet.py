@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.acdc.naming import LABEL_ENDING, NAME
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.exports.folder import Published, close_export, split_of_patients
+from acdc_medsam.exports.size import announce_size
 from acdc_medsam.formats.files import Written, read_table, write_bytes
 from acdc_medsam.formats.h5 import read_geometry, read_h5
-from acdc_medsam.formats.index import read_records
 from acdc_medsam.formats.nifti import write_volume
 from acdc_medsam.runtime.outside import require_announced
 
@@ -42,20 +43,25 @@ def export_nnunet(published: Published, folder: Path, index: Path, volumes: Mapp
     Raises:
         DatasetError: The split is by slice, not by patient; a raw file changed since the run was planned; or the
             spacing of an H5 volume is unknown.
+        AcdcError: There is too little space on the disk.
     """
     splits = split_of_patients(read_table(published.manifest))
-    write = _copy_raw(volumes) if volumes else _convert_h5(published)
-    files: list[Written] = []
+    found = _copy_raw(volumes) if volumes else _convert_h5(published)
+    targets: dict[_Case, tuple[Path, Path]] = {}
     cases: dict[str, list[str]] = {"train": [], "val": [], "test": []}
 
-    for case, write_case in write:
-        split = splits.get(case.split("_")[0])
+    for case in found:
+        split = splits.get(case.name.split("_")[0])
         if split is None:
             continue
         part = "Ts" if split == "test" else "Tr"
-        image = folder / f"images{part}" / f"{case}_0000.nii.gz"
-        files += write_case(image, folder / f"labels{part}" / f"{case}.nii.gz")
-        cases[split].append(case)
+        image = folder / f"images{part}" / f"{case.name}_0000.nii.gz"
+        targets[case] = (image, folder / f"labels{part}" / f"{case.name}.nii.gz")
+        cases[split].append(case.name)
+
+    sizes = {path: size for case, pair in targets.items() for path, size in zip(pair, case.bytes, strict=True)}
+    announce_size(folder, index, sizes)
+    files = [file for case, (image, label) in targets.items() for file in case.write(image, label)]
 
     division = {name: sorted(cases[name]) for name in ("train", "val")}
     training = len(division["train"]) + len(division["val"])
@@ -66,16 +72,29 @@ def export_nnunet(published: Published, folder: Path, index: Path, volumes: Mapp
     logger.info("%s", ", ".join(f"{name} {len(items)}" for name, items in cases.items()))
 
 
-WriteCase = Callable[[Path, Path], list[Written]]
-"""Function that writes a volume to the paths of its image and its label."""
+@dataclass(frozen=True)
+class _Case:
+    """Volume to export.
+
+    Attributes:
+        name: Name of the volume.
+        bytes: Number of bytes that its image and its label take at most.
+        write: Function that writes it to the paths of its image and its label.
+    """
+
+    name: str
+    bytes: tuple[int, int]
+    write: Callable[[Path, Path], list[Written]]
 
 
-def _copy_raw(volumes: Mapping[str, str]) -> Iterator[tuple[str, WriteCase]]:
-    """Yield the name of each volume, and how its raw files are copied."""
+def _copy_raw(volumes: Mapping[str, str]) -> Iterator[_Case]:
+    """Yield the volumes whose raw files are copied."""
     paths = {Path(path).name.split(".")[0]: path for path in volumes}
-    for case, image in paths.items():
-        if not case.endswith(LABEL_ENDING):
-            yield case, partial(_copy_pair, image, paths[case + LABEL_ENDING], volumes)
+    for name, image in paths.items():
+        if not name.endswith(LABEL_ENDING):
+            label = paths[name + LABEL_ENDING]
+            sizes = (Path(image).stat().st_size, Path(label).stat().st_size)
+            yield _Case(name, sizes, partial(_copy_pair, image, label, volumes))
 
 
 def _copy_pair(
@@ -85,12 +104,11 @@ def _copy_pair(
     return [_copy_volume(Path(source), target, volumes[source]) for source, target in pairs]
 
 
-def _convert_h5(published: Published) -> Iterator[tuple[str, WriteCase]]:
-    """Yield the name of each published H5 volume, and how it is converted."""
-    for record, _ in read_records(published.index):
-        if record.path.suffix != ".h5" or not record.path.parent.name.endswith("_volumes"):
-            continue
-        yield record.path.stem, partial(_convert_volume, record)
+def _convert_h5(published: Published) -> Iterator[_Case]:
+    """Yield the volumes that are converted from published H5 files."""
+    for record in published.h5("volumes"):
+        # The H5 file holds both, compressed in the same way.
+        yield _Case(record.path.stem, (record.bytes, 0), partial(_convert_volume, record))
 
 
 def _convert_volume(record: Written, image_target: Path, label_target: Path) -> list[Written]:

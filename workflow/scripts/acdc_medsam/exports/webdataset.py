@@ -11,12 +11,15 @@ of the standard library writes the same in as many lines.
 import io
 import json
 import logging
+import math
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from acdc_medsam.exports.folder import Published, close_export
+from acdc_medsam.exports.size import announce_size
 from acdc_medsam.formats.files import HashedFile, Row, Written, atomic_path, read_recorded, read_table
+from acdc_medsam.formats.index import read_records
 from acdc_medsam.layout import SPLITS
 from acdc_medsam.stages.split import rank
 
@@ -37,20 +40,43 @@ def export_webdataset(
         index: Index of the export, the declared output of the job.
         seed: Seed of the order of slices.
         shard_slices: Number of slices in a shard, 1 or more.
+
+    Raises:
+        AcdcError: There is too little space on the disk.
     """
     root = published.manifest.parent
     rows = {row["slice"]: row for row in read_table(published.manifest)}
-    shards: list[Written] = []
+    plan: dict[Path, list[Row]] = {}
 
     for split in SPLITS:
         names = rank((name for name, row in rows.items() if row["split"] == split), seed)
         for number, first in enumerate(range(0, len(names), shard_slices)):
             shard = folder / f"{split}-{number:06d}.tar"
-            shard_rows = [rows[name] for name in names[first : first + shard_slices]]
-            shards.append(_write_shard(shard, root, shard_rows))
+            plan[shard] = [rows[name] for name in names[first : first + shard_slices]]
+
+    bytes_of = {record.path: record.bytes for record, _ in read_records(published.index)}
+    announce_size(folder, index, {shard: _shard_bytes(published, of, bytes_of) for shard, of in plan.items()})
+    shards = [_write_shard(shard, root, shard_rows) for shard, shard_rows in plan.items()]
 
     close_export(folder, index, shards)
     logger.info("%d slices in %d shards", len(rows), len(shards))
+
+
+def _shard_bytes(published: Published, rows: Sequence[Row], bytes_of: Mapping[Path, int]) -> int:
+    """Return the size of a shard: a header for each member, each padded to blocks, and the end padded to records."""
+    members = [len(_describe(row)) for row in rows]
+    for row in rows:
+        paths = [published.image(row).path, published.mask(row).path]
+        paths += [published.manifest.parent / row["embedding"]] if row["embedding"] else []
+        members += [bytes_of[path] for path in paths]
+
+    blocks = sum(1 + math.ceil(size / tarfile.BLOCKSIZE) for size in members) + 2
+    return math.ceil(blocks * tarfile.BLOCKSIZE / tarfile.RECORDSIZE) * tarfile.RECORDSIZE
+
+
+def _describe(row: Row) -> bytes:
+    """Return the content of a slice's ``.json``."""
+    return json.dumps(row, sort_keys=True).encode()
 
 
 def _write_shard(shard: Path, root: Path, rows: Sequence[Row]) -> Written:
@@ -73,4 +99,4 @@ def _read_sample(root: Path, row: Row) -> Iterator[tuple[str, bytes]]:
         yield f"{kind}.png", read_recorded(image, row[f"{kind}_sha256"])
     if row["embedding"]:
         yield "embedding.pth", read_recorded(root / row["embedding"], row["embedding_sha256"])
-    yield "json", json.dumps(row, sort_keys=True).encode()
+    yield "json", _describe(row)

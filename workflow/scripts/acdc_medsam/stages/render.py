@@ -42,11 +42,16 @@ class Slice:
     label: Gray
 
 
+def round_image(image: npt.NDArray[np.float32]) -> Gray:
+    """Convert an image or a volume, of any shape and in [0, 1], to 0..255."""
+    gray: Gray = np.rint(image * np.float32(255)).astype(np.uint8)
+    return gray
+
+
 def resize_image(image: npt.NDArray[np.float32], size: int) -> Gray:
     """Convert an image (H, W) in [0, 1] to (size, size) in 0..255."""
     # Rounded to 8 bits before resizing, as in the notebooks with which existing MedSAM datasets of ACDC were made.
-    gray = np.rint(image * np.float32(255)).astype(np.uint8)
-    return np.asarray(Image.fromarray(gray).resize((size, size), Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(round_image(image)).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def resize_label(label: Gray, size: int) -> Gray:
