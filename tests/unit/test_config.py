@@ -38,8 +38,9 @@ def test_the_schema_knows_every_encoder() -> None:
 
 
 def test_values_from_the_command_line_are_text() -> None:
-    checked = check_config({"split": {"seed": "7", "stratify": "false", "unit": "slice"}}, SCHEMA)
-    assert checked["split"] == {"seed": 7, "stratify": False, "unit": "slice", "validation": 0.2}
+    checked = check_config({"split": {"seed": "7", "stratify": "false", "unit": "slice", "fold": "null"}}, SCHEMA)
+    assert checked["split"] == CONFIG["split"] | {"seed": 7, "stratify": False, "unit": "slice"}
+    assert check_config({"split": {"scheme": "nnunet", "fold": "3"}}, SCHEMA)["split"]["fold"] == 3
 
 
 def nested(key: str, value: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from acdc_medsam.exports.size import announce_size
 from acdc_medsam.formats.files import HashedFile, Row, Written, atomic_path, read_recorded, read_table
 from acdc_medsam.formats.index import read_records
 from acdc_medsam.layout import SPLITS
-from acdc_medsam.stages.split import rank
+from acdc_medsam.stages.stratified import rank
 
 logger = logging.getLogger(__name__)
 

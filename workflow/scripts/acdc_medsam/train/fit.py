@@ -115,7 +115,7 @@ def training_identity(data: Path, checkpoint: Path, options: TrainOptions) -> st
     """
     manifest = data / MANIFEST
     columns = ("slice", "split", "mask_sha256", "embedding_sha256")
-    # Testing slices are not read by the training, so other ones make no difference.
+    # Slices of test are not read by the training, so other ones make no difference.
     try:
         slices = [[row[column] for column in columns] for row in read_table(manifest) if row["split"] != "test"]
     except KeyError as error:
