@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from acdc_medsam.phantom.cohort import write_cohort
 from gate import Gate
 from once import once
-from workflow_run import Run, Workflow
+from workflow_run import SERVER, Run, Workflow
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = ROOT / "checkpoints" / "lite_medsam.pth"
@@ -55,6 +55,13 @@ def pytest_configure() -> None:
     """Put the tests' folders into memory if there is room, because the tests write a lot and wait for it."""
     if MEMORY.is_dir() and min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) > MEMORY_NEEDED:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(specs: list[Any]) -> None:
+    """Make the test processes forks of one server, so that what most of them import is imported once."""
+    for spec in specs:
+        spec.python = SERVER.python()
 
 
 @pytest.fixture(scope="session")
