@@ -9,7 +9,7 @@ import sys
 arguments = sys.argv[1:]
 if arguments[:2] == ["-m", "snakemake"]:
     stage = "runs"
-elif "-c" in arguments or arguments[0].endswith((".train.py", ".evaluate.py")):  # pytest-xdist starts Python with -c
+elif "-c" in arguments or arguments[0].endswith((".train.py", ".evaluate.py", "precision.py")):  # pytest-xdist: -c
     stage = "training"
 else:
     stage = "jobs"

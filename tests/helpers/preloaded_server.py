@@ -153,10 +153,10 @@ def become(work: dict[str, Any], standard: list[int], stand_in: Path) -> None:
     Args:
         work: Arguments, environment, working directory and interpreter of the process.
         standard: Descriptors for standard input, output and error.
-        stand_in: Path of the stand-in, with which Snakemake starts scripts and jobs.
+        stand_in: Path of the stand-in, with which Snakemake and benchmarks start further processes.
     """
     take_over(standard, work["environment"], work["folder"])
-    sys.executable = work["executable"]
+    sys.executable = str(stand_in)
     sys.orig_argv = [work["executable"], *work["arguments"]]
     sys.path[:1] = [work["folder"], *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     if "TEST_GATE" in os.environ:  # Python imports this module when it starts
@@ -167,7 +167,6 @@ def become(work: dict[str, Any], standard: list[int], stand_in: Path) -> None:
 
     match work["arguments"]:
         case ["-m", "snakemake", *arguments]:
-            sys.executable = str(stand_in)
             sys.argv = ["snakemake", *arguments]
             try:
                 runpy.run_module("snakemake", run_name="__main__", alter_sys=True)
@@ -177,6 +176,7 @@ def become(work: dict[str, Any], standard: list[int], stand_in: Path) -> None:
             sys.argv = [module, *arguments]
             runpy.run_module(module, run_name="__main__", alter_sys=True)
         case [*_, "-c", code]:
+            sys.executable = work["executable"]  # a test itself chooses what is a fork
             sys.argv = ["-c"]
             sys.modules["__main__"] = ModuleType("__main__")
             exec(code, vars(sys.modules["__main__"]))
