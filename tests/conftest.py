@@ -83,9 +83,12 @@ def sample() -> Path:
 @pytest.fixture(scope="session")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three tiny training patients and one testing patient; never written to."""
-    folder = tmp_path_factory.mktemp("raw")
-    write_cohort(folder, patients=3, testing=1, in_plane=(48, 40), depth=3)
-    return folder
+
+    def make(folder: Path) -> Path:
+        write_cohort(folder, patients=3, testing=1, in_plane=(48, 40), depth=3)
+        return folder
+
+    return once(tmp_path_factory, "raw", make)
 
 
 @pytest.fixture
