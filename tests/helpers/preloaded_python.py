@@ -1,11 +1,13 @@
 """Stand-in for Python: hands the work to a process of ``preloaded_server`` that has imported the libraries it needs."""
 
+import _signal
 import _socket  # `socket` and `json` would take as long to import as Python to start
 import array
 import marshal
 import os
 import sys
 
+_signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # Ctrl-C reaches the fork too, which then ends this process
 arguments = sys.argv[1:]
 if arguments[:2] == ["-m", "snakemake"]:
     stage = "runs"

@@ -94,6 +94,8 @@ def serve(folder: Path) -> None:
         listening.listen(64)
     print("ready", flush=True)
 
+    # Ctrl-C is for the test processes, which then end the server.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     first = os.getpid()
     for stage in LIBRARIES:
         select.select([0, *sockets.values()], [], [])
@@ -155,6 +157,7 @@ def become(work: dict[str, Any], standard: list[int], stand_in: Path) -> None:
         standard: Descriptors for standard input, output and error.
         stand_in: Path of the stand-in, with which Snakemake and benchmarks start further processes.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     take_over(standard, work["environment"], work["folder"])
     sys.executable = str(stand_in)
     sys.orig_argv = [work["executable"], *work["arguments"]]
