@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from acdc_medsam.phantom.cohort import write_cohort
 from gate import Gate
 from once import once
-from workflow_run import Run, Workflow
+from workflow_run import SERVER, Run, Workflow
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = ROOT / "checkpoints" / "lite_medsam.pth"
@@ -57,6 +57,13 @@ def pytest_configure() -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(specs: list[Any]) -> None:
+    """Make the test processes forks of one server, so that what most of them import is imported once."""
+    for spec in specs:
+        spec.python = SERVER.python()
+
+
 @pytest.fixture(scope="session")
 def checkpoint() -> Path:
     """The published LiteMedSAM weights."""
@@ -76,9 +83,12 @@ def sample() -> Path:
 @pytest.fixture(scope="session")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three tiny training patients and one testing patient; never written to."""
-    folder = tmp_path_factory.mktemp("raw")
-    write_cohort(folder, patients=3, testing=1, in_plane=(48, 40), depth=3)
-    return folder
+
+    def make(folder: Path) -> Path:
+        write_cohort(folder, patients=3, testing=1, in_plane=(48, 40), depth=3)
+        return folder
+
+    return once(tmp_path_factory, "raw", make)
 
 
 @pytest.fixture

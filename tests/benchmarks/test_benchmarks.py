@@ -15,6 +15,7 @@ import torch
 import attention
 import cohort
 from acdc_medsam.acdc.cohort import find_cohort
+from workflow_run import SERVER
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTED = re.findall(r"^python (benchmarks/\S+\.py.*)$", (ROOT / "docs/benchmarks.md").read_text(), re.MULTILINE)
@@ -25,9 +26,11 @@ LITTLE = {
 }
 
 
-def run(command: str) -> str:
+def run(command: str, served: bool = True) -> str:
+    """Run a benchmark and its processes as forks of the server, unless the test looks at their start or memory."""
     env = {**os.environ, "PYTHONPATH": str(ROOT / "workflow/scripts")}
-    process = subprocess.run([sys.executable, *shlex.split(command)], cwd=ROOT, env=env, capture_output=True, text=True)
+    python = SERVER.python() if served else sys.executable
+    process = subprocess.run([python, *shlex.split(command)], cwd=ROOT, env=env, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
     return process.stdout
 
@@ -77,7 +80,7 @@ def test_real_patients_are_repeated_under_other_numbers(raw: Path, tmp_path: Pat
 
 
 def test_a_cohort_is_compared_with_plain_loops(raw: Path) -> None:
-    figures = json.loads(run(f"benchmarks/cohort.py --raw '{raw}' --patients 4 --cores 2 --json"))
+    figures = json.loads(run(f"benchmarks/cohort.py --raw '{raw}' --patients 4 --cores 2 --json", served=False))
     keys = "cores seconds useful_seconds overhead_share peak_memory_mib h5_loop_seconds direct_loop_seconds"
     assert figures.keys() >= {*keys.split(), "ratio_to_h5_loop", "ratio_to_direct_loop"}
     assert (figures["patients"], figures["jobs"]) == (4, 8)
@@ -95,7 +98,8 @@ def test_codecs_are_compared(raw: Path) -> None:
 
 
 def test_the_start_of_jobs_is_timed() -> None:
-    rows = [json.loads(line) for line in run("benchmarks/startup.py --target volumes --rounds 1 --json").splitlines()]
+    lines = run("benchmarks/startup.py --target volumes --rounds 1 --json", served=False).splitlines()
+    rows = [json.loads(line) for line in lines]
     assert {row["stage"] for row in rows} == {"normalize", "adopt"}
     for row in rows:
         assert 0 < row["own_line_cpu"] < row["imports_cpu"] < row["whole_cpu"]

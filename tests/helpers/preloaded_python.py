@@ -1,15 +1,26 @@
-"""Stand-in for Python in the runs of ``snakemake_server``: hands the work to a process that has imported libraries."""
+"""Stand-in for Python: hands the work to a process of ``preloaded_server`` that has imported the libraries it needs."""
 
-import json
+import _signal
+import _socket  # `socket` and `json` would take as long to import as Python to start
+import array
+import marshal
 import os
-import socket
 import sys
 
-executable, _, jobs = os.environ.pop("PRELOADED_PYTHON").rpartition(":")
+_signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # Ctrl-C reaches the fork too, which then ends this process
+arguments = sys.argv[1:]
+if arguments[:2] == ["-m", "snakemake"]:
+    stage = "runs"
+elif "-c" in arguments or arguments[0].endswith((".train.py", ".evaluate.py", "precision.py")):  # pytest-xdist: -c
+    stage = "training"
+else:
+    stage = "jobs"
+
 here = os.getcwd()  # noqa: PTH109 - importing pathlib takes longer than everything else here
-job = {"arguments": sys.argv[1:], "executable": executable, "folder": here, "environment": dict(os.environ)}
-with socket.socket(socket.AF_UNIX) as connection:
-    connection.connect(jobs)
-    socket.send_fds(connection, [json.dumps(job).encode() + b"\n"], [0, 1, 2])
-    status = connection.recv(1)
+work = {"arguments": arguments, "executable": sys.executable, "folder": here, "environment": dict(os.environ)}
+standard = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))
+connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+connection.connect(os.path.join(os.path.dirname(sys.argv[0]), stage))  # noqa: PTH118, PTH120 - as above
+connection.sendmsg([marshal.dumps(work)], [standard])
+status = connection.recv(1)
 sys.exit(status[0] if status else 1)

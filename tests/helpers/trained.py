@@ -3,7 +3,7 @@
     python tests/helpers/trained.py MOMENT --data_dir data/ACDC --out training
 
 trains like ``python -m acdc_medsam.train``, but is killed at MOMENT: ``step:3`` is before the third training step of
-this process, ``write:model.pth`` is before a file of that name is put in its place, and ``never`` is not at all.
+this process, and ``write:model.pth`` is before a file of that name is put in its place.
 """
 
 import os

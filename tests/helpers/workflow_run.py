@@ -1,6 +1,5 @@
 """Run the workflow in a folder of its own, as a user does, and see which jobs ran."""
 
-import os
 import re
 import subprocess
 import sys
@@ -9,11 +8,11 @@ from typing import Any
 
 import yaml
 
-from snakemake_server import SnakemakeServer
+from preloaded_server import PreloadedServer
 
 ROOT = Path(__file__).parents[2]
 JOB = re.compile(r"^Job \d+: (.*)$", re.MULTILINE)
-SERVER = SnakemakeServer()
+SERVER = PreloadedServer()
 
 
 class Run:
@@ -81,13 +80,12 @@ class Workflow:
         command = self.command(*arguments)
         output = self.folder.with_name(f"{self.folder.name}.output")
 
-        if self.served and command[1:3] == ["-m", "snakemake"]:
-            code = SERVER.run(command[3:], self.folder, output, self.environment or os.environ)
-        else:
-            with output.open("w") as file:
-                code = subprocess.run(
-                    command, cwd=self.folder, env=self.environment, stdout=file, stderr=subprocess.STDOUT
-                ).returncode
+        if self.served and command[0] == sys.executable:
+            command[0] = SERVER.python()
+        with output.open("w") as file:
+            code = subprocess.run(
+                command, cwd=self.folder, env=self.environment, stdout=file, stderr=subprocess.STDOUT
+            ).returncode
         text = output.read_text()
         assert code == expect, text
         return Run(code, text)

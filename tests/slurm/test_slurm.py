@@ -49,11 +49,7 @@ class ClusterWorkflow(Workflow):
         self.cluster = cluster
         self.seconds = 500
         self.served = served
-        self.set_environment(cluster.environment)
-
-    def set_environment(self, environment: dict[str, str]) -> None:
-        """Set the environment of the runs and of their jobs, which Slurm gives the same one."""
-        self.environment = SERVER.environment_of(environment) if self.served else environment
+        self.environment = cluster.environment
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of a run, with the profile instead of a number of cores."""
@@ -110,7 +106,7 @@ def interrupted(
     # Slurm ends the processes of a job itself, so these must not be forks of the server.
     workflow = ClusterWorkflow(folder / "run", cluster, served=False)
     gate = Gate(folder / "gate")
-    workflow.set_environment(gate.environment_of(cluster.environment))
+    workflow.environment = gate.environment_of(cluster.environment)
     gate.hold("normalize")
     shutil.copytree(undisturbed.raw, workflow.raw)
     workflow.configure(encoder={"name": "none"})
@@ -151,7 +147,7 @@ def through_slurm(
     folder = tmp_path_factory.mktemp("slurm")
     workflow = ClusterWorkflow(folder / "run", cluster)
     gate = Gate(folder / "gate")
-    workflow.set_environment(gate.environment_of(cluster.environment))
+    workflow.environment = gate.environment_of(cluster.environment)
     shutil.copytree(undisturbed.raw, workflow.raw)
     workflow.configure(**undisturbed.configuration())
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from once import once
 from published_h5 import write_published
 from small_dataset import SmallDataset
 
@@ -12,9 +13,12 @@ from small_dataset import SmallDataset
 @pytest.fixture(scope="session")
 def made(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The work folder of the small dataset; never written to."""
-    dataset = SmallDataset(tmp_path_factory.mktemp("made"))
-    dataset.make(raw)
-    return dataset.output
+
+    def make(folder: Path) -> Path:
+        SmallDataset(folder).make(raw)
+        return folder
+
+    return once(tmp_path_factory, "made", make)
 
 
 @pytest.fixture
@@ -42,10 +46,12 @@ def trained(made: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFacto
     """A small dataset with a model that was trained on it, below ``training/``; never written to."""
     from trained import train  # imports Lightning, which other tests need not wait for
 
-    folder = tmp_path_factory.mktemp("trained") / "set"
-    shutil.copytree(made, folder)
-    train(SmallDataset(folder), checkpoint)
-    return folder
+    def make(folder: Path) -> Path:
+        shutil.copytree(made, folder)
+        train(SmallDataset(folder), checkpoint)
+        return folder
+
+    return once(tmp_path_factory, "trained", make)
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ def run(command: list[str], folder: Path) -> str:
     process = subprocess.run(
         command,
         cwd=folder,
-        env=SERVER.environment_of(environment),
+        env=environment,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
