@@ -180,7 +180,7 @@ def check_positional_encoding(output: Path, records: Records) -> list[Finding]:
     item = path.name
     count = len(find_positional_encodings(output))
     try:
-        shape = list(read_tensor(path)[0].shape)
+        shape = list(read_tensor(path).shape)
         reason = None if shape == [1, *EMBEDDING_SHAPE] else f"is {shape}"
     except DatasetError as error:
         reason = str(error)
