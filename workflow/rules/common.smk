@@ -14,11 +14,12 @@ from acdc_medsam.config import check_config, load_schema
 from acdc_medsam.exports.registry import LAYOUTS
 from acdc_medsam.formats.files import sha256_file
 from acdc_medsam.layout import DATASET
-from acdc_medsam.runtime import requirements, snakemake_workarounds
+from acdc_medsam.runtime import requirements, snakemake_workarounds, start
 from acdc_medsam.runtime.code_hash import code_hash
 from acdc_medsam.runtime.outside import OutsideFiles
 from acdc_medsam.stages.split_rule import SplitRule
 
+start.collect_garbage_rarely()
 snakemake_workarounds.put_own_code_first()
 refusals = partial(snakemake_workarounds.show_message_alone, logger)
 

@@ -1,7 +1,6 @@
 # What a run does before its first job and after its last one.
 from acdc_medsam.acdc.cohort import count_raw_slices
 from acdc_medsam.acdc.naming import NAME
-from acdc_medsam.runtime import start
 from acdc_medsam.runtime.stopping import SignalStop
 
 # A job of a cluster reads this file too, while others are at work; so may a dry run.

@@ -77,6 +77,11 @@ def embed_threads(wildcards):
     return min(16, max(1, cores // gpus)) if gpus else cores
 
 
+def all_cores_but_one(wildcards):
+    """Leave a core to a short job that is ready at the same time; at most 16."""
+    return min(16, max(1, (workflow.resource_settings.cores or 17) - 1))
+
+
 @refusals()
 def checkpoint(wildcards):
     """The encoder's weights, or an error before any job runs that says where they are to be had."""

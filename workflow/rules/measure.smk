@@ -10,7 +10,8 @@ rule measure:
         index=MEASURES,
     params:
         code=script_hash("measure"),
-    threads: 16
+    # Beside it, the dataset is split and published.
+    threads: all_cores_but_one
     message:
         "measure slices, volumes and embeddings"
     log:

@@ -33,8 +33,9 @@ rule write_report:
         metrics=METRICS,
         metrics_sha256=sha256_file(Path(METRICS)) if os.path.isfile(METRICS) else None,
         code=script_hash("report"),
-    threads: 16
-    # Written before `accept` may stop the run, so that a dataset that failed has its report.
+    # Beside it, the dataset is accepted.
+    threads: all_cores_but_one
+    # Begun before `accept` may stop the run, so that a dataset that failed has its report.
     priority: 1
     message:
         "write the report"

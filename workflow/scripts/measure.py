@@ -15,5 +15,6 @@ if __name__ == "__main__" and "snakemake" in globals():
             **{key: [Path(path) for path in snakemake.input[key]] for key in ("h5", "slices", "embeddings", "raw")},
             index=Path(snakemake.output.index),
             code=snakemake.params.code,
-            threads=snakemake.threads,
+            # One more, because a thread that waits for the disk leaves its core to another.
+            threads=snakemake.threads + 1,
         )

@@ -33,11 +33,12 @@ class GrayValue(Encoder):
     def __init__(self, fitting: int = 100, error: type[Exception] = torch.OutOfMemoryError) -> None:
         super().__init__(nn.Identity(), ENCODERS["lite_medsam"], "float32", CPU)
         facts: dict[str, Any] = {"fitting": fitting, "error": error, "lock": threading.Lock(), "now": 0, "most": 0}
-        self.__dict__.update(facts)
+        self.__dict__.update(facts, threads=[])
 
     def encode(self, images: Tensor) -> Tensor:
         facts = self.__dict__
         with facts["lock"]:
+            facts["threads"].append(torch.get_num_threads())
             facts["now"] += len(images)
             facts["most"] = max(facts["most"], facts["now"])
             too_many = facts["now"] > facts["fitting"]
@@ -80,6 +81,19 @@ def test_a_cpu_encodes_one_image_per_thread(
     encoder = GrayValue()
     check(encode_files(images, store, encoder, batch_size, threads), images, store)
     assert encoder.__dict__["most"] == most
+
+
+@pytest.mark.parametrize(("threads", "each"), [(4, [1] * 8 + [2] * 2), (16, [1] * 10), (7, [1] * 7 + [2] * 3)])
+def test_threads_without_an_image_of_their_own_share_the_last_ones(
+    images: dict[str, GrayFile], store: Store, threads: int, each: list[int]
+) -> None:
+    encoder = GrayValue()
+    before = torch.get_num_threads()
+    try:
+        check(encode_files(images, store, encoder, threads, threads), images, store)
+    finally:
+        torch.set_num_threads(before)
+    assert encoder.__dict__["threads"] == each
 
 
 @pytest.fixture

@@ -84,13 +84,13 @@ def test_a_file_that_claims_more_than_it_holds_is_not_read(monkeypatch: pytest.M
         ):
             bomb.writestr(f"archive/{name}", content)
     monkeypatch.setattr(zipfile.ZipFile, "read", pytest.fail)
-    assert tensor_values._read_plain(buffer.getvalue(), SHAPE) is None
+    assert tensor_values.read_plain(buffer.getvalue(), SHAPE) is None
 
 
 def test_a_changed_bit_is_noticed() -> None:
     data = bytearray(saved(torch.zeros(SHAPE)))
     data[len(data) // 2] ^= 1
-    assert tensor_values._read_plain(bytes(data), SHAPE) is None
+    assert tensor_values.read_plain(bytes(data), SHAPE) is None
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

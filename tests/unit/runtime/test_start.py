@@ -1,4 +1,6 @@
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,17 @@ from acdc_medsam.runtime.run_lock import RunLock
 from acdc_medsam.runtime.start import claim_output, describe_result, describe_run
 
 LOGGER = logging.getLogger("run")
+
+
+def test_a_run_does_not_look_for_garbage_when_it_ends() -> None:
+    code = (
+        "import atexit, gc; from acdc_medsam.runtime import start;"
+        # The function that is registered first is called last.
+        "atexit.register(lambda: print(len(gc.get_objects()) < 1000));"
+        "start.collect_garbage_rarely(); kept = [[] for _ in range(2000)]; print(len(gc.get_objects()) < 1000)"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.split() == ["False", "True"]
 
 
 def test_a_run_says_what_it_is_about_to_make() -> None:

@@ -136,6 +136,17 @@ def test_each_mode_of_linking_replaces_every_other(tmp_path: Path, mode: str) ->
     assert [path.name for path in target.parent.iterdir()] == ["target"]
 
 
+@pytest.mark.parametrize(("mode", "flushed"), [("hard", 0), ("symlink", 0), ("copy", 1)])
+def test_only_what_is_written_is_flushed_to_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, flushed: int
+) -> None:
+    calls = list[int]()
+    monkeypatch.setattr(os, "fsync", calls.append)
+    (tmp_path / "source").write_text("content")
+    link_file(tmp_path / "source", tmp_path / "target", mode)
+    assert len(calls) == flushed
+
+
 def test_a_changed_source_is_published_anew(tmp_path: Path) -> None:
     source = tmp_path / "source"
     target = tmp_path / "target"

@@ -1,5 +1,6 @@
 import json
 import os
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import read_table
 from acdc_medsam.formats.index import read_index_comments
+from acdc_medsam.layout import EMBEDDING_SHAPE
 from acdc_medsam.stages.split_rule import SplitRule
 from acdc_medsam.verify import checks as names
 from acdc_medsam.verify import files as check_files
@@ -225,6 +227,15 @@ def test_every_failed_item_is_listed_and_the_error_names_them(small: SmallDatase
     assert f"each image has its mask: {len(rows)} of {len(rows)} failed" in message
     assert f"and {len(rows) - 5} more, all in" in message
     assert not (tmp_path / "accepted.tsv").exists()
+
+
+def test_embeddings_of_the_workflow_are_read_without_torch(
+    small: SmallDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for row in read_table(small.data / "manifest.tsv"):
+        tensor = read_tensor(small.data / row["embedding"])
+        assert (tensor.shape, tensor.sound, tensor.sha256) == (EMBEDDING_SHAPE, True, row["embedding_sha256"])
 
 
 def test_a_tensor_larger_than_its_file_is_not_unfolded(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Encode PNG files into the store without keeping the device waiting for the disk.
 
 On a CPU, each thread reads, encodes and writes one image at a time, because threads that share an image wait for each
-other after each layer. A GPU takes batches, while other threads read the next images and write earlier embeddings. In
-both cases the number of images in memory is bounded.
+other after each layer. Threads share images only at the end, where fewer images than threads are left. A GPU takes
+batches, while other threads read the next images and write earlier embeddings. In both cases the number of images in
+memory is bounded.
 """
 
 import logging
@@ -111,16 +112,24 @@ def _encode(
 def _encode_on_cpu(
     images: Mapping[str, GrayFile], store: Store, encoder: Encoder, size: int, threads: int
 ) -> Iterator[tuple[str, Kept]]:
-    """Encode ``size`` images at a time, each in a thread that reads, encodes and writes it."""
+    """Encode ``size`` images at a time, each in a thread that reads, encodes and writes it.
+
+    Where the last images are fewer than that, several threads share each of them.
+    """
 
     def read_encode_write(digest: str) -> tuple[str, Kept]:
         embedding = encoder.encode(torch.from_numpy(images[digest].read()).unsqueeze(0))
         return digest, store.save(digest, embedding[0])
 
     keep_freed_memory()
-    torch.set_num_threads(max(1, threads // size))
-    with ThreadPoolExecutor(size) as pool:
-        yield from map_ahead(pool, read_encode_write, images, 2 * size)
+    digests = list(images)
+    last = len(digests) % size
+    for group, at_a_time in ((digests[: len(digests) - last], size), (digests[len(digests) - last :], last)):
+        if group:
+            # Only threads that start after this call follow it, so each group has a pool of its own.
+            torch.set_num_threads(max(1, threads // at_a_time))
+            with ThreadPoolExecutor(at_a_time) as pool:
+                yield from map_ahead(pool, read_encode_write, group, 2 * at_a_time)
 
 
 def _encode_in_batches(

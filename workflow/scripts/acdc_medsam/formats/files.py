@@ -79,9 +79,10 @@ def atomic_path(path: Path, read_only: bool = False) -> Iterator[Path]:
             # mkstemp makes files that only their owner can read.
             temporary.chmod(0o444 if read_only else 0o644)
 
-        # Without this, a power failure could leave the new name with missing content.
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
+            # Without this, a power failure could leave the new name with missing content. That of a link was flushed
+            # when it was written.
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
         temporary.replace(path)
     except OSError as error:
         # An error such as a full disk has no file name, or that of the temporary file: name the file meant instead.

@@ -29,7 +29,7 @@ def read_values(data: bytes, path: Path, shape: tuple[int, int, int]) -> Values:
     Raises:
         DatasetError: There is no tensor of this shape.
     """
-    values = _read_plain(data, shape)
+    values = read_plain(data, shape)
     if values is None:
         from acdc_medsam.formats.tensors import read_embedding
 
@@ -49,8 +49,16 @@ def open_values(path: Path, shape: tuple[int, int, int]) -> Values:
     return read_values(data, path, shape)
 
 
-def _read_plain(data: bytes, shape: tuple[int, int, int]) -> Values | None:
-    """Return the values of a contiguous float32 tensor of this shape, or None if anything in the file is unusual."""
+def read_plain(data: bytes, shape: tuple[int, int, int]) -> Values | None:
+    """Read a contiguous float32 tensor of a certain shape, if the file is exactly as ``torch.save`` lays it out.
+
+    Args:
+        data: Content of the file.
+        shape: Shape that the tensor must have.
+
+    Returns:
+        The values, not writable; or None if anything in the file is unusual, or damaged.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             folder = archive.namelist()[0].partition("/")[0]

@@ -3,8 +3,8 @@
 import hashlib
 import io
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from acdc_medsam.formats.archive import may_be_zip_bomb
 from acdc_medsam.formats.files import REPAIR, Row, sha256_file
 from acdc_medsam.formats.h5 import read_h5
 from acdc_medsam.formats.png import Gray, read_gray
+from acdc_medsam.formats.tensor_values import read_plain
 from acdc_medsam.formats.tensors import load_saved
 from acdc_medsam.layout import EMBEDDING_SHAPE, image_folder
 from acdc_medsam.stages.render import pixels_sha256, resize_label
@@ -34,9 +35,6 @@ from acdc_medsam.verify.checks import (
     Finding,
     size_check,
 )
-
-if TYPE_CHECKING:  # importing torch takes two seconds, and no tensor is read if no file has changed
-    import torch
 
 MAX_TENSOR_BYTES = 16 * 2**20
 """Largest .pt file that is read. An embedding or a positional encoding takes 4 MiB."""
@@ -132,14 +130,32 @@ def _check_image(root: Path, row: Row, expected: Expectations) -> tuple[Gray | N
     ]
 
 
-def read_tensor(path: Path) -> tuple["torch.Tensor", str]:
-    """Read a file that holds one tensor, and its sha256.
+@dataclass(frozen=True)
+class SavedTensor:
+    """What a file of ``torch.save`` holds.
+
+    Attributes:
+        shape: Shape of the tensor.
+        dtype: Type of its values as torch names it, such as ``torch.float32``.
+        sound: Whether its values are float32, and none of them is NaN or infinite.
+        sha256: Hex sha256 of the file.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    sound: bool
+    sha256: str
+
+
+def read_tensor(path: Path) -> SavedTensor:
+    """Read a file that holds one tensor.
+
+    An embedding as ``torch.save`` lays it out is read without torch, which takes two seconds to import; any other
+    file is left to torch.
 
     Raises:
         DatasetError: The file is missing, is too large, or holds anything other than a tensor.
     """
-    import torch
-
     try:
         size = path.stat().st_size
         # Checked before reading, because a file that was put in place of the embedding can have any size.
@@ -148,39 +164,53 @@ def read_tensor(path: Path) -> tuple["torch.Tensor", str]:
         if may_be_zip_bomb(path):
             raise DatasetError("claims more than a file of its size holds")
         data = path.read_bytes()
-        tensor = load_saved(io.BytesIO(data))
     except FileNotFoundError as error:
         raise DatasetError("missing") from error
-    except DatasetError:
-        raise
+    except OSError as error:
+        raise DatasetError(_unreadable(error)) from error
+
+    sha256 = hashlib.sha256(data).hexdigest()
+    values = read_plain(data, EMBEDDING_SHAPE)
+    if values is not None:
+        return SavedTensor(values.shape, "torch.float32", bool(np.isfinite(values).all()), sha256)
+    return _read_with_torch(data, sha256)
+
+
+def _read_with_torch(data: bytes, sha256: str) -> SavedTensor:
+    """Read the content of a file that holds one tensor of any kind; see :func:`read_tensor`."""
+    import torch
+
+    try:
+        tensor = load_saved(io.BytesIO(data))
     except Exception as error:  # a damaged file raises errors of many types, see load_saved
-        raise DatasetError(f"not readable with weights_only=True ({type(error).__name__})") from error
+        raise DatasetError(_unreadable(error)) from error
 
     if not isinstance(tensor, torch.Tensor):
         raise DatasetError(f"holds a {type(tensor).__name__}, not a tensor")
     # A sparse or expanded tensor can claim a shape that is far larger than its file.
     if tensor.layout != torch.strided or tensor.numel() * tensor.element_size() > MAX_TENSOR_BYTES:
         raise DatasetError(f"holds a tensor {list(tensor.shape)} that is larger than its file")
-    return tensor, hashlib.sha256(data).hexdigest()
+    sound = tensor.dtype == torch.float32 and bool(torch.isfinite(tensor).all())
+    return SavedTensor(tuple(tensor.shape), str(tensor.dtype), sound, sha256)
+
+
+def _unreadable(error: Exception) -> str:
+    return f"not readable with weights_only=True ({type(error).__name__})"
 
 
 def _check_embedding(path: Path, row: Row, image: Gray | None, records: Records) -> list[Finding]:
-    import torch
-
     name = row["slice"]
     try:
-        tensor, sha256 = read_tensor(path)
+        tensor = read_tensor(path)
     except DatasetError as error:
         checks = (EMBEDDING_SHAPED, EMBEDDING_FINITE, EMBEDDING_OWNER)
         return [check_record(path, records), *((check, name, str(error)) for check in checks)]
 
-    shape = tuple(tensor.shape)
-    sound = tensor.dtype == torch.float32 and bool(torch.isfinite(tensor).all())
     return [
-        check_record(path, records, sha256),
-        (EMBEDDING_SHAPED, name, None if shape == EMBEDDING_SHAPE else f"is {list(shape)}"),
-        (EMBEDDING_FINITE, name, None if sound else f"{tensor.dtype}, or with NaN or infinite values"),
-        (EMBEDDING_OWNER, name, _check_owner(sha256, row, image)),
+        check_record(path, records, tensor.sha256),
+        (EMBEDDING_SHAPED, name, None if tensor.shape == EMBEDDING_SHAPE else f"is {list(tensor.shape)}"),
+        (EMBEDDING_FINITE, name, None if tensor.sound else f"{tensor.dtype}, or with NaN or infinite values"),
+        (EMBEDDING_OWNER, name, _check_owner(tensor.sha256, row, image)),
     ]
 
 

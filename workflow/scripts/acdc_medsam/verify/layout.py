@@ -1,5 +1,6 @@
 """Checks on the dataset as a whole: the split, the folders, the files of each slice, and the positional encoding."""
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -152,10 +153,10 @@ def check_folders(output: Path, rows: Sequence[Row], expected: Expectations, che
     check = checks[FOLDERS]
 
     # Later stages write their files after this check, but an earlier run may have left them there.
-    later = {root / name for name in LATER_FILES}
-    wanted = _wanted_paths(output, rows, kinds, folders)
-    for path in sorted(set(root.rglob("*")) - later):
-        check.add(str(path.relative_to(root)), None if path in wanted else "does not belong here")
+    found = _list_names(root) - {*LATER_FILES}
+    wanted = _wanted_names(rows, kinds, folders)
+    for name in sorted(found, key=lambda name: name.split("/")):
+        check.add(name, None if name in wanted else "does not belong here")
     for folder in folders:
         check.add(str(folder), None if (output / folder).is_dir() else "is missing")
 
@@ -167,15 +168,29 @@ def check_folders(output: Path, rows: Sequence[Row], expected: Expectations, che
         _check_partners(split, stems, {row["slice"] for row in rows if row["split"] == split}, checks)
 
 
-def _wanted_paths(output: Path, rows: Sequence[Row], kinds: Sequence[str], folders: Sequence[Path]) -> set[Path]:
-    parents = {parent for folder in folders for parent in folder.parents}
-    wanted = {output / DATASET / MANIFEST, *(output / path for path in [*folders, *parents])}
-    if "image_embeddings" in kinds:
-        wanted.add(output / POSITIONAL_ENCODING)
+def _list_names(root: Path) -> set[str]:
+    """List everything below a folder, by its path relative to that folder."""
+    # Strings rather than paths, for speed: a dataset has thousands of files.
+    names = set[str]()
+    for folder, folders, files in os.walk(root):
+        above = os.path.relpath(folder, root)
+        names.update(os.path.normpath(os.path.join(above, name)) for name in (*folders, *files))  # noqa: PTH118
+    return names
 
-    for row in rows:
+
+def _wanted_names(rows: Sequence[Row], kinds: Sequence[str], folders: Sequence[Path]) -> set[str]:
+    """List what must be below the dataset's folder, by its path relative to that folder."""
+    parents = {parent for folder in folders for parent in folder.parents}
+    paths = [DATASET / MANIFEST, *folders, *(path for path in parents if path.is_relative_to(DATASET))]
+    if "image_embeddings" in kinds:
+        paths.append(POSITIONAL_ENCODING)
+    wanted = {str(path.relative_to(DATASET)) for path in paths}
+
+    for split in {row["split"] for row in rows}:
+        names = [row["slice"] for row in rows if row["split"] == split]
         for kind in kinds:
-            wanted.add(output / image_folder(row["split"], kind) / f"{row['slice']}{SUFFIXES[kind]}")
+            folder = image_folder(split, kind).relative_to(DATASET)
+            wanted.update(f"{folder}/{name}{SUFFIXES[kind]}" for name in names)
     return wanted
 
 
@@ -220,7 +235,7 @@ def check_positional_encoding(output: Path, records: Records) -> list[Finding]:
     item = path.name
     count = len(find_positional_encodings(output))
     try:
-        shape = list(read_tensor(path)[0].shape)
+        shape = list(read_tensor(path).shape)
         reason = None if shape == [1, *EMBEDDING_SHAPE] else f"is {shape}"
     except DatasetError as error:
         reason = str(error)
