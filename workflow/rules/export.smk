@@ -1,4 +1,7 @@
 # The dataset in other layouts, made from an accepted dataset only; none is part of `all`.
+include: "export_inputs.smk"
+
+
 rule export:
     input:
         manifest=exportable_manifest,
