@@ -167,7 +167,7 @@ def read_tensor(path: Path) -> SavedTensor:
     except FileNotFoundError as error:
         raise DatasetError("missing") from error
     except OSError as error:
-        raise DatasetError(_unreadable(error)) from error
+        raise DatasetError(f"not readable with weights_only=True ({type(error).__name__})") from error
 
     sha256 = hashlib.sha256(data).hexdigest()
     values = read_plain(data, EMBEDDING_SHAPE)
@@ -183,7 +183,7 @@ def _read_with_torch(data: bytes, sha256: str) -> SavedTensor:
     try:
         tensor = load_saved(io.BytesIO(data))
     except Exception as error:  # a damaged file raises errors of many types, see load_saved
-        raise DatasetError(_unreadable(error)) from error
+        raise DatasetError(f"not readable with weights_only=True ({type(error).__name__})") from error
 
     if not isinstance(tensor, torch.Tensor):
         raise DatasetError(f"holds a {type(tensor).__name__}, not a tensor")
@@ -192,10 +192,6 @@ def _read_with_torch(data: bytes, sha256: str) -> SavedTensor:
         raise DatasetError(f"holds a tensor {list(tensor.shape)} that is larger than its file")
     sound = tensor.dtype == torch.float32 and bool(torch.isfinite(tensor).all())
     return SavedTensor(tuple(tensor.shape), str(tensor.dtype), sound, sha256)
-
-
-def _unreadable(error: Exception) -> str:
-    return f"not readable with weights_only=True ({type(error).__name__})"
 
 
 def _check_embedding(path: Path, row: Row, image: Gray | None, records: Records) -> list[Finding]:
