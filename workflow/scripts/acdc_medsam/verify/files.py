@@ -164,27 +164,25 @@ def read_tensor(path: Path) -> SavedTensor:
         if may_be_zip_bomb(path):
             raise DatasetError("claims more than a file of its size holds")
         data = path.read_bytes()
+        sha256 = hashlib.sha256(data).hexdigest()
+
+        values = read_plain(data, EMBEDDING_SHAPE)
+        if values is None:
+            return _read_with_torch(data, sha256)
+        return SavedTensor(values.shape, "torch.float32", bool(np.isfinite(values).all()), sha256)
     except FileNotFoundError as error:
         raise DatasetError("missing") from error
-    except OSError as error:
+    except DatasetError:
+        raise
+    except Exception as error:  # a damaged file raises errors of many types, see load_saved
         raise DatasetError(f"not readable with weights_only=True ({type(error).__name__})") from error
-
-    sha256 = hashlib.sha256(data).hexdigest()
-    values = read_plain(data, EMBEDDING_SHAPE)
-    if values is not None:
-        return SavedTensor(values.shape, "torch.float32", bool(np.isfinite(values).all()), sha256)
-    return _read_with_torch(data, sha256)
 
 
 def _read_with_torch(data: bytes, sha256: str) -> SavedTensor:
     """Read the content of a file that holds one tensor of any kind; see :func:`read_tensor`."""
     import torch
 
-    try:
-        tensor = load_saved(io.BytesIO(data))
-    except Exception as error:  # a damaged file raises errors of many types, see load_saved
-        raise DatasetError(f"not readable with weights_only=True ({type(error).__name__})") from error
-
+    tensor = load_saved(io.BytesIO(data))
     if not isinstance(tensor, torch.Tensor):
         raise DatasetError(f"holds a {type(tensor).__name__}, not a tensor")
     # A sparse or expanded tensor can claim a shape that is far larger than its file.
