@@ -79,9 +79,16 @@ class SmallDataset:
         """The tables of slices of all patients."""
         return sorted(self.work.glob("png/*/slices.tsv"))
 
-    def publish(self, unit: str = "patient", seed: int = 2026, link: str = "auto", embeddings: bool = True) -> None:
+    def publish(
+        self,
+        unit: str = "patient",
+        seed: int = 2026,
+        link: str = "auto",
+        embeddings: bool = True,
+        validation: float = 0.2,
+    ) -> None:
         """Run the stages split and publish."""
-        split_dataset(self.tables, self.work / "split.tsv", unit, 0.2, seed, stratify=True)
+        split_dataset(self.tables, self.work / "split.tsv", unit, validation, seed, stratify=True)
         sources = PublishSources(
             h5=sorted(self.work.glob("h5/*/index.tsv")),
             png=sorted(self.work.glob("png/*/index.tsv")),
@@ -161,16 +168,16 @@ class SmallDataset:
         asked = {"size": IMAGE_SIZE, "keep_empty": False, "unit": "patient", "validation": 0.2}
         return Expectations(**{**asked, "stratify": True, "embeddings": True, **changes})  # type: ignore[arg-type]
 
-    def write_documents(self, embeddings: bool = True, unit: str = "patient") -> None:
+    def write_documents(self, embeddings: bool = True, unit: str = "patient", validation: float = 0.2) -> None:
         """Run the stages verify, card and provenance, with a placeholder for the report."""
-        expected = self.expectations(embeddings=embeddings, unit=unit)
+        expected = self.expectations(embeddings=embeddings, unit=unit, validation=validation)
         quality = self.data / "quality.json"
         manifest = self.data / "manifest.tsv"
         verify_dataset(self.output, self.index, quality, self.work / "verified.tsv", expected, threads=1)
 
         documents = [self.data / name for name in ("README.md", "croissant.json")]
         encoder = {"name": "lite_medsam" if embeddings else "none", "precision": "float32"}
-        split = {"unit": unit, "validation": 0.2, "seed": 2026, "stratify": True}
+        split = {"unit": unit, "validation": validation, "seed": 2026, "stratify": True}
         settings = {
             "encoder": encoder["name"],
             "precision": "float32",

@@ -14,6 +14,7 @@ from acdc_medsam.layout import (
     POSITIONAL_ENCODING,
     expected_folders,
     image_folder,
+    metadata_files,
     published_splits,
 )
 from acdc_medsam.verify.checks import (
@@ -129,7 +130,8 @@ def check_folders(output: Path, rows: Sequence[Row], expected: Expectations, che
 
 def _wanted_paths(output: Path, rows: Sequence[Row], kinds: Sequence[str], folders: Sequence[Path]) -> set[Path]:
     parents = {parent for folder in folders for parent in folder.parents}
-    wanted = {output / DATASET / MANIFEST, *(output / path for path in [*folders, *parents])}
+    files = [DATASET / MANIFEST, *metadata_files(rows)]
+    wanted = {output / path for path in [*files, *folders, *parents]}
     if "image_embeddings" in kinds:
         wanted.add(output / POSITIONAL_ENCODING)
 
