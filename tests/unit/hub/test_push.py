@@ -270,7 +270,7 @@ def answering(status: int, part: str) -> Callable[[str], tuple[int, dict[str, st
         (403, "/blobs/", f"the token of this login may not write to {REPOSITORY}"),
         (403, "/commit/", f"the token of this login may not write to {REPOSITORY}"),
         (400, "/commit/", "the hub answered with status 400 (no: ***): wait a while, and run the same command again"),
-        (429, "tree/main", "the hub answered with status 429"),
+        (402, "tree/main", "the hub answered with status 402"),
     ],
 )
 def test_a_refusal_is_explained(user: User, dataset_once: Path, status: int, part: str, said: str) -> None:
@@ -335,14 +335,44 @@ def test_a_file_that_changes_after_the_check_is_not_uploaded(user: User, dataset
     assert b"other" not in pushed(user.hub).values()
 
 
-def test_a_dataset_on_the_hub_loads_by_its_name(user: User, dataset_once: Path, tmp_path: Path) -> None:
+PAGE = (Path(__file__).parents[3] / "docs/hub.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+SHELL = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_the_page_on_the_hub_is_right(user: User, dataset_once: Path, tmp_path: Path) -> None:
+    """Run everything on the page in its order, with the stand-in for the hub, but the installation and the login."""
     pytest.importorskip("datasets", reason="the library datasets is not installed; `make test` installs it")
-    user.push(dataset_once)
-    code = f"import datasets; print({{k: len(v) for k, v in datasets.load_dataset({REPOSITORY!r}).items()}})"
-    process = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=user.environment, capture_output=True, text=True
-    )
-    assert process.returncode == 0, process.stderr
-    counts = {split: len(list((dataset_once / split / "images").iterdir())) for split in ("train", "val", "test")}
-    expected = {"train": counts["train"], "validation": counts["val"], "test": counts["test"]}
-    assert process.stdout == f"{expected}\n"
+    from_folder, from_hub = PYTHON
+    install, push, download = SHELL
+    assert install.endswith("hf auth login\n") and PAGE.count("```") == 10
+
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "acdc-medsam").write_text(f"#!{sys.executable}\nimport sys\ndel sys.argv[1]\n{COMMAND}")
+    (tools / "acdc-medsam").chmod(0o755)
+    path = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]])
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/ACDC").symlink_to(dataset_once)
+
+    def run(*command: str, said: str = "", **environment: str) -> str:
+        process = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**user.environment, "PATH": path, **environment},
+            input=said,
+            capture_output=True,
+            text=True,
+        )
+        assert process.returncode == 0, process.stdout + process.stderr
+        return process.stdout
+
+    counts = [len(list((dataset_once / split / "images").iterdir())) for split in ("train", "val", "test")]
+    said = run(sys.executable, "-c", from_folder, HF_HUB_OFFLINE="1")
+    assert re.findall(r"num_rows: (\d+)", said) == [str(count) for count in counts]
+    assert re.search(r"^patient\d+_frame\d+_slice_\d+ \(64, 64\) \(64, 64\)$", said, re.MULTILINE)
+
+    assert run("bash", "-c", push, said="y\n").endswith(f"files are at {user.hub.address}/datasets/{REPOSITORY}\n")
+    said = run(sys.executable, "-c", f"{from_hub}\nprint(dict(dataset.num_rows))")
+    assert said == f"{dict(zip(('train', 'validation', 'test'), counts, strict=True))}\n"
+    assert "match provenance.json" in run("bash", "-ec", download)

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from acdc_medsam.errors import AcdcError, DatasetError, HubError
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
 
 KIND = "dataset"
 """Kind of the repository, among those that the hub has."""
@@ -131,53 +132,63 @@ def hub_errors(repository: str) -> Iterator[None]:
         raise
     # The client has no common base class for its errors, and passes on those of the libraries that it uses.
     except Exception as error:
-        explained = _explain(error, repository)
-        if explained is None:
-            raise
-        raise explained from error
+        _raise_explained(error, repository)
+        raise
 
 
-def _explain(error: Exception, repository: str) -> HubError | None:
-    """Say what went wrong and what to do; None for an error of the operating system about a local file."""
+def _raise_explained(error: Exception, repository: str) -> None:
+    """Raise an error that says what went wrong and what to do; return if the error is about a local file.
+
+    Raises:
+        HubError: The hub refused a request, could not be reached, or was not asked.
+    """
     from huggingface_hub import errors
 
     for cause in _causes(error):
         if isinstance(cause, errors.LocalTokenNotFoundError):
-            return HubError("nobody is logged in to the hub: run `hf auth login`, or set HF_TOKEN to a token")
+            raise HubError("nobody is logged in to the hub: run `hf auth login`, or set HF_TOKEN to a token") from error
         if isinstance(cause, errors.HFValidationError):
-            return HubError(f"{repository!a} is not a valid name on the hub: {_without_token(str(cause))}")
+            raise HubError(f"{repository!a} is not a valid name on the hub: {_without_token(cause)}") from error
         if isinstance(cause, errors.OfflineModeIsEnabled):
-            return HubError("the hub's client is offline: unset HF_HUB_OFFLINE, and run the same command again")
+            raise HubError(
+                "the hub's client is offline: unset HF_HUB_OFFLINE, and run the same command again"
+            ) from error
         if isinstance(cause, errors.HfHubHTTPError):
-            return _explain_answer(cause.response.status_code, cause.server_message or "no reason given", repository)
+            _raise_explained_answer(cause, repository)
         # httpx is another package in version 1 of the client than in version 2, which both import its error here.
         if isinstance(cause, (errors.HTTPError, ConnectionError, TimeoutError)):  # type: ignore[attr-defined]
-            return HubError(
-                f"the hub cannot be reached ({_without_token(str(cause)) or type(cause).__name__}): look at your "
-                "connection, and run the same command again; it goes on with the files that are missing there"
-            )
+            raise HubError(
+                f"the hub cannot be reached ({_without_token(cause)}): look at your connection, and run the same "
+                "command again; it goes on with the files that are missing there"
+            ) from error
 
-    if isinstance(error, OSError):
-        return None
-    return HubError(
-        f"the upload failed ({type(error).__name__}: {_without_token(str(error))}): run the same command again; it "
-        "goes on with the files that are missing there"
-    )
+    if not isinstance(error, OSError):
+        raise HubError(
+            f"the upload failed ({type(error).__name__}: {_without_token(error)}): run the same command again; it "
+            "goes on with the files that are missing on the hub"
+        ) from error
 
 
-def _explain_answer(status: int, reason: str, repository: str) -> HubError:
-    """Say what an HTTP status of the hub means, and what to do."""
+def _raise_explained_answer(error: HfHubHTTPError, repository: str) -> NoReturn:
+    """Raise an error that says what an HTTP status of the hub means, and what to do.
+
+    Raises:
+        HubError: In any case.
+    """
+    status = error.response.status_code
     if status == 401:
-        return HubError("the hub does not accept the token of this login: run `hf auth login`, or correct HF_TOKEN")
+        raise HubError(
+            "the hub does not accept the token of this login: run `hf auth login`, or correct HF_TOKEN"
+        ) from error
     if status == 403:
-        return HubError(
+        raise HubError(
             f"the token of this login may not write to {repository}: use a token with write access, or the name of a "
             "user or an organization that is yours"
-        )
-    return HubError(
-        f"the hub answered with status {status} ({_without_token(reason)}): wait a while, and run the same command "
-        "again; it goes on with the files that are missing there"
-    )
+        ) from error
+    raise HubError(
+        f"the hub answered with status {status} ({_without_token(error.server_message)}): wait a while, and run the "
+        "same command again; it goes on with the files that are still missing"
+    ) from error
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -188,10 +199,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
-def _without_token(text: str) -> str:
-    """Return the first line of a text, in which the token of the login is blotted out."""
+def _without_token(reason: object) -> str:
+    """Return the first line of a reason, in which the token of the login is blotted out."""
     from huggingface_hub import get_token
 
-    first = text.strip().partition("\n")[0]
+    first = str(reason or "no reason given").strip().partition("\n")[0]
     token = get_token()
     return first.replace(token, "***") if token else first

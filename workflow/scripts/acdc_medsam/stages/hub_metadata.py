@@ -3,7 +3,8 @@
 The image folder builder of ``datasets`` makes one example of each row. A column whose name ends in ``file_name`` holds
 paths relative to the folder of the table, and becomes a column of images.
 
-Source: https://huggingface.co/docs/datasets/image_dataset, which describes version 3.4 and later.
+Source: https://huggingface.co/docs/datasets/image_dataset. Versions before 3.4 take one column of files only, and
+versions before 4.6 do not understand how pandas 3 reads texts.
 """
 
 import csv
