@@ -95,6 +95,24 @@ def deleted_report(copy: Path, name: str) -> None:
     (copy / "report.html").unlink()
 
 
+@reported_as("train/metadata.csv: is missing")
+def deleted_metadata(copy: Path, name: str) -> None:
+    """The table for the library `datasets` was deleted."""
+    (copy / "train/metadata.csv").unlink()
+
+
+@reported_as("val/metadata.csv: has other content than")
+def flipped_bit_in_metadata(copy: Path, name: str) -> None:
+    """One bit of the table for the library `datasets` is flipped."""
+    flip_bit(copy / "val/metadata.csv", 150)
+
+
+@reported_as("val/masks/metadata.csv: does not belong here")
+def metadata_in_another_folder(copy: Path, name: str) -> None:
+    """There is a table for the library `datasets` in a folder where none is read."""
+    (copy / "val/masks/metadata.csv").touch()
+
+
 @reported_as("{name}: is missing")
 def deleted_folder(copy: Path, name: str) -> None:
     """A folder of embeddings was deleted."""

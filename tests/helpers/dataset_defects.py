@@ -243,6 +243,19 @@ def another_attribute_in_the_h5_volume(dataset: SmallDataset, row: Row) -> None:
         file.attrs["height"] = 1.0
 
 
+@found_by(checks.RECORDED)
+def edited_metadata(dataset: SmallDataset, row: Row) -> None:
+    """The table for the library `datasets` was edited."""
+    path = dataset.data / row["split"] / "metadata.csv"
+    replace_bytes(path, path.read_bytes().replace(b",ED,", b",ES,"))
+
+
+@found_by(checks.RECORDED)
+def no_metadata(dataset: SmallDataset, row: Row) -> None:
+    """The table for the library `datasets` is missing."""
+    (dataset.data / row["split"] / "metadata.csv").unlink()
+
+
 @found_by(checks.H5_AGREES)
 def another_label_in_the_mask(dataset: SmallDataset, row: Row) -> None:
     """The mask has another valid label than the H5 slice."""

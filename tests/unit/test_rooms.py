@@ -16,9 +16,10 @@ FLOORS = (
     {"data", "measures"},
     {"stages"},
     {"verify"},
-    {"card", "exports", "phantom", "provenance", "report"},
+    {"card", "exports", "hub", "phantom", "provenance", "report"},
     {"train"},
     {"evaluate"},
+    {"cli"},
     {"__main__"},
 )
 """Rooms on each floor, from the bottom to the top."""

@@ -43,6 +43,7 @@ KINDS = {
     "the index of measures": "work/measures/index.tsv",
     "the split": "work/split.tsv",
     "the manifest": "data/ACDC/manifest.tsv",
+    "metadata for the hub": "data/ACDC/*/metadata.csv",
     "quality.json": "data/ACDC/quality.json",
     "the report": "data/ACDC/report.html",
     "the card": "data/ACDC/README.md",

@@ -1,5 +1,6 @@
 """Only what changed is computed again."""
 
+import csv
 import hashlib
 import os
 import shutil
@@ -102,6 +103,11 @@ def test_another_split_recomputes_nothing_else(finished: Workflow, encoder: Any,
     run = finished.run()
     assert {job.split()[0] for job in run.jobs} == AFTER_SPLIT
     assert finished.stored() == before
+    # The tables for the hub follow the split.
+    for name in ("train", "val", "test"):
+        with (finished.data / name / "metadata.csv").open(newline="") as file:
+            listed = [row["slice"] for row in csv.DictReader(file)]
+        assert listed == [row["slice"] for row in read_table(finished.data / "manifest.tsv") if row["split"] == name]
 
 
 def splits_of(workflow: Workflow) -> dict[str, str]:

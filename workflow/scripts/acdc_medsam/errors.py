@@ -37,6 +37,10 @@ class DatasetError(AcdcError):
     """A file from an earlier stage is missing, damaged, or inconsistent with other files of the dataset."""
 
 
+class HubError(AcdcError):
+    """The Hugging Face hub refuses an upload or cannot be reached."""
+
+
 def describe_os_error(error: OSError) -> str:
     """Say which file an operating system error concerns, what is wrong, and what can be done."""
     remedy = REMEDIES.get(error.errno or 0, "correct that, and run the same command again")

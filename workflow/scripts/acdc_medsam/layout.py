@@ -16,6 +16,8 @@ SPLITS = ("train", "val", "test")
 DATASET = Path("data", NAME)
 POSITIONAL_ENCODING = DATASET / "positional_encoding" / "pe.pt"
 MANIFEST = "manifest.tsv"
+METADATA = "metadata.csv"
+"""Table in the folder of each split that has slices, with which the library `datasets` pairs images and masks."""
 PROVENANCE = "provenance.json"
 PUBLISHED_NAME = re.compile(VOLUME_PATTERN + r"(_slice_\d+)?\.(h5|png|pt)|pe\.pt|\..*\.tmp")
 """Names of published files and their temporary files; no file of another name is ever removed."""
@@ -85,6 +87,25 @@ MANIFEST_COLUMNS = (
     "notes",
 )
 
+METADATA_COLUMNS = (
+    "file_name",
+    "mask_file_name",
+    "slice",
+    "patient",
+    "frame",
+    "phase",
+    "group",
+    "fold",
+    "slice_index",
+    "height",
+    "width",
+    "spacing",
+    *PIXEL_COLUMNS.values(),
+    "embedding",
+    "notes",
+)
+"""Columns of METADATA. The names of the first two are what `datasets` expects of files; they come out as images."""
+
 WAYS = {
     "zero_shot_boxes": "released decoder, true boxes",
     "fine_tuned_boxes": "fine-tuned, true boxes",
@@ -123,6 +144,11 @@ def expected_folders(splits: Sequence[str], with_embeddings: bool) -> list[Path]
 def published_splits(slices: Sequence[Mapping[str, str]]) -> list[str]:
     """Return ``train`` and ``val``, and ``test`` if any slice belongs to it."""
     return [split for split in SPLITS if split != "test" or any(row["split"] == "test" for row in slices)]
+
+
+def metadata_files(slices: Sequence[Mapping[str, str]]) -> list[Path]:
+    """Return the paths of METADATA, one for each split that a slice belongs to; a split may be without slices."""
+    return [DATASET / split / METADATA for split in SPLITS if any(row["split"] == split for row in slices)]
 
 
 def find_indexes(work: Path) -> list[Path]:

@@ -18,13 +18,19 @@ from acdc_medsam.acdc.naming import NAME
 from acdc_medsam.card.croissant import describe_dataset
 from acdc_medsam.formats.files import Row, read_table, sha256_file, write_bytes
 from acdc_medsam.formats.index import index_row, write_index
-from acdc_medsam.layout import GROUP_ASSUMED, SPLITS
+from acdc_medsam.layout import GROUP_ASSUMED, METADATA, SPLITS
 from acdc_medsam.stages.split_rule import SplitRule
 
 logger = logging.getLogger(__name__)
 
 SIZES = {"n<1K": 1_000, "1K<n<10K": 10_000, "10K<n<100K": 100_000}
 """Size categories of the hub -> number of slices that is the first one too large for the category."""
+
+HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
+"""Split -> its name on the hub, where programs split a dataset without `validation` themselves, slice by slice."""
+
+HUB_FILES = (METADATA, "images/*.png", "masks/*.png")
+"""Files in the folder of a split that `datasets` downloads. The pictures among them select its builder for images."""
 
 DESCRIPTION = (
     f"Short-axis cardiac MRI slices of {NAME} at end-diastole and end-systole, with masks of the right ventricle, the "
@@ -87,6 +93,8 @@ def write_card(
         embeddings=embeddings,
         assumed=any(GROUP_ASSUMED in row["notes"] for row in rows),
         group_names=GROUP_NAMES,
+        hub_files=HUB_FILES,
+        hub_splits=HUB_SPLITS,
         mask_values=MASK_VALUES,
         name=NAME,
         quality=json.loads(quality.read_text(encoding="utf-8")),

@@ -10,7 +10,7 @@ from acdc_medsam import __version__
 from acdc_medsam.acdc.citation import CREATOR, DATASET_BIBTEX, DATASET_DATE, DATASET_URL, LICENSE_URL, MEDSAM_BIBTEX
 from acdc_medsam.acdc.labels import MASK_VALUES
 from acdc_medsam.acdc.naming import NAME
-from acdc_medsam.layout import PIXEL_COLUMNS
+from acdc_medsam.layout import METADATA, PIXEL_COLUMNS
 
 Json = dict[str, Any]
 """A JSON object."""
@@ -82,7 +82,11 @@ def describe_dataset(
         "creator": {"@type": "sc:Organization", "name": CREATOR},
         "keywords": ["cardiac MRI", "segmentation", NAME, "MedSAM", "image embeddings"],
         "isLiveDataset": False,
-        "distribution": [_manifest(manifest_sha256), *(_file_set(kind, splits) for kind in kinds)],
+        "distribution": [
+            _manifest(manifest_sha256),
+            _metadata(splits),
+            *(_file_set(kind, splits) for kind in kinds),
+        ],
         "recordSet": [_splits(splits), _slices(columns), *map(_records, ("images", "masks"))],
     }
 
@@ -96,6 +100,18 @@ def _manifest(sha256: str) -> Json:
         "contentUrl": "manifest.tsv",
         "encodingFormat": "text/tab-separated-values",
         "sha256": sha256,
+    }
+
+
+def _metadata(splits: Sequence[str]) -> Json:
+    # No record set reads these files: they repeat columns of the manifest.
+    return {
+        "@type": "cr:FileSet",
+        "@id": "metadata-files",
+        "name": "metadata",
+        "description": "One row per slice of a split: paths of image and mask, and columns of the manifest.",
+        "encodingFormat": "text/csv",
+        "includes": [f"{split}/{METADATA}" for split in splits],
     }
 
 

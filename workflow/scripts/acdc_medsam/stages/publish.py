@@ -1,14 +1,14 @@
 """Stage publish: files of the earlier stages -> the layout that training code reads.
 
 Input: the indexes and tables of all patients and batches, and the split. Output: ``data/ACDC``, the H5 folders,
-``manifest.tsv`` and an index of every published file. Only files whose names follow the dataset's pattern are replaced
-or removed; stage verify reports any other file.
+``manifest.tsv``, the ``metadata.csv`` of each split, and an index of every published file. Only files whose names
+follow the dataset's pattern are replaced or removed; stage verify reports any other file.
 """
 
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,13 +19,16 @@ from acdc_medsam.formats.index import index_row, read_index_comments, read_recor
 from acdc_medsam.layout import (
     DATASET,
     MANIFEST_COLUMNS,
+    METADATA,
     POSITIONAL_ENCODING,
     PUBLISHED_NAME,
     SPLITS,
     expected_folders,
     image_folder,
+    metadata_files,
     published_splits,
 )
+from acdc_medsam.stages.hub_metadata import write_metadata
 
 logger = logging.getLogger(__name__)
 
@@ -182,14 +185,23 @@ def _is_published(source: Path, target: Path, mode: str) -> bool:
     return mode != "hard" and (ours.st_size, ours.st_mtime_ns) == (theirs.st_size, theirs.st_mtime_ns)
 
 
-def remove_unplanned(output: Path, plan: Mapping[Path, Written]) -> None:
-    """Remove published files of an earlier run that are not in the plan; files of other names are kept."""
+def remove_unplanned(output: Path, planned: Collection[Path]) -> None:
+    """Remove published files of an earlier run that are not planned; files of other names are kept.
+
+    Args:
+        output: Root of the published layout.
+        planned: Paths of the files to publish, relative to ``output``.
+    """
     folders = [h5_folder(subset, kind) for subset in SUBSETS for kind in H5_KINDS]
     folders += expected_folders(SPLITS, with_embeddings=True)
     for folder in folders:
         for file in sorted((output / folder).glob("*")):
-            if folder / file.name not in plan and PUBLISHED_NAME.fullmatch(file.name):
+            if folder / file.name not in planned and PUBLISHED_NAME.fullmatch(file.name):
                 file.unlink()
+
+    for path in (DATASET / split / METADATA for split in SPLITS):
+        if path not in planned:
+            (output / path).unlink(missing_ok=True)
 
 
 def make_folders(output: Path, wanted: Sequence[Path]) -> None:
@@ -232,12 +244,13 @@ def publish_dataset(
 
     # While a dataset is being republished, a reader sees either the old or the new version of each file; a file that
     # moves to another split can be missing for a moment.
-    remove_unplanned(output, plan)
+    remove_unplanned(output, {*plan, *metadata_files(rows)})
     make_folders(output, expected_folders(published_splits(rows), bool(sources.embeddings)))
     files = list[Written]()
     for target, written in plan.items():
         link_file(written.path, output / target, link)
         files.append(replace(written, path=output / target))
+    files += write_metadata(output, rows)
     files.append(write_table(manifest, MANIFEST_COLUMNS, rows))
 
     # The indexes of stage render repeat the reasons and notes of stage normalize.

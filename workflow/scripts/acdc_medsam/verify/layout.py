@@ -15,6 +15,7 @@ from acdc_medsam.layout import (
     POSITIONAL_ENCODING,
     expected_folders,
     image_folder,
+    metadata_files,
     published_splits,
 )
 from acdc_medsam.stages.split_rule import STRATIFIED, SplitRule
@@ -181,7 +182,12 @@ def _list_names(root: Path) -> set[str]:
 def _wanted_names(rows: Sequence[Row], kinds: Sequence[str], folders: Sequence[Path]) -> set[str]:
     """List what must be below the dataset's folder, by its path relative to that folder."""
     parents = {parent for folder in folders for parent in folder.parents}
-    paths = [DATASET / MANIFEST, *folders, *(path for path in parents if path.is_relative_to(DATASET))]
+    paths = [
+        DATASET / MANIFEST,
+        *metadata_files(rows),
+        *folders,
+        *(path for path in parents if path.is_relative_to(DATASET)),
+    ]
     if "image_embeddings" in kinds:
         paths.append(POSITIONAL_ENCODING)
     wanted = {str(path.relative_to(DATASET)) for path in paths}

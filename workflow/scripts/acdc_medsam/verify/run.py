@@ -18,10 +18,10 @@ from acdc_medsam import __version__
 from acdc_medsam.acdc.naming import SUBSETS, h5_folder, volume_name
 from acdc_medsam.formats.files import Row, read_table, write_bytes
 from acdc_medsam.formats.index import index_row, read_index_comments, read_records, write_index
-from acdc_medsam.layout import DATASET, MANIFEST
+from acdc_medsam.layout import DATASET, MANIFEST, metadata_files
 from acdc_medsam.runtime.code_hash import code_hash
 from acdc_medsam.verify.checks import H5_AGREES, NOT_EMPTY, OF_EMBEDDINGS, Checks, Expectations, Finding
-from acdc_medsam.verify.files import Records, check_slice, check_volume, slice_files, volume_files
+from acdc_medsam.verify.files import Records, check_record, check_slice, check_volume, slice_files, volume_files
 from acdc_medsam.verify.layout import (
     check_folders,
     check_positional_encoding,
@@ -81,7 +81,7 @@ def _check_files(
     threads: int,
     sound: SoundItems,
 ) -> Iterator[Finding]:
-    """Check all slices, all volumes and the positional encoding. See :func:`run_checks` for the arguments."""
+    """Check all slices, all volumes, the metadata and the positional encoding. See :func:`run_checks` for arguments."""
     root = output / DATASET
     row_of_slice = {row["slice"]: row for row in rows}
     # Another scheme or fold changes nothing for a slice that stays in its split.
@@ -102,6 +102,9 @@ def _check_files(
     with ThreadPoolExecutor(threads) as pool:
         yield from chain.from_iterable(pool.map(look_at_slice, rows))
         yield from chain.from_iterable(pool.map(look_at_volume, volumes))
+
+    # Small tables, which are read each time.
+    yield from (check_record(output / path, records) for path in metadata_files(rows))
 
     if expected.embeddings:
         files = find_positional_encodings(output)

@@ -1,0 +1,1 @@
+"""The command `acdc-medsam`: a module of this room is a command."""

@@ -1,0 +1,1 @@
+"""Uploads of a verified dataset to the Hugging Face hub."""
