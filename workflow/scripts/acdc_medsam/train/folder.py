@@ -16,6 +16,7 @@ INDEX = "trained.tsv"
 """Index of the files that a finished training wrote; each row holds the identity of the training."""
 
 BEST, LAST, LOG = "best.ckpt", "last.ckpt", "log.tsv"
+FACTS = "training.json"
 METRICS, EVALUATED = "metrics.json", "evaluated.tsv"
 
 _PREDICTION = re.compile(VOLUME_PATTERN + r"\.nii\.gz")
@@ -39,7 +40,7 @@ def remove_training(model: Path) -> None:
     folder = model.parent
     remove_evaluation(folder)
 
-    files = (folder / INDEX, model, folder / LOG, folder / BEST, folder / LAST)
+    files = (folder / INDEX, model, *(folder / name for name in (FACTS, LOG, BEST, LAST)))
     present = [file for file in files if file.is_file()]
     for file in present:
         file.unlink()
