@@ -18,6 +18,7 @@ from acdc_medsam.stages.normalize import normalize_patient
 from acdc_medsam.stages.publish import PublishSources, publish_dataset
 from acdc_medsam.stages.render import render_patient
 from acdc_medsam.stages.split import split_dataset
+from acdc_medsam.stages.split_rule import SplitRule
 from acdc_medsam.verify.checks import Expectations
 from acdc_medsam.verify.run import verify_dataset
 from cohort import make_phantoms
@@ -65,7 +66,7 @@ class Cohort:
         """Write the embeddings that are missing, publish and verify."""
         self._embed()
         slices = sorted(self.work.glob("png/*/slices.tsv"))
-        split_dataset(slices, self.work / "split.tsv", "patient", 0.2, 2026, stratify=True)
+        split_dataset(slices, self.work / "split.tsv", SplitRule())
         sources = PublishSources(
             h5=sorted(self.work.glob("h5/*/index.tsv")),
             png=sorted(self.work.glob("png/*/index.tsv")),
@@ -77,7 +78,7 @@ class Cohort:
         subsets = {path.parent.name: "training" for path in slices}
         published = self.work / "published.tsv"
         publish_dataset(sources, subsets, [], self.out, self.data / "manifest.tsv", published, "auto")
-        expected = Expectations(1024, False, "patient", 0.2, True, True)
+        expected = Expectations(1024, keep_empty=False, embeddings=True, split=SplitRule())
         verified = self.work / "verified.tsv"
         verify_dataset(self.out, published, self.data / "quality.json", verified, expected, threads=2)
 

@@ -16,6 +16,7 @@ from typing import Any
 from acdc_medsam.formats.files import Row, read_table, write_table
 from acdc_medsam.layout import MANIFEST_COLUMNS
 from acdc_medsam.stages.split import assign_splits
+from acdc_medsam.stages.split_rule import SplitRule
 from acdc_medsam.train.fit import fine_tune
 from acdc_medsam.train.options import TrainOptions
 
@@ -26,8 +27,9 @@ def link_split(dataset: Path, folder: Path, unit: str, validation: float, seed: 
     """Make a dataset with another split out of links to a dataset's files; returns the rows of its manifest."""
     # assign_splits asks for the subset, which the manifest does not have.
     rows = [row | {"subset": "training"} for row in read_table(dataset / "manifest.tsv") if row["split"] != "test"]
+    rule = SplitRule(unit=unit, validation=validation, seed=seed)
     linked = []
-    for row, assigned in zip(rows, assign_splits(rows, unit, validation, seed, stratify=True), strict=True):
+    for row, assigned in zip(rows, assign_splits(rows, rule), strict=True):
         old = dataset / row["split"]
         new = folder / assigned["split"]
         for kind, suffix in (("images", "png"), ("masks", "png"), ("image_embeddings", "pt")):

@@ -23,7 +23,7 @@ from child import run_child
 ROOT = Path(__file__).parents[1]
 JOBS = ("measure", "report")
 CHANGED = "patient001"
-SETTINGS = {"encoder": "lite_medsam", "precision": "float32", "unit": "patient", "validation": 0.2, "seed": 2026}
+SETTINGS = {"encoder": "lite_medsam", "precision": "float32", "split": {}}
 
 
 class Files(dict[str, Any]):

@@ -21,6 +21,7 @@ from acdc_medsam.stages.normalize import normalize_patient
 from acdc_medsam.stages.publish import PublishSources, publish_dataset
 from acdc_medsam.stages.render import pixels_sha256, render_patient
 from acdc_medsam.stages.split import split_dataset
+from acdc_medsam.stages.split_rule import SplitRule
 from acdc_medsam.verify.checks import Expectations
 from acdc_medsam.verify.run import verify_dataset
 
@@ -79,9 +80,16 @@ class SmallDataset:
         """The tables of slices of all patients."""
         return sorted(self.work.glob("png/*/slices.tsv"))
 
-    def publish(self, unit: str = "patient", seed: int = 2026, link: str = "auto", embeddings: bool = True) -> None:
+    def publish(
+        self,
+        unit: str = "patient",
+        seed: int = 2026,
+        link: str = "auto",
+        embeddings: bool = True,
+        rule: SplitRule | None = None,
+    ) -> None:
         """Run the stages split and publish."""
-        split_dataset(self.tables, self.work / "split.tsv", unit, 0.2, seed, stratify=True)
+        split_dataset(self.tables, self.work / "split.tsv", rule or SplitRule(unit=unit, seed=seed))
         sources = PublishSources(
             h5=sorted(self.work.glob("h5/*/index.tsv")),
             png=sorted(self.work.glob("png/*/index.tsv")),
@@ -113,17 +121,19 @@ class SmallDataset:
         unit: str = "patient",
         embeddings: bool = True,
         publish: bool = True,
+        rule: SplitRule | None = None,
         metrics: Path | None = None,
         code: str = "code",
     ) -> str:
         """Run the stages publish (if asked for), verify, measure and report, and return the page."""
         from acdc_medsam.report import page  # imports matplotlib, which most tests do not need
 
+        split = rule or SplitRule(unit=unit)
         if publish:
-            self.publish(unit=unit, embeddings=embeddings)
+            self.publish(embeddings=embeddings, rule=split)
 
         quality = self.data / "quality.json"
-        expected = self.expectations(unit=unit, embeddings=embeddings)
+        expected = self.expectations(embeddings=embeddings, split=split)
         verify_dataset(self.output, self.index, quality, self.work / "verified.tsv", expected, threads=1)
         inputs = page.ReportInputs(
             manifest=self.data / "manifest.tsv",
@@ -136,7 +146,7 @@ class SmallDataset:
             metrics=metrics,
         )
         encoder = "lite_medsam" if embeddings else "none"
-        settings = {"encoder": encoder, "precision": "float32", "unit": unit, "validation": 0.2, "seed": 2026}
+        settings = {"encoder": encoder, "precision": "float32", "split": split.settings}
         index = self.work / "report.tsv"
         page.write_report(inputs, self.data / "report.html", index, settings, code=code, threads=2)
         return (self.data / "report.html").read_text(encoding="utf-8")
@@ -158,26 +168,26 @@ class SmallDataset:
 
     def expectations(self, **changes: object) -> Expectations:
         """Return what the dataset was made to be, with some changes."""
-        asked = {"size": IMAGE_SIZE, "keep_empty": False, "unit": "patient", "validation": 0.2}
-        return Expectations(**{**asked, "stratify": True, "embeddings": True, **changes})  # type: ignore[arg-type]
+        asked = {"size": IMAGE_SIZE, "keep_empty": False, "embeddings": True, "split": SplitRule()}
+        return Expectations(**{**asked, **changes})  # type: ignore[arg-type]
 
-    def write_documents(self, embeddings: bool = True, unit: str = "patient") -> None:
+    def write_documents(self, embeddings: bool = True, unit: str = "patient", rule: SplitRule | None = None) -> None:
         """Run the stages verify, card and provenance, with a placeholder for the report."""
-        expected = self.expectations(embeddings=embeddings, unit=unit)
+        split = rule or SplitRule(unit=unit)
+        expected = self.expectations(embeddings=embeddings, split=split)
         quality = self.data / "quality.json"
         manifest = self.data / "manifest.tsv"
         verify_dataset(self.output, self.index, quality, self.work / "verified.tsv", expected, threads=1)
 
         documents = [self.data / name for name in ("README.md", "croissant.json")]
         encoder = {"name": "lite_medsam" if embeddings else "none", "precision": "float32"}
-        split = {"unit": unit, "validation": 0.2, "seed": 2026, "stratify": True}
         settings = {
             "encoder": encoder["name"],
             "precision": "float32",
             "raw": "NIfTI files",
             "percentile": 99,
             "size": IMAGE_SIZE,
-            **split,
+            "split": split.settings,
         }
         indexes = [self.work / f"{name}.tsv" for name in ("verified", "report", "card")]
         write_card(manifest, quality, CARD, *documents, indexes[2], settings | {"keep_empty": False})
@@ -194,7 +204,7 @@ class SmallDataset:
             provenance=self.data / "provenance.json",
             index=self.work / "provenance.tsv",
             output=self.output,
-            configuration={"encoder": encoder, "split": split},
+            configuration={"encoder": encoder, "split": split.settings},
             code={"publish": "0" * 64},
             project=self.output,
         )

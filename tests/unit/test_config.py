@@ -38,8 +38,9 @@ def test_the_schema_knows_every_encoder() -> None:
 
 
 def test_values_from_the_command_line_are_text() -> None:
-    checked = check_config({"split": {"seed": "7", "stratify": "false", "unit": "slice"}}, SCHEMA)
-    assert checked["split"] == {"seed": 7, "stratify": False, "unit": "slice", "validation": 0.2}
+    checked = check_config({"split": {"seed": "7", "stratify": "false", "unit": "slice", "fold": "null"}}, SCHEMA)
+    assert checked["split"] == CONFIG["split"] | {"seed": 7, "stratify": False, "unit": "slice"}
+    assert check_config({"split": {"scheme": "nnunet", "fold": "3"}}, SCHEMA)["split"]["fold"] == 3
 
 
 def nested(key: str, value: Any) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def is_allowed(part: Any, value: Any) -> bool:
         return bool(value) and value.isprintable() and "{" not in value and "default" in part \
             and (not part["x-expected"].startswith(("64", "an address", "auto, cpu")))  # fmt: skip
     if isinstance(value, list):
-        return value == []
+        return bool(value) and all(type(one) is int for one in value) if "minItems" in part else value == []
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         low, high = part.get("minimum", part.get("exclusiveMinimum")), part.get("maximum", math.inf)
         return math.isfinite(value) and low <= value <= high

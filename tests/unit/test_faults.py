@@ -25,6 +25,7 @@ from acdc_medsam.layout import SLICE_COLUMNS
 from acdc_medsam.stages.normalize import normalize_patient
 from acdc_medsam.stages.render import render_patient
 from acdc_medsam.stages.split import split_dataset
+from acdc_medsam.stages.split_rule import SplitRule
 from faults import (
     COHORT_FAULTS,
     UNUSUAL,
@@ -197,7 +198,7 @@ def test_a_patient_without_any_structure_is_noted(files: Files) -> None:
     )
     assert is_whole(index), "or the patient would be made again by every run"
     with pytest.raises(DatasetError, match=r"no slice is left to make a dataset of: .*images\.keep_empty"):
-        split_dataset([table], table.with_name("split.tsv"), "patient", 0.2, 2026, stratify=True)
+        split_dataset([table], table.with_name("split.tsv"), SplitRule())
 
 
 @pytest.mark.parametrize("unit", ["patient", "slice"])
@@ -209,6 +210,6 @@ def test_a_dataset_too_small_to_divide_goes_to_training(
     _, table = render_changed(files, lambda label: only)
     slices = read_sealed(table)
     write_table(table, SLICE_COLUMNS, slices[:1] if unit == "slice" else slices, sealed=True)
-    split_dataset([table], table.with_name("split.tsv"), unit, 0.2, 2026, stratify=True)
+    split_dataset([table], table.with_name("split.tsv"), SplitRule(unit=unit))
     assert {row["split"] for row in read_sealed(table.with_name("split.tsv"))} == {"train"}
     assert f"there are fewer than two training {unit}s to divide" in caplog.text

@@ -32,7 +32,9 @@ from acdc_medsam.formats.h5 import MAX_VOXELS, read_h5, read_outside_h5, write_h
 from acdc_medsam.formats.png import MAX_PIXELS, RowFilter, encode_png, read_gray
 from acdc_medsam.stages.normalize import normalize_intensities, read_frame
 from acdc_medsam.stages.render import read_slices, resize_image, resize_label
-from acdc_medsam.stages.split import FOLDS, assign_splits
+from acdc_medsam.stages.split import assign_splits
+from acdc_medsam.stages.split_rule import SplitRule
+from acdc_medsam.stages.stratified import FOLDS
 from acdc_medsam.verify.copy import read_provenance
 
 SCHEMA = load_schema(Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml")
@@ -283,7 +285,7 @@ def test_every_slice_is_on_one_side(
         for n, (group, count, test) in patients.items()
         for i in range(count)
     ]
-    rows = assign_splits(slices, unit, fraction, seed, stratify)
+    rows = assign_splits(slices, SplitRule(unit=unit, validation=fraction, seed=seed, stratify=stratify))
     assert [row["slice"] for row in rows] == [row["slice"] for row in slices]
     for row, origin in zip(rows, slices, strict=True):
         test = origin["subset"] == "testing"

@@ -13,7 +13,7 @@ rule card:
             "precision": config["encoder"]["precision"],
             **config["normalize"],
             **config["images"],
-            **config["split"],
+            "split": SPLIT_RULE.settings,
             "raw": RAW_KIND,
         },
         code=script_hash("card"),

@@ -17,6 +17,7 @@ from acdc_medsam.layout import DATASET
 from acdc_medsam.runtime import requirements, snakemake_workarounds
 from acdc_medsam.runtime.code_hash import code_hash
 from acdc_medsam.runtime.outside import OutsideFiles
+from acdc_medsam.stages.split_rule import SplitRule
 
 snakemake_workarounds.put_own_code_first()
 refusals = partial(snakemake_workarounds.show_message_alone, logger)
@@ -26,6 +27,7 @@ wildcard_constraints:
     patient=PATIENT_PATTERN.pattern,
     batch=r"p\d+-\d+",
     layout="|".join(LAYOUTS),
+    fold=r"fold_\d+|test",
 
 
 @refusals()
@@ -40,10 +42,11 @@ def load_config():
     patients = {patient.name: patient for patient in cohort.patients}
     problems = [line for lines in cohort.problems.values() for line in lines]
     requirements.require_patients(Path(config["raw"]), patients, problems, config["on_invalid"])
-    return cohort.kind, patients, problems
+    return cohort.kind, patients, problems, {*patients, *cohort.problems, *config["exclude"]}
 
 
-RAW_KIND, PATIENTS, LEFT_OUT = load_config()
+RAW_KIND, PATIENTS, LEFT_OUT, KNOWN_PATIENTS = load_config()
+SUBSETS = {name: patient.subset for name, patient in PATIENTS.items()}
 FIRST_STAGE = "adopt" if RAW_KIND == H5 else "normalize"
 SOURCES = [path for patient in PATIENTS.values() for path in patient.sources]
 ENCODER = config["encoder"]["name"]
@@ -117,3 +120,16 @@ def of_batches(pattern):
 
 
 OUTSIDE = OutsideFiles(Path(out("work/outside.json")))
+
+
+def load_split_rule():
+    """How the dataset is split, and the table of splits; one that cannot be read is refused where it is needed."""
+    table = config["split"]["file"]
+    if table is None:
+        return SplitRule(**config["split"]), None
+    is_readable = os.path.isfile(table) and os.access(table, os.R_OK)
+    facts = {"file": os.path.basename(table), "file_sha256": OUTSIDE.sha256(Path(table)) if is_readable else None}
+    return SplitRule(**{**config["split"], **facts}), Path(table)
+
+
+SPLIT_RULE, SPLIT_FILE = load_split_rule()

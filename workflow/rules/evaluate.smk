@@ -1,4 +1,4 @@
-# How good the fine-tuned model is on the validation and testing patients; not part of `all`. The target `evaluate` asks
+# How good the fine-tuned model is on the patients of val and test; not part of `all`. The target `evaluate` asks
 # for more than this job, so the job's rule cannot have its name.
 
 

@@ -2,6 +2,7 @@
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.runtime.repairs import Repairs
 from acdc_medsam.runtime.run_lock import RunLock
+from acdc_medsam.stages.split import plan_split
 from acdc_medsam.train.requirements import require_validation_slices, require_whole_patients
 from acdc_medsam.verify.checks import has_passed
 
@@ -16,7 +17,7 @@ def recorded_indexes():
         + of_patients(PNG_INDEX)
         + of_batches(EMBEDDINGS)
         + [ENCODING_INDEX, MEASURES, PUBLISHED, VERIFIED, ACCEPTED, REPORT_INDEX, CARD_INDEX, PROVENANCE_INDEX]
-        + [TRAINED, EVALUATED, *expand(EXPORT_INDEX, layout=LAYOUTS)]
+        + [TRAINED, EVALUATED, *BENCHMARK_INDEXES, *expand(EXPORT_INDEX, layout=LAYOUTS)]
     )
     return [path for path in indexes if os.path.exists(path)]
 
@@ -89,10 +90,18 @@ def checkpoint_digest(wildcards):
 
 
 @refusals()
+def split_file(wildcards):
+    """The table of splits, if there is one, or an error before any job runs if some patient would be in no split."""
+    plan_split(SPLIT_RULE, SPLIT_FILE, SUBSETS, KNOWN_PATIENTS)
+    return [] if SPLIT_FILE is None else str(SPLIT_FILE)
+
+
+@refusals()
 def trainable_manifest(wildcards):
     """The manifest, or an error before any job runs if no epoch could be told from another."""
-    patients = sum(patient.subset == "training" for patient in PATIENTS.values())
-    require_validation_slices(patients, config["split"]["unit"], config["split"]["validation"])
+    patients = list(SUBSETS.values()).count("training")
+    splits = plan_split(SPLIT_RULE, SPLIT_FILE, SUBSETS, KNOWN_PATIENTS)
+    require_validation_slices(SPLIT_RULE, patients, set(splits.values()))
     return MANIFEST
 
 

@@ -15,7 +15,8 @@ rule write_provenance:
         index=PROVENANCE_INDEX,
     params:
         configuration={
-            **{key: config[key] for key in ("normalize", "images", "split")},
+            **{key: config[key] for key in ("normalize", "images")},
+            "split": {**SPLIT_RULE.settings, "description": SPLIT_RULE.describe()},
             "encoder": {key: config["encoder"][key] for key in ("name", "precision")},
         },
         stages={stage: script_hash(stage) for stage in STAGES},

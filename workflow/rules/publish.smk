@@ -15,7 +15,7 @@ rule publish:
         ),
         index=PUBLISHED,
     params:
-        subsets={name: patient.subset for name, patient in PATIENTS.items()},
+        subsets=SUBSETS,
         left_out=LEFT_OUT,
         link=config["publish"]["link"],
         code=script_hash("publish"),

@@ -27,7 +27,7 @@ rule write_report:
         settings={
             "encoder": ENCODER,
             "precision": config["encoder"]["precision"],
-            **config["split"],
+            "split": SPLIT_RULE.settings,
         },
         # Not inputs: a report never asks for a model to be trained, but it is written again for new metrics.
         metrics=METRICS,

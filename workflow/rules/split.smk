@@ -1,6 +1,7 @@
 rule split:
     input:
         tables=of_patients(SLICES),
+        file=ancient(split_file),
     output:
         table=report(
             SPLIT,
@@ -9,10 +10,11 @@ rule split:
             labels={"file": "split"},
         ),
     params:
-        **config["split"],
+        split=SPLIT_RULE.settings,
+        words=SPLIT_RULE.describe(),
         code=script_hash("split"),
     message:
-        "split by {params.unit}, {params.validation} for validation, seed {params.seed}"
+        "split {params.words}"
     log:
         log_of("split"),
     benchmark:

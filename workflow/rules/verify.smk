@@ -14,9 +14,7 @@ rule verify_dataset:
         index=VERIFIED,
     params:
         **config["images"],
-        unit=config["split"]["unit"],
-        validation=config["split"]["validation"],
-        stratify=config["split"]["stratify"],
+        split=SPLIT_RULE.settings,
         embeddings=ENCODER != "none",
         code=script_hash("verify"),
     threads: 16

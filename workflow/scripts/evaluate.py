@@ -1,4 +1,4 @@
-"""Rule evaluate_model: fine-tuned model and dataset -> masks and 3D metrics of validation and testing patients."""
+"""Rule evaluate_model: fine-tuned model and dataset -> masks and 3D metrics of the patients of val and test."""
 
 from pathlib import Path
 

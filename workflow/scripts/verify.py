@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from acdc_medsam.runtime.jobs import job_log
+from acdc_medsam.stages.split_rule import SplitRule
 from acdc_medsam.verify.checks import Expectations
 from acdc_medsam.verify.run import verify_dataset
 
-EXPECTED = ("size", "keep_empty", "unit", "validation", "stratify", "embeddings")
+EXPECTED = ("size", "keep_empty", "embeddings")
 
 if __name__ == "__main__" and "snakemake" in globals():
     with job_log(snakemake.log[0]):
@@ -15,6 +16,8 @@ if __name__ == "__main__" and "snakemake" in globals():
             published=Path(snakemake.input.index),
             quality=Path(snakemake.output.quality),
             index=Path(snakemake.output.index),
-            expected=Expectations(**{key: snakemake.params[key] for key in EXPECTED}),
+            expected=Expectations(
+                **{key: snakemake.params[key] for key in EXPECTED}, split=SplitRule(**snakemake.params.split)
+            ),
             threads=snakemake.threads,
         )

@@ -2,6 +2,7 @@ import json
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,12 +10,14 @@ import torch
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import read_table
 from acdc_medsam.formats.index import read_index_comments
+from acdc_medsam.stages.split_rule import SplitRule
 from acdc_medsam.verify import checks as names
 from acdc_medsam.verify import files as check_files
 from acdc_medsam.verify import run as verify_stage
 from acdc_medsam.verify.accept import accept_dataset
 from acdc_medsam.verify.checks import has_passed
 from acdc_medsam.verify.files import read_tensor
+from acdc_medsam.verify.layout import check_split
 from acdc_medsam.verify.run import run_checks, verify_dataset
 from dataset_defects import DEFECTS, Plant, png_path
 from indexes import files_of, is_whole
@@ -103,18 +106,72 @@ def test_every_check_has_a_planted_defect_or_a_test_of_its_own(small: SmallDatas
 
 
 @pytest.mark.parametrize("changes", [{"validation": 0.9}, {"validation": 0.0, "unit": "slice"}])
-def test_a_split_that_is_not_what_was_asked_for(small: SmallDataset, changes: dict[str, object]) -> None:
-    checks = check_dataset(small, small.expectations(**changes))
+def test_a_split_that_is_not_what_was_asked_for(small: SmallDataset, changes: dict[str, Any]) -> None:
+    checks = check_dataset(small, small.expectations(split=SplitRule(**changes)))
     assert checks[names.BALANCED].failed
 
 
 def test_slices_as_unit_say_how_many_patients_are_shared(small: SmallDataset) -> None:
     small.publish(unit="slice")
-    checks = check_dataset(small, small.expectations(unit="slice"))
+    checks = check_dataset(small, small.expectations(split=SplitRule(unit="slice")))
     assert checks.passed
     assert "patients are on both sides, as asked for" in str(checks[names.APART].skipped)
     # If a split by patient was asked for, the same dataset does not pass.
     assert check_dataset(small)[names.APART].failed
+
+
+def test_a_published_split_promises_no_shares_and_says_what_they_are(small: SmallDataset) -> None:
+    rule = SplitRule("wsl4mis", 2)
+    small.publish(rule=rule)
+    checks = check_dataset(small, small.expectations(split=rule))
+    assert checks.passed and checks[names.APART].items == len(small.tables)
+    reason = checks[names.BALANCED].skipped
+    assert reason is not None and reason.startswith("split.scheme wsl4mis:2 promises no shares: 0 of 3 patients")
+
+
+def test_patients_that_a_scheme_leaves_out_are_in_the_h5_folders_only(small: SmallDataset) -> None:
+    rule = SplitRule("ssl4mis")
+    small.publish(rule=rule)
+    rows = read_table(small.data / "manifest.tsv")
+    assert {row["patient"]: row["split"] for row in rows} == {
+        "patient001": "test",
+        "patient002": "val",
+        "patient003": "train",
+    }
+    assert len(list((small.output / "ACDC_testing_volumes").iterdir())) == 2
+    assert check_dataset(small, small.expectations(split=rule)).passed
+    # If another scheme was asked for, the patient of testing/ is missing.
+    reasons = [item["reason"] for item in check_dataset(small)[names.H5_AGREES].failed]
+    assert reasons and all("is missing from the manifest" in reason for reason in reasons)
+
+
+def test_patients_of_testing_that_a_scheme_leaves_out_must_not_be_in_the_manifest(small: SmallDataset) -> None:
+    checks = check_dataset(small, small.expectations(split=SplitRule("ssl4mis")))
+    assert "of a patient in no split, yet in the manifest" in checks[names.H5_AGREES].failed[0]["reason"]
+
+
+def test_a_fold_has_its_share_of_each_group(small: SmallDataset) -> None:
+    expected = small.expectations(split=SplitRule(fold=0))
+    for in_val, failed in ((1, []), (2, []), (3, [{"item": "groups", "reason": "not a fifth in val: NOR 3 of 8"}])):
+        checks = names.Checks(expected)
+        splits = ["val"] * in_val + ["train"] * (8 - in_val)
+        rows = [{"patient": f"{n}", "slice": f"{n}", "group": "NOR", "split": s} for n, s in enumerate(splits)]
+        check_split(rows, expected, checks)
+        assert checks[names.BALANCED].items == 1 and checks[names.BALANCED].failed == failed
+
+
+def test_another_split_reads_only_what_it_moved(small: SmallDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_dataset(small)
+    before = {row["slice"]: row["split"] for row in read_table(small.data / "manifest.tsv")}
+    small.publish(rule=SplitRule("nnunet", 1))
+    after = {row["slice"]: row["split"] for row in read_table(small.data / "manifest.tsv")}
+    read = []
+    check = verify_stage.check_slice
+    monkeypatch.setattr(
+        verify_stage, "check_slice", lambda root, row, *rest: read.append(row) or check(root, row, *rest)
+    )
+    assert check_dataset(small, small.expectations(split=SplitRule("nnunet", 1))).passed
+    assert {row["slice"] for row in read} == {name for name in after if after[name] != before[name]} != set()
 
 
 def test_a_dataset_without_embeddings_passes_and_says_so(small: SmallDataset) -> None:

@@ -51,7 +51,8 @@ def with_defaults(value: Any, schema: Schema) -> Any:
     Returns:
         A copy of ``value`` with the defaults filled in.
     """
-    if isinstance(value, str) and "string" not in schema.get("type", "string" if "enum" in schema else ""):
+    # Empty text stays text: as YAML it would be null, which some keys accept.
+    if value and isinstance(value, str) and "string" not in schema.get("type", "string" if "enum" in schema else ""):
         try:
             return yaml.safe_load(value)
         except yaml.YAMLError:

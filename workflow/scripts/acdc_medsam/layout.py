@@ -11,7 +11,7 @@ from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.acdc.naming import NAME, VOLUME_PATTERN
 
 SPLITS = ("train", "val", "test")
-"""Splits of the published dataset; patients of ``testing`` form ``test``."""
+"""Splits of the published dataset. Which patients form ``test`` depends on the scheme, see docs/splits.md."""
 
 DATASET = Path("data", NAME)
 POSITIONAL_ENCODING = DATASET / "positional_encoding" / "pe.pt"
@@ -59,7 +59,11 @@ SLICE_COLUMNS = (
     "notes",
 )
 
-SPLIT_COLUMNS = ("slice", "split", "fold")
+SPLIT_COLUMNS = ("slice", "split", "fold", "scheme")
+"""Columns of the table of splits. Slices of patients that are in no split have an empty ``split``."""
+
+FOLD_COLUMNS = ("patient", "split", "group", "content_sha256")
+"""Columns of the table of a fold; the last one is a digest of the patient's masks and embeddings."""
 
 MANIFEST_COLUMNS = (
     "slice",
@@ -69,6 +73,7 @@ MANIFEST_COLUMNS = (
     "group",
     "split",
     "fold",
+    "scheme",
     "slice_index",
     "height",
     "width",

@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
@@ -18,6 +19,7 @@ from acdc_medsam.card.croissant import describe_dataset
 from acdc_medsam.formats.files import Row, read_table, sha256_file, write_bytes
 from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.layout import GROUP_ASSUMED, SPLITS
+from acdc_medsam.stages.split_rule import SplitRule
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ def write_card(
     card: Path,
     croissant: Path,
     index: Path,
-    settings: Mapping[str, object],
+    settings: Mapping[str, Any],
 ) -> None:
     """Write the dataset card and the Croissant description.
 
@@ -71,7 +73,7 @@ def write_card(
         card: Declared output, ``README.md``.
         croissant: Declared output, ``croissant.json``.
         index: Declared output, the index of both files.
-        settings: The configuration keys that the card names.
+        settings: The configuration keys that the card names, and in ``split`` the attributes of a SplitRule.
     """
     rows = read_table(manifest)
     splits = summarize_splits(rows)
@@ -88,6 +90,7 @@ def write_card(
         mask_values=MASK_VALUES,
         name=NAME,
         quality=json.loads(quality.read_text(encoding="utf-8")),
+        rule=SplitRule(**settings["split"]),
         settings=settings,
         size_category=size_category(len(rows)),
         splits=splits,

@@ -37,7 +37,7 @@ CONTEXT: Json = {
 """The context of the appendix of the specification, and two later terms that mlcroissant requires."""
 
 NUMBERS = ("frame", "slice_index", "height", "width", *PIXEL_COLUMNS.values(), "fold")
-"""Columns of the manifest with whole numbers. ``fold`` is empty for testing patients."""
+"""Columns of the manifest with whole numbers. ``fold`` is empty for patients without a fold."""
 
 IN_SPLITS: Json = {"references": {"field": {"@id": "splits/name"}}}
 """Says of a field that its values are names of splits."""

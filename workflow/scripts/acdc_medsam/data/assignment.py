@@ -6,10 +6,6 @@ from pathlib import Path
 
 from acdc_medsam.formats.files import Row, read_sealed
 
-ASSIGNMENT_COLUMNS = ("patient", "split", "group", "content_sha256")
-"""Columns of the table of an assignment; see :func:`acdc_medsam.stages.folds.assign_folds` for the last one."""
-
-
 @dataclass(frozen=True)
 class Assignment:
     """Which split each slice of a dataset belongs to. The files of the dataset stay where they are.
@@ -38,7 +34,7 @@ AS_PUBLISHED = Assignment()
 
 
 def read_assignment(path: Path) -> Assignment:
-    """Read an assignment from a table with ASSIGNMENT_COLUMNS.
+    """Read an assignment from the table of a fold, see :func:`acdc_medsam.stages.folds.write_folds`.
 
     Raises:
         DatasetError: The table is missing or damaged.

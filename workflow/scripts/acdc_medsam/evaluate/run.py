@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 def splits_to_measure(data: Path) -> list[str]:
-    """List the splits to measure: ``val``, and ``test`` if the dataset has testing patients."""
+    """List the splits to measure: ``val``, and ``test`` if any patient is in it."""
     rows = read_table(data / MANIFEST)
     return ["val", *(["test"] if any(row["split"] == "test" for row in rows) else [])]
 

@@ -1,13 +1,15 @@
 """Export nnunet: a raw dataset of nnU-Net v2, with the original voxels and the dataset's own split.
 
 The format is described in MIC-DKFZ/nnUNet, documentation/dataset_format.md. ``splits_final.json`` belongs beside
-nnU-Net's preprocessed files. Its one entry is the dataset's own split, which becomes nnU-Net's fold 0.
+nnU-Net's preprocessed files. If the dataset's own split is a fold, all folds are its entries, in their order, and
+nnU-Net counts them from 0. Otherwise the dataset's own split is the one entry and becomes fold 0. Patients of ``test``
+are in imagesTs and labelsTs, from whichever folder they come.
 """
 
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,12 @@ from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.acdc.naming import LABEL_ENDING, NAME
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.exports.folder import Published, close_export, split_of_patients
-from acdc_medsam.formats.files import Written, read_table, write_bytes
+from acdc_medsam.formats.files import Row, Written, read_table, write_bytes
 from acdc_medsam.formats.h5 import read_geometry, read_h5
 from acdc_medsam.formats.index import read_records
 from acdc_medsam.formats.nifti import write_volume
 from acdc_medsam.runtime.outside import require_announced
+from acdc_medsam.stages.split_rule import folds_of_scheme
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +46,8 @@ def export_nnunet(published: Published, folder: Path, index: Path, volumes: Mapp
         DatasetError: The split is by slice, not by patient; a raw file changed since the run was planned; or the
             spacing of an H5 volume is unknown.
     """
-    splits = split_of_patients(read_table(published.manifest))
+    rows = read_table(published.manifest)
+    splits = split_of_patients(rows)
     write = _copy_raw(volumes) if volumes else _convert_h5(published)
     files: list[Written] = []
     cases: dict[str, list[str]] = {"train": [], "val": [], "test": []}
@@ -57,13 +61,39 @@ def export_nnunet(published: Published, folder: Path, index: Path, volumes: Mapp
         files += write_case(image, folder / f"labels{part}" / f"{case}.nii.gz")
         cases[split].append(case)
 
-    division = {name: sorted(cases[name]) for name in ("train", "val")}
-    training = len(division["train"]) + len(division["val"])
-    for name, content in (("dataset.json", _describe_dataset(training)), ("splits_final.json", [division])):
+    training = len(cases["train"]) + len(cases["val"])
+    for name, content in (
+        ("dataset.json", _describe_dataset(training)),
+        ("splits_final.json", _divide_cases(cases["train"], cases["val"], rows)),
+    ):
         files.append(write_bytes(folder / name, (json.dumps(content, indent=2) + "\n").encode()))
 
     close_export(folder, index, files)
     logger.info("%s", ", ".join(f"{name} {len(items)}" for name, items in cases.items()))
+
+
+def _divide_cases(train: Sequence[str], val: Sequence[str], rows: Sequence[Row]) -> list[dict[str, list[str]]]:
+    """Return the content of ``splits_final.json``.
+
+    Args:
+        train: Names of the cases of train.
+        val: Names of the cases of val.
+        rows: Rows of the manifest.
+    """
+    # The manifest names the scheme with the number of a fold only if that fold is val.
+    scheme, _, own_fold = rows[0]["scheme"].partition(":")
+    if not own_fold:
+        return [{"train": sorted(train), "val": sorted(val)}]
+
+    folds = {row["patient"]: int(row["fold"]) for row in rows if row["fold"]}
+    fold_of_case = {case: folds[case.split("_")[0]] for case in sorted([*train, *val])}
+    return [
+        {
+            "train": [case for case, own in fold_of_case.items() if own != fold],
+            "val": [case for case, own in fold_of_case.items() if own == fold],
+        }
+        for fold in folds_of_scheme(scheme)
+    ]
 
 
 WriteCase = Callable[[Path, Path], list[Written]]

@@ -18,7 +18,7 @@ from pathlib import Path
 from acdc_medsam.exports.folder import Published, close_export
 from acdc_medsam.formats.files import HashedFile, Row, Written, atomic_path, read_recorded, read_table
 from acdc_medsam.layout import SPLITS
-from acdc_medsam.stages.split import rank
+from acdc_medsam.stages.stratified import rank
 
 logger = logging.getLogger(__name__)
 

@@ -26,10 +26,12 @@ class Balance:
     """What the section shows.
 
     Attributes:
+        remark: Pathology groups that train has no patient of, or None if there are none.
         tables: Tables of structures, groups and geometry.
         charts: Charts of groups, areas and geometry.
     """
 
+    remark: str | None
     tables: Sequence[Table]
     charts: Sequence[Chart]
 
@@ -38,7 +40,7 @@ def balance_section(contents: Contents) -> Balance:
     """Compute the contents of the section."""
     tables = [count_structures(contents), count_groups(contents), describe_geometry(contents)]
     charts = [draw_groups(contents), *(draw_areas(contents, key) for key in LABELS), *draw_geometry(contents)]
-    return Balance(tables, charts)
+    return Balance(describe_unseen_groups(contents), tables, charts)
 
 
 def count_structures(contents: Contents) -> Table:
@@ -84,6 +86,16 @@ def count_groups(contents: Contents) -> Table:
         slices = Counter(row["group"] for row in own)
         rows.append([split, *(f"{patients[group]} ({slices[group]})" for group in contents.groups)])
     return Table("Patients, and their slices, of each group in each split.", ("Split", *contents.groups), rows)
+
+
+def describe_unseen_groups(contents: Contents) -> str | None:
+    """Name the pathology groups that val or test has patients of, but train has not. Return None if there are none."""
+    seen = {row["group"] for row in contents.rows if row["split"] == "train"}
+    pairs = {(row["group"], row["split"]) for row in contents.rows if row["group"] not in seen}
+    if not pairs:
+        return None
+    named = ", ".join(f"{group} ({split})" for group, split in sorted(pairs))
+    return f"Train has no patient of these pathology groups, which a model is measured on without having seen: {named}."
 
 
 def describe_geometry(contents: Contents) -> Table:

@@ -13,6 +13,7 @@ import psutil
 from acdc_medsam.formats.index import read_index_comments
 from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.elements import Table, format_bytes, format_count, list_first
+from acdc_medsam.stages.split_rule import SplitRule
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Glance:
 
 def at_a_glance(
     contents: Contents,
-    settings: Mapping[str, object],
+    settings: Mapping[str, Any],
     manifest: Path,
     embeddings: Sequence[Path],
     hints: Sequence[tuple[str, str]],
@@ -45,7 +46,7 @@ def at_a_glance(
 
     Args:
         contents: The dataset.
-        settings: Configuration keys: ``encoder``, ``precision``, ``unit``, ``validation`` and ``seed``.
+        settings: Configuration keys ``encoder`` and ``precision``, and in ``split`` the attributes of a SplitRule.
         manifest: The file ``manifest.tsv``. The dataset was published when it was last modified.
         embeddings: The tables of embeddings, which name what the embeddings were made with.
         hints: What stands out in the other sections, see :class:`Glance`.
@@ -54,9 +55,10 @@ def at_a_glance(
         The contents of the section.
     """
     published = datetime.fromtimestamp(manifest.stat().st_mtime, UTC)
-    validation = 100 * float(str(settings["validation"]))
+    rule = SplitRule(**settings["split"])
     facts = {
-        "Split": f"by {settings['unit']}, {validation:g} % for validation, seed {settings['seed']}",
+        "Split": rule.describe(),
+        **({"About this split": rule.published.note} if rule.published else {}),
         **describe_remarks(contents),
         **describe_encoder(settings, embeddings, contents.rows[0]["encoder"]),
         "Published": f"{published:%Y-%m-%d %H:%M} UTC by {contents.quality['software']}",

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -106,7 +107,7 @@ def draw_extremes(
 
 
 def write_report(
-    inputs: ReportInputs, report: Path, index: Path, settings: Mapping[str, object], code: str, threads: int
+    inputs: ReportInputs, report: Path, index: Path, settings: Mapping[str, Any], code: str, threads: int
 ) -> None:
     """Write the report. The same inputs give the same bytes, whatever is taken from the last report.
 
@@ -132,7 +133,7 @@ def write_report(
 def render_page(
     inputs: ReportInputs,
     contents: Contents,
-    settings: Mapping[str, object],
+    settings: Mapping[str, Any],
     pieces: Pieces,
     pool: ThreadPoolExecutor,
 ) -> str:

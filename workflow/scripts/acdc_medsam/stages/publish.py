@@ -52,7 +52,7 @@ class PublishSources:
 
 
 def plan_files(sources: PublishSources) -> tuple[dict[Path, Written], list[Row]]:
-    """Assign a published path to each PNG file and embedding.
+    """Assign a published path to each PNG file and embedding of the patients that are in a split.
 
     Returns:
         Published path, relative to the output folder -> record of the source; and the rows of the manifest.
@@ -70,6 +70,8 @@ def plan_files(sources: PublishSources) -> tuple[dict[Path, Written], list[Row]]
     for row in (row for table in sources.slices for row in read_sealed(table)):
         name = row["slice"]
         split = splits[name]["split"]
+        if not split:
+            continue
         for kind in ("images", "masks"):
             plan[image_folder(split, kind) / f"{name}.png"] = png[kind, f"{name}.png"]
 
@@ -86,6 +88,14 @@ def plan_files(sources: PublishSources) -> tuple[dict[Path, Written], list[Row]]
             }
         manifest.append({column: line.get(column, "") for column in MANIFEST_COLUMNS})
     return plan, manifest
+
+
+def describe_unsplit(sources: PublishSources) -> list[str]:
+    """Say how many patients are in no split; nothing if there are none."""
+    patients = {row["slice"].split("_")[0] for row in read_sealed(sources.split) if not row["split"]}
+    if not patients:
+        return []
+    return [f"patients in no split, which have H5 files only: {len(patients)}, {min(patients)} to {max(patients)}"]
 
 
 def _find_by_name(indexes: Sequence[Path]) -> dict[tuple[str, str], Written]:
@@ -238,6 +248,6 @@ def publish_dataset(
         index,
         [index_row(file, index) for file in files],
         left_out=[*left_out, *(text for comment in comments for text in comment.left_out)],
-        notes=[text for comment in comments for text in comment.notes],
+        notes=[*(text for comment in comments for text in comment.notes), *describe_unsplit(sources)],
     )
     logger.info("%d files published, %d slices", len(plan), len(rows))

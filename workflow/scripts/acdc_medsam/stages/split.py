@@ -1,181 +1,178 @@
-"""Stage split: tables of slices -> the split (train, val or test) and the fold of each slice.
+"""Stage split: tables of slices -> the split (train, val or test) and the fold of each slice, by one of the schemes.
 
-Every choice follows a ranking by a seeded hash of names. It depends neither on the order of files nor on the machine,
-and adding a patient moves at most a few others.
+The project's own scheme is in :mod:`acdc_medsam.stages.stratified`, those of others in :mod:`acdc_medsam.acdc.splits`.
 """
 
-import hashlib
 import logging
-import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from acdc_medsam.acdc.labels import GROUP_NAMES
-from acdc_medsam.errors import DatasetError
+from acdc_medsam.acdc.naming import patient_number
+from acdc_medsam.acdc.splits import PublishedSplit
+from acdc_medsam.errors import ConfigError, DatasetError
 from acdc_medsam.formats.files import Row, read_sealed, write_table
 from acdc_medsam.layout import SPLIT_COLUMNS
+from acdc_medsam.stages.split_file import read_split_file, require_listed_patients_exist
+from acdc_medsam.stages.split_rule import FILE, STRATIFIED, SplitRule
+from acdc_medsam.stages.stratified import assign_folds, choose_validation, rank, validation_count
 
 logger = logging.getLogger(__name__)
 
-FOLDS = 5
 
-
-def rank(names: Iterable[str], seed: int | str) -> list[str]:
-    """Order names by the sha256 of seed and name. Adding or removing a name does not change the order of the others."""
-    return sorted(names, key=lambda name: (hashlib.sha256(f"{seed}:{name}".encode()).digest(), name))
-
-
-def validation_count(items: int, fraction: float) -> int:
-    """Return how many of the items go to validation: ``fraction`` of them, rounded, but at least one on each side.
-
-    With a fraction of 0, or fewer than two items, none go to validation.
-    """
-    if fraction == 0 or items < 2:
-        return 0
-    return min(max(math.floor(items * fraction + 0.5), 1), items - 1)
-
-
-def share_by_group(sizes: Mapping[str, int], total: int) -> Counter[str]:
-    """Share the seats of the validation side among groups in proportion to their sizes.
-
-    Seats are allocated by the method of A. Sainte-Lague (1910), as in parliaments: one after the other, each to the
-    group whose next seat ranks highest, where the n-th seat of a group of s patients has the rank s / (2 n - 1). Two
-    rules take precedence. Every group of two or more patients gets its first seat before any group gets its second, so
-    that as many groups as possible are on both sides. And no group gives its last patient to validation until nothing
-    else is left, groups of one patient first.
-
-    If a patient is added, the seats of that patient's group rank higher than before, and the ranking among the other
-    groups is unchanged. The group therefore gains at most one seat, either a new one or one from another group.
-    Allocation by largest remainders would let several groups exchange seats.
+def split_patients(
+    subsets: Mapping[str, str],
+    groups: Mapping[str, str],
+    rule: SplitRule,
+    listed: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Assign whole patients to splits. The rule's ``unit`` is not looked at.
 
     Args:
-        sizes: Number of patients in each group; of two groups with equal rank, the earlier one is preferred.
-        total: Number of seats, at most the number of patients.
+        subsets: Patient -> ``training`` or ``testing``.
+        groups: Pathology group of each training patient; only the scheme ``stratified`` needs them.
+        rule: How to split.
+        listed: Patient -> split in the table of the scheme ``file``.
 
     Returns:
-        Number of seats of each group.
+        Patient -> ``train``, ``val``, ``test``, or an empty text for a patient that is in no split.
+
+    Raises:
+        ConfigError: The scheme says nothing of some patients.
     """
-    ranked = list[tuple[int, float, int, str]]()
-    for order, (group, size) in enumerate(sizes.items()):
-        for seat in range(1, size + 1):
-            # The list is sorted in ascending order, so the ranks are negated.
-            if seat == size:
-                ranked.append((2, int(size > 1), order, group))
-            elif seat == 1:
-                ranked.append((0, -size, order, group))
-            else:
-                ranked.append((1, -size / (2 * seat - 1), order, group))
-    return Counter(group for *_, group in sorted(ranked)[:total])
+    if rule.scheme == FILE:
+        return _split_as_listed(subsets, rule, listed or {})
+
+    training = [patient for patient, subset in subsets.items() if subset == "training"]
+    if rule.published is not None:
+        sides = _split_as_published(training, rule.scheme, rule.published, rule.fold)
+        testing = rule.published.testing
+    else:
+        own = {patient: groups[patient] for patient in training}
+        chosen = _choose_stratified(own, rule)
+        sides = {patient: "val" if patient in chosen else "train" for patient in training}
+        testing = "test"
+    return {patient: sides.get(patient, testing) for patient in subsets}
 
 
-def group_patients(groups: Mapping[str, str]) -> dict[str, list[str]]:
-    """Convert patient -> group to group -> patients."""
-    members = defaultdict[str, list[str]](list)
-    for patient, group in groups.items():
-        members[group].append(patient)
-    return dict(members)
+def _choose_stratified(groups: Mapping[str, str], rule: SplitRule) -> set[str]:
+    """Choose the validation patients among training patients of known groups."""
+    if rule.fold is None:
+        return choose_validation(groups, rule.validation, rule.seed, rule.stratify)
+    return {patient for patient, fold in assign_folds(groups, rule.seed).items() if fold == rule.fold}
 
 
-def choose_validation(groups: Mapping[str, str], fraction: float, seed: int, stratify: bool) -> set[str]:
-    """Choose the validation patients.
-
-    Adding or removing a patient moves at most two others: in a group with as many seats as before, a newcomer may take
-    the seat of one patient; a seat that is added, or passes from one group to another, moves a patient in each group.
-
-    Args:
-        groups: Pathology group of each patient.
-        fraction: Fraction of the patients to choose, in [0, 1).
-        seed: Seed of the ranking.
-        stratify: Whether each group gets its proportional share.
-
-    Returns:
-        Names of the validation patients.
-    """
-    total = validation_count(len(groups), fraction)
-    if not stratify:
-        return set(rank(groups, seed)[:total])
-
-    members = group_patients(groups)
-    seats = share_by_group({group: len(members[group]) for group in rank(members, seed)}, total)
-    return {name for group, names in members.items() for name in rank(names, seed)[: seats[group]]}
+def _split_as_published(
+    training: Sequence[str], scheme: str, published: PublishedSplit, fold: int | None
+) -> dict[str, str]:
+    """Look up training patients in a published split."""
+    sides = published.divide(fold)
+    unknown = [patient for patient in training if patient_number(patient) not in sides]
+    if unknown:
+        raise ConfigError(
+            f"split.scheme {scheme} does not know {', '.join(unknown)}: it divides ACDC's training patients "
+            f"{min(sides)} to {max(sides)}.\nList these patients under 'exclude' in config.yaml, or choose another "
+            "split.scheme."
+        )
+    return {patient: sides[patient_number(patient)] for patient in training}
 
 
-def assign_folds(groups: Mapping[str, str], seed: int) -> dict[str, int]:
-    """Assign patients to folds 0 to 4, so that each fold has its share of each group to within one patient.
-
-    The ranking of each group is cut into FOLDS blocks. Adding or removing a patient shifts each border between blocks
-    by at most one patient, so that at most FOLDS - 1 others move, all of the same group.
-
-    Args:
-        groups: Pathology group of each patient, one of GROUP_NAMES.
-        seed: Seed of the ranking.
-
-    Returns:
-        Patient -> fold.
-    """
-    folds = dict[str, int]()
-    order = list(GROUP_NAMES)
-    for group, names in group_patients(groups).items():
-        # Blocks of a group differ by one patient if its size is no multiple of FOLDS. Each group starts with another
-        # fold, so that the larger blocks of all groups do not end up in the same folds.
-        first_fold = order.index(group)
-
-        # The ranking differs from that of the split, of which val is the beginning: train would lack whole blocks.
-        for position, patient in enumerate(rank(names, f"{seed}:fold")):
-            block = position * FOLDS // len(names)
-            folds[patient] = (first_fold + block) % FOLDS
-    return folds
+def _split_as_listed(patients: Mapping[str, str], rule: SplitRule, listed: Mapping[str, str]) -> dict[str, str]:
+    """Look up patients of both subsets in the table of the scheme ``file``."""
+    missing = [patient for patient in patients if patient not in listed]
+    if missing:
+        raise ConfigError(
+            f"split.file: {rule.file} says nothing of {', '.join(missing)}; add a line for each, list these patients "
+            "under 'exclude' in config.yaml, or choose another split.scheme"
+        )
+    return {patient: listed[patient] for patient in patients}
 
 
-def assign_splits(slices: Sequence[Row], unit: str, fraction: float, seed: int, stratify: bool) -> list[Row]:
+def fold_of_patients(subsets: Mapping[str, str], groups: Mapping[str, str], rule: SplitRule) -> dict[str, int]:
+    """Return the fold of each training patient, or nothing for a scheme without folds; see :func:`split_patients`."""
+    training = [patient for patient, subset in subsets.items() if subset == "training"]
+    if rule.scheme == STRATIFIED:
+        return assign_folds({patient: groups[patient] for patient in training}, rule.seed)
+    folds = rule.published.fold_of_patients() if rule.published else {}
+    return {patient: folds[patient_number(patient)] for patient in training if patient_number(patient) in folds}
+
+
+def assign_splits(slices: Sequence[Row], rule: SplitRule, listed: Mapping[str, str] | None = None) -> list[Row]:
     """Assign each slice to a split and a fold.
 
     Args:
         slices: Rows with ``slice``, ``patient``, ``subset`` and ``group``.
-        unit: ``patient`` keeps all slices of a patient in one split; ``slice`` distributes slices without strata.
-        fraction: Fraction of the training patients or slices that goes to val, in [0, 1).
-        seed: Seed of the ranking.
-        stratify: Whether each group gets its proportional share; used for the unit ``patient`` alone.
+        rule: How to split.
+        listed: Patient -> split in the table of the scheme ``file``.
 
     Returns:
-        One row of SPLIT_COLUMNS per slice. Patients of ``testing`` go to ``test`` and have no fold.
+        One row of SPLIT_COLUMNS per slice. Slices of patients that are in no split have an empty ``split``, and
+        patients without a fold an empty ``fold``.
+
+    Raises:
+        ConfigError: The scheme says nothing of some patients.
     """
-    training = [row for row in slices if row["subset"] == "training"]
-    groups = {row["patient"]: row["group"] for row in training}
-    folds = assign_folds(groups, seed)
+    subsets = {row["patient"]: row["subset"] for row in slices}
+    groups = {row["patient"]: row["group"] for row in slices}
+    splits = split_patients(subsets, groups, rule, listed)
+    folds = fold_of_patients(subsets, groups, rule)
 
-    if unit == "patient":
-        chosen = choose_validation(groups, fraction, seed, stratify)
-        validation = {row["slice"] for row in training if row["patient"] in chosen}
-    else:
-        names = rank((row["slice"] for row in training), seed)
-        validation = set(names[: validation_count(len(names), fraction)])
+    sides = {row["slice"]: splits[row["patient"]] for row in slices}
+    if rule.unit == "slice":
+        names = rank((row["slice"] for row in slices if row["subset"] == "training"), rule.seed)
+        count = validation_count(len(names), rule.validation)
+        sides |= {name: "val" if place < count else "train" for place, name in enumerate(names)}
 
-    rows = []
-    for row in slices:
-        name = row["slice"]
-        if row["subset"] != "training":
-            rows.append({"slice": name, "split": "test", "fold": ""})
-        else:
-            split = "val" if name in validation else "train"
-            rows.append({"slice": name, "split": split, "fold": str(folds[row["patient"]])})
-    return rows
+    return [
+        {
+            "slice": row["slice"],
+            "split": sides[row["slice"]],
+            "fold": str(folds.get(row["patient"], "")),
+            "scheme": rule.name,
+        }
+        for row in slices
+    ]
 
 
-def split_dataset(tables: Sequence[Path], table: Path, unit: str, validation: float, seed: int, stratify: bool) -> None:
+def plan_split(
+    rule: SplitRule, file: Path | None, subsets: Mapping[str, str], known: Collection[str]
+) -> dict[str, str]:
+    """Assign patients to splits before any job runs, as far as that needs no knowledge of their groups.
+
+    Args:
+        rule: How to split.
+        file: Table of the scheme ``file``.
+        subsets: Patient -> ``training`` or ``testing``.
+        known: All patients in the raw folder, including those that are left out.
+
+    Returns:
+        Patient -> split, see :func:`split_patients`; empty for the scheme ``stratified``.
+
+    Raises:
+        ConfigError: The scheme says nothing of some patients, or its table cannot be used.
+    """
+    if rule.scheme == STRATIFIED:
+        return {}
+    if file is None:
+        return split_patients(subsets, {}, rule)
+    listed = read_split_file(file)
+    require_listed_patients_exist(file, listed, known)
+    return split_patients(subsets, {}, rule, {patient: entry.split for patient, entry in listed.items()})
+
+
+def split_dataset(tables: Sequence[Path], table: Path, rule: SplitRule, file: Path | None = None) -> None:
     """Assign all slices of a dataset to splits and folds.
 
     Args:
         tables: Table of slices of each patient.
         table: Declared output with the columns SPLIT_COLUMNS.
-        unit: Unit of the split, see :func:`assign_splits`.
-        validation: Fraction of the training patients or slices that goes to val, in [0, 1).
-        seed: Seed of the ranking.
-        stratify: Whether each group gets its proportional share.
+        rule: How to split.
+        file: Table of the scheme ``file``.
 
     Raises:
-        DatasetError: There is no slice at all.
+        ConfigError: The scheme says nothing of some patients, or its table cannot be used.
+        DatasetError: There is no slice at all, no patient is in any split, or the scheme's table has changed since the
+            run was planned.
     """
     slices = [row for path in tables for row in read_sealed(path)]
     if not slices:
@@ -184,10 +181,19 @@ def split_dataset(tables: Sequence[Path], table: Path, unit: str, validation: fl
             "the logs of normalize and render say which, and images.keep_empty keeps slices without structures"
         )
 
-    rows = assign_splits(slices, unit, validation, seed, stratify)
-    if validation and not any(row["split"] == "val" for row in rows):
-        logger.warning("nothing goes to val: there are fewer than two training %ss to divide", unit)
-    write_table(table, SPLIT_COLUMNS, rows, sealed=True)
-
+    listed = read_split_file(file, rule.file_sha256) if file else {}
+    rows = assign_splits(slices, rule, {patient: entry.split for patient, entry in listed.items()})
     counts = Counter(row["split"] for row in rows)
-    logger.info("slices per split: %s", ", ".join(f"{split} {count}" for split, count in counts.items()))
+    if counts[""] == len(rows):
+        raise DatasetError(
+            f"no slice is in any split: split.scheme {rule.scheme} leaves out patients of testing/, and there are no "
+            "others; choose another split.scheme in config.yaml"
+        )
+    if rule.is_share and rule.validation and not counts["val"]:
+        logger.warning("nothing goes to val: there are fewer than two training %ss to divide", rule.unit)
+    elif not rule.is_share and not (counts["val"] and counts["train"]):
+        logger.warning("train or val is empty: split.scheme %s puts none of these patients there", rule.name)
+
+    write_table(table, SPLIT_COLUMNS, rows, sealed=True)
+    words = (f"{split or 'none'} {count}" for split, count in counts.items())
+    logger.info("split %s; slices per split: %s", rule.describe(), ", ".join(words))

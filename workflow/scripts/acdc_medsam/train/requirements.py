@@ -1,26 +1,38 @@
 """What training and evaluation require of the configuration, so that a run can refuse it before the first job."""
 
+from collections.abc import Collection
+
 from acdc_medsam.errors import ConfigError
-from acdc_medsam.stages.split import validation_count
+from acdc_medsam.stages.split_rule import SplitRule
+from acdc_medsam.stages.stratified import validation_count
 
 
-def require_validation_slices(patients: int, unit: str, validation: float) -> None:
-    """Refuse a split that gives training no validation slices to choose its best epoch by.
+def require_validation_slices(rule: SplitRule, patients: int, splits: Collection[str]) -> None:
+    """Refuse a split that gives training no slices, or no validation slices to choose its best epoch by.
 
     Args:
-        patients: Number of ACDC's training patients.
-        unit: What is split, ``patient`` or ``slice``.
-        validation: Share of the units that is kept for validation.
+        rule: How the dataset is split.
+        patients: Number of patients of ``training``.
+        splits: Splits of the patients, as far as they are known before any job runs.
 
     Raises:
-        ConfigError: No slice would be kept for validation.
+        ConfigError: No slice would be kept for training or for validation.
     """
+    absent = [split for split in ("train", "val") if split not in splits]
+    if splits and absent:
+        raise ConfigError(
+            f"training needs patients in 'train' and 'val', and split.scheme {rule.name} puts none of these patients "
+            f"in {' and '.join(map(repr, absent))}; choose another split.fold or split.scheme in config.yaml"
+        )
+    if not rule.is_share:
+        return
+
     # How many slices there will be is not known yet, but a patient has more than one.
-    units = patients if unit == "patient" else 2 * patients
-    if not validation_count(units, validation):
+    units = patients if rule.unit == "patient" else 2 * patients
+    if not validation_count(units, rule.validation):
         raise ConfigError(
             "training needs slices of 'val' to choose its best epoch by, and there will be none: "
-            f"split.validation is {validation}, and there are {patients} training patients.\n"
+            f"split.validation is {rule.validation}, and there are {patients} training patients.\n"
             "Set split.validation in config.yaml, to 0.2 for example; at least two training patients are needed."
         )
 

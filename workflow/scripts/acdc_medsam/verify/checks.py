@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from acdc_medsam.stages.split_rule import SplitRule
+
 RECORDED = "files are what was made, to the byte"
 READABLE = "PNGs readable"
 UINT8 = "image uint8"
@@ -42,18 +44,14 @@ class Expectations:
     Attributes:
         size: Side of the published images in pixels (``images.size``).
         keep_empty: Whether slices without structures are kept (``images.keep_empty``).
-        unit: What is assigned to a split as a whole, ``patient`` or ``slice`` (``split.unit``).
-        validation: Share of the training units that goes to val (``split.validation``).
-        stratify: Whether the split is stratified by pathology group (``split.stratify``).
         embeddings: Whether the dataset has image embeddings.
+        split: How the dataset is split.
     """
 
     size: int
     keep_empty: bool
-    unit: str
-    validation: float
-    stratify: bool
     embeddings: bool
+    split: SplitRule
 
     @property
     def check_names(self) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ from acdc_medsam.layout import (
     image_folder,
     published_splits,
 )
+from acdc_medsam.stages.split_rule import STRATIFIED, SplitRule
+from acdc_medsam.stages.stratified import FOLDS
 from acdc_medsam.verify.checks import (
     APART,
     BALANCED,
@@ -37,29 +39,47 @@ SUFFIXES = {"images": ".png", "masks": ".png", "image_embeddings": ".pt"}
 
 
 def check_split(rows: Sequence[Row], expected: Expectations, checks: Checks) -> None:
-    """Check the share of val, the pathology groups in train and val, and that no patient is in two splits.
+    """Check that no patient is in two splits, and the shares of val and of the pathology groups, if they are promised.
 
     Args:
         rows: The manifest.
         expected: What the configuration asks for.
         checks: The checks that the items are added to.
     """
-    # Testing patients are not divided: all of them are in test.
+    _check_patients_apart(rows, expected, checks[APART])
+
+    rule = expected.split
+    # Patients of test are not divided between train and val.
     training = [row for row in rows if row["split"] != "test"]
-    unit = "patient" if expected.unit == "patient" else "slice"
+    patients = {row["patient"]: row for row in training}
+    if rule.scheme != STRATIFIED:
+        checks[BALANCED].skipped = f"split.scheme {rule.name} promises no shares: {_describe_shares(patients)}"
+    elif rule.fold is not None:
+        checks[BALANCED].add("groups", _describe_uneven_groups(patients))
+    else:
+        _check_share(training, patients, rule, checks[BALANCED])
+
+
+def _check_share(training: Sequence[Row], patients: Mapping[str, Row], rule: SplitRule, check: Check) -> None:
+    """Check a split by share.
+
+    Args:
+        training: Rows of the manifest that are in train or val.
+        patients: Patient -> one of these rows.
+        rule: How the dataset is split.
+        check: The check that the items are added to.
+    """
+    unit = rule.unit
     split_of_unit = {row[unit]: row["split"] for row in training}
     in_val = Counter(split_of_unit.values())["val"]
-    wanted = expected.validation * len(split_of_unit)
+    wanted = rule.validation * len(split_of_unit)
 
     # The share can only be met to within one patient or slice.
     close = abs(in_val - wanted) <= 1
     reason = None if close else f"{in_val} of {len(split_of_unit)} {unit}s in val, {wanted:.1f} asked for"
-    checks[BALANCED].add("fraction", reason)
-    if expected.unit == "patient" and expected.stratify:
-        patients = {row["patient"]: row for row in training}
-        checks[BALANCED].add("groups", _describe_one_sided_groups(patients, in_val))
-
-    _check_patients_apart(rows, expected, checks[APART])
+    check.add("fraction", reason)
+    if unit == "patient" and rule.stratify:
+        check.add("groups", _describe_one_sided_groups(patients, in_val))
 
 
 def _check_patients_apart(rows: Sequence[Row], expected: Expectations, check: Check) -> None:
@@ -67,7 +87,7 @@ def _check_patients_apart(rows: Sequence[Row], expected: Expectations, check: Ch
     for row in rows:
         splits_of_patient[row["patient"]].add(row["split"])
 
-    if expected.unit == "slice":
+    if expected.split.unit == "slice":
         shared = sum(len(splits) > 1 for splits in splits_of_patient.values())
         count = len(splits_of_patient)
         check.skipped = f"split.unit is slice: {shared} of {count} patients are on both sides, as asked for"
@@ -75,6 +95,26 @@ def _check_patients_apart(rows: Sequence[Row], expected: Expectations, check: Ch
 
     for patient, splits in splits_of_patient.items():
         check.add(patient, f"is in {', '.join(sorted(splits))}" if len(splits) > 1 else None)
+
+
+def _describe_shares(patients: Mapping[str, Row]) -> str:
+    """Say how many patients of train and val are in val, and which pathology groups are on one side only."""
+    in_val = Counter(row["split"] for row in patients.values())["val"]
+    sides = defaultdict(set)
+    for row in patients.values():
+        sides[row["group"]].add(row["split"])
+    one_sided = sorted(f"{group} ({split})" for group, splits in sides.items() if len(splits) == 1 for split in splits)
+    groups = f"on one side only: {', '.join(one_sided)}" if one_sided else "each group is on both sides"
+    return f"{in_val} of {len(patients)} patients of train and val are in val, {groups}"
+
+
+def _describe_uneven_groups(patients: Mapping[str, Row]) -> str | None:
+    """Name the groups of which val, which is a fold, does not have its share to within one patient."""
+    sizes = Counter(row["group"] for row in patients.values())
+    in_val = Counter(row["group"] for row in patients.values() if row["split"] == "val")
+    uneven = sorted(group for group, size in sizes.items() if abs(in_val[group] - size / FOLDS) >= 1)
+    words = (f"{group} {in_val[group]} of {sizes[group]}" for group in uneven)
+    return f"not a fifth in val: {', '.join(words)}" if uneven else None
 
 
 def _describe_one_sided_groups(patients: Mapping[str, Row], in_val: int) -> str | None:

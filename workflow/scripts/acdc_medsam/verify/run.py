@@ -53,7 +53,9 @@ def run_checks(output: Path, published: Path, expected: Expectations, threads: i
     folders = [output / h5_folder(subset, "volumes") for subset in SUBSETS]
     volumes = [path for folder in folders for path in sorted(folder.glob("*.h5"))]
     checks = Checks(expected)
-    sound = SoundItems(remembered, f"{expected} {code_hash(Path(__file__))}")
+    # The findings on files do not depend on how the dataset is split, so they outlast another split.
+    context = (expected.size, expected.keep_empty, expected.embeddings, expected.split.has_testing)
+    sound = SoundItems(remembered, f"{context} {code_hash(Path(__file__))}")
 
     for name, item, reason in _check_files(output, rows, volumes, expected, records, threads, sound):
         checks[name].add(item, reason)
@@ -82,15 +84,17 @@ def _check_files(
     """Check all slices, all volumes and the positional encoding. See :func:`run_checks` for the arguments."""
     root = output / DATASET
     row_of_slice = {row["slice"]: row for row in rows}
+    # Another scheme or fold changes nothing for a slice that stays in its split.
+    content = {row["slice"]: {key: row[key] for key in row if key not in ("fold", "scheme")} for row in rows}
 
     def look_at_slice(row: Row) -> list[Finding]:
         files = slice_files(root, row)
-        facts = (row, [records.get(file) for file in files])
+        facts = (content[row["slice"]], [records.get(file) for file in files])
         return sound.look_up(row["slice"], files, facts, lambda: check_slice(root, row, expected, records))
 
     def look_at_volume(path: Path) -> list[Finding]:
         files = volume_files(output, path, row_of_slice)
-        facts = [(row_of_slice.get(file.stem), records.get(file)) for file in files]
+        facts = [(content.get(file.stem), records.get(file)) for file in files]
         return sound.look_up(
             path.stem, files, facts, lambda: check_volume(output, path, row_of_slice, expected, records)
         )
