@@ -19,6 +19,7 @@ FLOORS = (
     {"card", "exports", "phantom", "provenance", "report"},
     {"train"},
     {"evaluate"},
+    {"benchmark"},
     {"__main__"},
 )
 """Rooms on each floor, from the bottom to the top."""

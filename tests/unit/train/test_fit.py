@@ -21,6 +21,7 @@ import yaml
 
 import acdc_medsam.train.fit as fit
 from acdc_medsam.acdc.labels import LABELS
+from acdc_medsam.data.assignment import Assignment
 from acdc_medsam.encoders import load_model
 from acdc_medsam.encoders.decoder import decode, decode_box, encode_boxes
 from acdc_medsam.encoders.sam import modeling
@@ -30,6 +31,7 @@ from acdc_medsam.evaluate.predict import without_prompts
 from acdc_medsam.formats.files import read_sealed, read_table, sha256_file, write_table
 from acdc_medsam.formats.png import read_gray, write_png
 from acdc_medsam.layout import MANIFEST_COLUMNS
+from acdc_medsam.train.facts import read_facts
 from acdc_medsam.train.history import SECONDS
 from acdc_medsam.train.options import TrainOptions
 from acdc_medsam.train.task import FineTuning, make_schedule
@@ -298,10 +300,36 @@ def test_the_files_of_a_training_are_listed(trained: Path) -> None:
     index = trained / "training/trained.tsv"
     assert is_whole(index)
     rows = {row["file"]: row for row in read_sealed(index)}
-    assert set(rows) == {"model.pth", "best.ckpt", "log.tsv"}
+    assert set(rows) == {"model.pth", "best.ckpt", "log.tsv", "training.json"}
     assert all(row["sha256"] == sha256_file(index.with_name(name)) for name, row in rows.items())
     assert len({row["identity"] for row in rows.values()}) == 1
     assert not (trained / "training/last.ckpt").exists()
+
+
+def test_the_patients_of_a_training_are_written_down(trained: Path) -> None:
+    facts = read_facts(trained / "training/model.pth")
+    assert facts is not None
+    for split in ("train", "val"):
+        rows = [row for row in read_table(trained / "data/ACDC/manifest.tsv") if row["split"] == split]
+        assert facts["patients"][split] == sorted({row["patient"] for row in rows})
+        assert facts["slices"][split] == len(rows) == 2
+    best = max(read_table(trained / "training/log.tsv"), key=lambda row: float(row["val_dice"]))
+    assert facts["best_epoch"] == int(best["epoch"])
+
+
+def test_the_identity_follows_the_assignment_and_the_budget(trained: Path, checkpoint: Path) -> None:
+    data = trained / "data/ACDC"
+    published = {row["patient"]: row["split"] for row in read_table(data / "manifest.tsv")}
+    swapped = {patient: {"train": "val", "val": "train"}.get(split, split) for patient, split in published.items()}
+    limited = Assignment(published, frozenset(patient for patient, split in published.items() if split == "train"))
+    known = fit.training_identity(data, checkpoint, OPTIONS)
+    assert fit.training_identity(data, checkpoint, OPTIONS, Assignment(published)) == known
+    others = [
+        fit.training_identity(data, checkpoint, OPTIONS, Assignment(swapped)),
+        fit.training_identity(data, checkpoint, OPTIONS, limited),
+        fit.training_identity(data, checkpoint, replace(OPTIONS, patients=1)),
+    ]
+    assert len({known, *others}) == 4
 
 
 def test_validation_without_structures_is_refused_at_once(again: Trained, caplog: pytest.LogCaptureFixture) -> None:

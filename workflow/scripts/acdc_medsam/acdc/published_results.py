@@ -54,8 +54,8 @@ DIFFERENCES = (
     "with split.scheme nnunet, which has nnU-Net's folds.",
     f"The challenge's numbers are of {TEST_SET}. They are comparable with benchmark.held_out: test, if the testing "
     "patients are part of the dataset; with a cross-validation, they are measured on other hearts.",
-    "nnU-Net trains on all patients of the other folds and takes the last epoch. Here, a part of them chooses the epoch "
-    "and is not trained on.",
+    "nnU-Net trains on all patients of the other folds and takes the last epoch. Here, a part of them chooses the "
+    "epoch and is not trained on.",
     "All published numbers are of predictions without prompts. Results with boxes are not comparable: a box is drawn "
     "around the true mask, so it tells in which slices a structure is and where it ends.",
 )

@@ -31,7 +31,9 @@ def draw_dots(name: str, title: str, values: Mapping[tuple[str, str], Sequence[f
         values: Structure and phase -> value of each patient.
         lines: Structure and phase, mean and interval of each column, in the order of ``values``.
     """
-    shown = {f"{structure} {phase}": [float(value) for value in column] for (structure, phase), column in values.items()}
+    shown = {
+        f"{structure} {phase}": [float(value) for value in column] for (structure, phase), column in values.items()
+    }
     marks = [[line.mean, line.low, line.high] for line in lines]
     worst = min((min(column) for column in shown.values() if column), default=0.0)
     description = (
@@ -41,9 +43,7 @@ def draw_dots(name: str, title: str, values: Mapping[tuple[str, str], Sequence[f
     return Chart(name, title, description, partial(_draw_dots, columns=shown, marks=marks), width=7.4, height=3.2)
 
 
-def _draw_dots(
-    axes: "Axes", columns: Mapping[str, Sequence[float]], marks: Sequence[Sequence[float | None]]
-) -> None:
+def _draw_dots(axes: "Axes", columns: Mapping[str, Sequence[float]], marks: Sequence[Sequence[float | None]]) -> None:
     """Draw columns of dots, and the mean and interval (mean, low, high) of each."""
     for column, ((label, values), (mean, low, high)) in enumerate(zip(columns.items(), marks, strict=True)):
         # Dots side by side in the order of the values: a random spread would differ in each report.
@@ -60,7 +60,9 @@ def _draw_dots(
     axes.set(ylabel="Dice", xlim=(-0.5, len(columns) - 0.4))
 
 
-def draw_bland_altman(name: str, structure: str, quantity: str, unit: str, pairs: Mapping[str, tuple[float, float]]) -> Chart:
+def draw_bland_altman(
+    name: str, structure: str, quantity: str, unit: str, pairs: Mapping[str, tuple[float, float]]
+) -> Chart:
     """Chart the difference of two measurements against their mean, with the bias and the limits of agreement.
 
     Args:
@@ -107,5 +109,3 @@ def _draw_bland_altman(
 def mean_lines(lines: Sequence[Line], way: str, measure: str) -> list[Line]:
     """Return the lines of a measure for each structure and phase, in the order of the columns of :func:`draw_dots`."""
     return [find_line(lines, way, structure, phase, measure) for structure in LABELS for phase in PHASES]
-
-

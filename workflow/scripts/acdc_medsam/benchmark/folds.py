@@ -88,8 +88,8 @@ def require_fair(folds: Sequence[Fold]) -> None:
         seen = sorted(set(fold.patients) & {patient for patients in used.values() for patient in patients})
         if seen:
             raise DatasetError(
-                f"{fold.name}: {', '.join(seen)} had a part in the training of the model that is measured on them; delete "
-                "the folder of this fold and run `snakemake benchmark` again"
+                f"{fold.name}: {', '.join(seen)} had a part in the training of the model that is measured on them; "
+                "delete the folder of this fold and run `snakemake benchmark` again"
             )
 
     if len({fold.units for fold in folds}) > 1:

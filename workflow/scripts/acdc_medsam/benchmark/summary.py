@@ -97,9 +97,7 @@ def _measures(units: Units) -> list[tuple[str, str, str]]:
 
 def _line(way: str, structure: str, phase: str, measure: str, unit: str, values: PatientValues) -> Line:
     known = [value for value in values.values() if value is not None]
-    line = Line(
-        way, structure, phase, measure, unit, without_value=len(values) - len(known), **asdict(describe(known))
-    )
+    line = Line(way, structure, phase, measure, unit, without_value=len(values) - len(known), **asdict(describe(known)))
     if not measure.endswith("_error"):
         return line
     limits = limits_of_agreement(known)
@@ -145,4 +143,8 @@ def ejection_fractions(folds: Iterable[Fold], way: str, structure: str) -> dict[
 
 def find_line(lines: Iterable[Line], way: str, structure: str, phase: str, measure: str) -> Line:
     """Find a line by its names."""
-    return next(line for line in lines if (line.way, line.structure, line.phase, line.measure) == (way, structure, phase, measure))
+    return next(
+        line
+        for line in lines
+        if (line.way, line.structure, line.phase, line.measure) == (way, structure, phase, measure)
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from acdc_medsam.formats.files import Row, read_sealed
 
+
 @dataclass(frozen=True)
 class Assignment:
     """Which split each slice of a dataset belongs to. The files of the dataset stay where they are.

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Seen = dict[str, list[str]]
-"""``chose_epoch``: measured patients that the epoch was chosen by; ``trained_on``: those that the model learned from."""
+"""``chose_epoch``: measured patients that chose the epoch; ``trained_on``: those that the model was trained on."""
 
 
 def find_seen(patients: Sequence[str], facts: Mapping[str, Any] | None) -> Seen | None:
@@ -41,7 +41,7 @@ def describe_seen(split: str, patients: Sequence[str], seen: Seen | None) -> str
         )
     if seen["chose_epoch"]:
         return (
-            f"{split}: the epoch of the model was chosen by {len(seen['chose_epoch'])} of these {len(patients)} "
-            "patients, so the measures are somewhat too good; patients of 'test', or `snakemake benchmark`, give fair ones"
+            f"{split}: {len(seen['chose_epoch'])} of these {len(patients)} patients chose the epoch of the model, so "
+            "the measures are somewhat too good; patients of 'test', or `snakemake benchmark`, give fair ones"
         )
     return f"{split}: these {len(patients)} patients had no part in the training or in the choice of the epoch"

@@ -151,7 +151,7 @@ def render_page(
 
     identical = identical_pictures(contents)
     hints = find_hints(extremes, sections.intensities, sections.embeddings, len(identical))
-    template = _environment(inputs.template.parent).get_template(inputs.template.name)
+    template = make_environment(inputs.template.parent).get_template(inputs.template.name)
     return template.render(
         name=NAME,
         reference=REFERENCE,
@@ -212,7 +212,8 @@ def find_hints(
     return hints
 
 
-def _environment(folder: Path) -> jinja2.Environment:
+def make_environment(folder: Path) -> jinja2.Environment:
+    """Make the environment that lays out pages from the templates in a folder."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
         # Names of files and messages from damaged data must not become markup.

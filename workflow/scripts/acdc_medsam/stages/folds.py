@@ -69,8 +69,9 @@ def require_folds(benchmark: BenchmarkRule, split: SplitRule, patients: int, tes
         unknown = [str(number) for number in planned.values() if number not in of_scheme]
         if unknown or not planned:
             raise ConfigError(
-                f"benchmark.folds: split.scheme {split.scheme} has the folds {', '.join(map(str, of_scheme)) or 'none'}, "
-                f"and {', '.join(unknown) or 'none'} given; correct benchmark.folds or benchmark.held_out in config.yaml"
+                f"benchmark.folds: {', '.join(unknown) or 'none'} given, and split.scheme {split.scheme} has the folds "
+                f"{', '.join(map(str, of_scheme)) or 'none'}; correct benchmark.folds or benchmark.held_out in "
+                "config.yaml"
             )
     elif not tested:
         raise ConfigError(

@@ -7,7 +7,7 @@ from itertools import chain, zip_longest
 from acdc_medsam.data.assignment import Assignment
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row
-from acdc_medsam.stages.split import group_patients, rank
+from acdc_medsam.stages.stratified import group_patients, rank
 
 
 def rank_by_turns(groups: Mapping[str, str], seed: int) -> list[str]:
