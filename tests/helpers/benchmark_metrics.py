@@ -35,7 +35,9 @@ def measure_patient(patient: str, dice: float) -> list[dict[str, Any]]:
     ]
 
 
-def make_metrics(patients: dict[str, float], trained_on: list[str], chose: list[str]) -> dict[str, Any]:
+def make_metrics(
+    patients: dict[str, float], trained_on: list[str], chose: list[str], manifest_sha256: str
+) -> dict[str, Any]:
     """Content of ``metrics.json`` for patients with their Dice at ED."""
     fractions = {}
     for patient in patients:
@@ -49,6 +51,7 @@ def make_metrics(patients: dict[str, float], trained_on: list[str], chose: list[
     }
     return {
         "software": "acdc-medsam 0.1.0",
+        "manifest_sha256": manifest_sha256,
         "training": {
             "best_epoch": 7,
             "options": {"epochs": 30, "learning_rate": 0.0003, "seed": 2026, "patients": None},
@@ -65,7 +68,7 @@ def make_metrics(patients: dict[str, float], trained_on: list[str], chose: list[
     }
 
 
-def write_metrics(folder: Path, folds: list[dict[str, float]]) -> list[Path]:
+def write_metrics(folder: Path, folds: list[dict[str, float]], manifest_sha256: str = "0" * 64) -> list[Path]:
     """Write the metrics of folds, given as patient -> Dice at ED, and return their folders."""
     everybody = {patient for fold in folds for patient in fold}
     folders = []
@@ -73,6 +76,7 @@ def write_metrics(folder: Path, folds: list[dict[str, float]]) -> list[Path]:
         chose, *trained_on = sorted(everybody - set(fold)) or ["patient900", "patient901"]
         path = folder / f"fold_{number}"
         path.mkdir(parents=True)
-        (path / "metrics.json").write_text(json.dumps(make_metrics(fold, trained_on or ["patient902"], [chose])))
+        metrics = make_metrics(fold, trained_on or ["patient902"], [chose], manifest_sha256)
+        (path / "metrics.json").write_text(json.dumps(metrics))
         folders.append(path)
     return folders

@@ -86,7 +86,7 @@ rule evaluate_fold:
 rule write_benchmark:
     input:
         evaluated=expand(FOLD_EVALUATED, fold=FOLDS),
-        template=str(PAGE / "benchmark.html.j2"),
+        template=str(PAGE / "benchmark_page.html.j2"),
         parts=sorted(str(path) for path in PAGE.glob("[!.]*")),
     output:
         table=BENCHMARK_TABLE,

@@ -12,12 +12,14 @@ from acdc_medsam.benchmark.folds import read_folds
 from acdc_medsam.benchmark.run import write_benchmark
 from acdc_medsam.benchmark.summary import Line, find_line, order_ways, summarize
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.formats.files import read_table
+from acdc_medsam.formats.files import read_table, sha256_file
+from acdc_medsam.report.benchmark import benchmark_section
 from benchmark_metrics import SETTINGS, write_metrics
 from indexes import is_whole
 from parsed_page import Page
+from small_dataset import SmallDataset
 
-TEMPLATE = Path(__file__).parents[3] / "workflow/report/page/benchmark.html.j2"
+TEMPLATE = Path(__file__).parents[3] / "workflow/report/page/benchmark_page.html.j2"
 FOLDS = [{"patient001": 0.9, "patient002": 0.8}, {"patient003": 0.7}]
 
 
@@ -177,3 +179,22 @@ def test_folds_that_make_no_fair_benchmark_are_refused(
     path.write_text(json.dumps(content))
     with pytest.raises(DatasetError, match=message):
         read_folds(folders)
+
+
+def test_the_report_shows_a_benchmark_of_this_dataset_alone(small: SmallDataset, raw: Path, tmp_path: Path) -> None:
+    known = sha256_file(small.data / "manifest.tsv")
+    for name, manifest in (("own", known), ("other", "0" * 64)):
+        write(write_metrics(tmp_path / name, FOLDS, manifest), tmp_path / name)
+    results = tmp_path / "own/benchmark.json"
+    page = Page(small.report(raw, publish=False, benchmark_results=results))
+    assert page.open == [] and "Dice of whole volumes without prompts" in page.text
+    assert "3 patients, cross-validation over 2 folds" in page.text and "0.750" in page.text
+    assert "own/benchmark.html" in page.text and "3 patients are few" in page.text
+
+    manifest = small.data / "manifest.tsv"
+    assert benchmark_section(results, manifest) is not None
+    assert benchmark_section(tmp_path / "other/benchmark.json", manifest) is None
+    assert benchmark_section(tmp_path / "none.json", manifest) is None and benchmark_section(None, manifest) is None
+    results.write_text("{}")
+    with pytest.raises(DatasetError, match="delete it and run the benchmark again"):
+        benchmark_section(results, manifest)

@@ -23,6 +23,7 @@ class Fold:
         units: Units of distances and volumes.
         ways: Way of predicting -> what was measured, see :func:`acdc_medsam.evaluate.summary.summarize_way`.
         software: Name and version of the software.
+        manifest_sha256: Hex sha256 of the dataset's manifest.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Fold:
     units: Units
     ways: Mapping[str, Any]
     software: str
+    manifest_sha256: str
 
 
 def read_folds(folders: Sequence[Path]) -> list[Fold]:
@@ -58,6 +60,7 @@ def _read_fold(path: Path) -> Fold:
             units=Units(**measured["units"]),
             ways=measured["ways"],
             software=content["software"],
+            manifest_sha256=content["manifest_sha256"],
         )
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DatasetError(f"{path} cannot be read ({error!r}); delete it and run `snakemake benchmark`") from error

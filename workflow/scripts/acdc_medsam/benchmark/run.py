@@ -64,6 +64,9 @@ def collect_results(folds: Sequence[Fold], lines: Sequence[Line], settings: Mapp
     """Collect the content of ``benchmark.json``: the summary, what it was computed from, and the published results."""
     return {
         "software": folds[0].software,
+        # The folds are evaluated again when the manifest changes, so it is the same for all of them.
+        "manifest_sha256": folds[0].manifest_sha256,
+        "measured": describe_patients(folds),
         "settings": settings,
         "cautions": find_cautions(folds, settings),
         "bootstrap": {"unit": "patient", "resamples": RESAMPLES, "seed": SEED, "confidence": CONFIDENCE},

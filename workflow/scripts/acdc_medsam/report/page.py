@@ -21,6 +21,7 @@ from acdc_medsam.acdc.naming import NAME
 from acdc_medsam.formats.files import Written, write_bytes
 from acdc_medsam.formats.index import index_row, read_records, write_index
 from acdc_medsam.report.balance import Balance, balance_section
+from acdc_medsam.report.benchmark import benchmark_section
 from acdc_medsam.report.contents import Contents, read_contents
 from acdc_medsam.report.cost import Cost, cost_section, read_jobs
 from acdc_medsam.report.drawing import Chart, draw_chart
@@ -56,6 +57,7 @@ class ReportInputs:
         benchmarks: Folder of the benchmark files of the jobs.
         template: The Jinja2 template of the page. The templates of its sections lie beside it.
         metrics: The file ``metrics.json`` of a model that was fine-tuned on the dataset. It need not exist.
+        benchmark_results: The file ``benchmark.json`` of a benchmark on the dataset. It need not exist.
     """
 
     manifest: Path
@@ -66,6 +68,7 @@ class ReportInputs:
     benchmarks: Path
     template: Path
     metrics: Path | None = None
+    benchmark_results: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,7 @@ def render_page(
         has_raw=contents.has_raw,
         identical=identical,
         results=results_section(inputs.metrics, inputs.manifest),
+        benchmark=benchmark_section(inputs.benchmark_results, inputs.manifest),
         colors=COLORS,
         structure_names=STRUCTURE_NAMES,
         group_names=GROUP_NAMES,
