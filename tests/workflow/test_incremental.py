@@ -1,5 +1,7 @@
 """Only what changed is computed again."""
 
+import hashlib
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -82,13 +84,48 @@ def test_a_patient_added_and_removed_again(finished: Workflow, tmp_path: Path) -
     assert finished.stored() == before
 
 
-@pytest.mark.parametrize("split", [{"seed": 7}, {"validation": 0.5}, {"unit": "slice"}])
+@pytest.mark.parametrize(
+    "split",
+    [
+        {"seed": 7},
+        {"validation": 0.5},
+        {"unit": "slice"},
+        {"fold": 0},
+        {"scheme": "nnunet", "fold": 1},
+        {"scheme": "ssl4mis"},
+    ],
+    ids=["seed", "validation", "unit", "fold", "nnunet", "ssl4mis"],
+)
 def test_another_split_recomputes_nothing_else(finished: Workflow, encoder: Any, split: dict[str, Any]) -> None:
     before = finished.stored()
     finished.configure(encoder=encoder, split=split)
     run = finished.run()
     assert {job.split()[0] for job in run.jobs} == AFTER_SPLIT
     assert finished.stored() == before
+
+
+def splits_of(workflow: Workflow) -> dict[str, str]:
+    """Return the split of each patient."""
+    return {row["patient"]: row["split"] for row in read_table(workflow.data / "manifest.tsv")}
+
+
+def test_a_table_of_splits_is_an_input(workflow: Workflow) -> None:
+    table = workflow.folder / "splits.tsv"
+    table.write_text("patient\tsplit\npatient001\ttrain\npatient002\tval\n")
+    workflow.configure(**workflow.configuration(), split={"scheme": "file", "file": "splits.tsv"})
+    assert workflow.run().of("split") == [
+        f"split as listed in splits.tsv (sha256 {hashlib.sha256(table.read_bytes()).hexdigest()})"
+    ]
+    assert splits_of(workflow) == {"patient001": "train", "patient002": "val"}
+    assert {row["scheme"] for row in read_table(workflow.data / "manifest.tsv")} == {"file"}
+
+    table.touch()
+    assert workflow.run().jobs == []
+
+    table.write_text("patient\tsplit\npatient001\tval\npatient002\ttest\n")
+    os.utime(table, (0, 0))
+    assert {job.split()[0] for job in workflow.run().jobs} == AFTER_SPLIT
+    assert splits_of(workflow) == {"patient001": "val", "patient002": "test"}
 
 
 EXPORTS = {

@@ -27,6 +27,44 @@ def test_training_without_embeddings_is_refused(workflow: Workflow) -> None:
     assert "training needs embeddings: set encoder.name in config.yaml" in refused(workflow, "train")
 
 
+def test_keys_that_the_scheme_does_not_take_are_refused(workflow: Workflow) -> None:
+    workflow.configure(**workflow.configuration(), split={"scheme": "nnunet", "validation": 0.3})
+    output = refused(workflow)
+    assert "split.fold: None given; expected 0 to 4, because split.scheme is nnunet" in output
+    assert "split.validation: 0.3 given; expected 0.2, its default" in output
+
+
+def test_patients_that_the_scheme_does_not_know_are_named_before_any_job(workflow: Workflow) -> None:
+    workflow.configure(**workflow.configuration(), split={"scheme": "nnunet", "fold": 0})
+    patient = workflow.raw / "training/patient101"
+    shutil.copytree(workflow.raw / "training/patient002", patient)
+    for path in patient.glob("patient002*"):
+        path.rename(path.with_name(path.name.replace("patient002", "patient101")))
+
+    output = refused(workflow)
+    assert "split.scheme nnunet does not know patient101: it divides ACDC's training patients 1 to 100." in output
+    assert "List these patients under 'exclude' in config.yaml" in output
+    assert "normalize patient" not in output
+    assert len(workflow.run("images").of("render")) == 3, "what does not depend on the split is made"
+
+    workflow.configure(**{**workflow.configuration(), "exclude": ["patient101"]})
+    assert workflow.run("dataset").of("split")
+
+
+def test_a_table_of_splits_that_cannot_be_used_is_refused_before_any_job(workflow: Workflow) -> None:
+    table = workflow.folder / "splits.tsv"
+    workflow.configure(**workflow.configuration(), split={"scheme": "file", "file": "splits.tsv"})
+    assert "split.file: there is no file splits.tsv" in refused(workflow)
+    for content, message in (
+        ("patient001\ttrain", "says nothing of patient002"),
+        ("patient001\ttrain\npatient002\tvall", "splits.tsv, line 3: patient002 is in 'vall'"),
+        ("patient001\ttrain\npatient002\tval\npatient020\tval", "not in the raw folder: patient020 (line 4)"),
+    ):
+        table.write_text(f"patient\tsplit\n{content}\n")
+        output = refused(workflow)
+        assert message in output and "normalize patient" not in output
+
+
 def test_missing_raw_data_is_explained(workflow: Workflow) -> None:
     shutil.rmtree(workflow.raw)
     output = refused(workflow)

@@ -43,6 +43,12 @@ def test_one_training_patient_is_refused_before_any_job(encoding: Workflow) -> N
     assert "split.validation is 0.2, and there are 1 training patients" in refused(encoding, "train")
 
 
+def test_a_scheme_without_validation_patients_is_refused_before_any_job(encoding: Workflow) -> None:
+    encoding.configure(**encoding.configuration(), split={"scheme": "wsl4mis", "fold": 2})
+    output = refused(encoding, "train")
+    assert "split.scheme wsl4mis:2 puts none of these patients in 'val'; choose another split.fold" in output
+
+
 def test_evaluation_without_embeddings_is_refused_before_any_job(workflow: Workflow) -> None:
     assert "training needs embeddings: set encoder.name in config.yaml" in refused(workflow, "evaluate")
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from acdc_medsam.card.card import size_category, summarize_splits
 from acdc_medsam.formats.files import read_table, sha256_file
+from acdc_medsam.stages.split_rule import SplitRule
 from small_dataset import IMAGE_SIZE, SmallDataset
 
 
@@ -46,6 +47,15 @@ def test_the_card(small: SmallDataset, monkeypatch: pytest.MonkeyPatch, embeddin
     assert np.shape(found["image"]) == np.shape(found["mask"]) == (IMAGE_SIZE, IMAGE_SIZE)
     if embeddings:
         assert isinstance(found["embedding"], torch.Tensor) and found["embedding"].shape == (256, 64, 64)
+
+
+def test_the_card_names_the_source_of_a_published_split(small: SmallDataset) -> None:
+    rule = SplitRule("nnunet", 1)
+    small.publish(rule=rule)
+    small.write_documents(rule=rule)
+    card = (small.data / "README.md").read_text()
+    assert "The split: nnunet, fold 1, as published in MIC-DKFZ/nnUNet, nnunetv2/dataset_conversion" in card
+    assert "ranking by a hash" not in card
 
 
 def test_the_card_warns_of_a_split_by_slice(small: SmallDataset) -> None:

@@ -23,8 +23,11 @@ from acdc_medsam.acdc.cohort import find_cohort
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.exports.folder import Published
+from acdc_medsam.exports.lists import order_patients
 from acdc_medsam.exports.registry import LAYOUTS
 from acdc_medsam.formats.files import read_table, sha256_file
+from acdc_medsam.stages.split_rule import SplitRule
+from acdc_medsam.stages.stratified import rank
 from indexes import is_whole
 from small_dataset import SmallDataset
 
@@ -122,6 +125,48 @@ def test_exports_of_whole_volumes_need_a_split_by_patient(exports: Exports, name
         DatasetError, match=r"is in (train and in val|val and in train), .*set 'split: \{unit: patient\}'"
     ):
         exports.make(name)
+
+
+@pytest.mark.parametrize(
+    ("rule", "folds"),
+    [
+        (SplitRule("nnunet", 1), {1: "patient003", 2: "patient002", 3: "patient001"}),
+        (SplitRule("wsl4mis", 2), {}),
+        (SplitRule(fold=0), None),
+    ],
+    ids=["nnunet", "wsl4mis", "stratified"],
+)
+def test_nnunet_has_all_folds_if_the_split_is_one(
+    exports: Exports, rule: SplitRule, folds: dict[int, str] | None
+) -> None:
+    exports.small.publish(rule=rule)
+    entries = json.loads((exports.make("nnunet") / "splits_final.json").read_text())
+    assert len(entries) == 5
+    own = entries[rule.fold - 1 if rule.scheme == "wsl4mis" else rule.fold]
+    for case in (*own["train"], *own["val"]):
+        assert splits_of(exports)[case.split("_")[0]] == ("val" if case in own["val"] else "train")
+    val = {place: sorted({case.split("_")[0] for case in entry["val"]}) for place, entry in enumerate(entries)}
+    assert sum(map(len, val.values())) == 3 and all(len(e["train"]) + len(e["val"]) == 6 for e in entries)
+    if rule.scheme == "nnunet":
+        assert val == {place: [folds[place]] if place in folds else [] for place in range(5)}
+
+
+def test_exports_follow_a_test_split_of_training_patients(exports: Exports) -> None:
+    exports.small.publish(rule=SplitRule("ssl4mis"))
+    folder = exports.make("nnunet")
+    assert {path.name.split("_")[0] for path in (folder / "imagesTs").iterdir()} == {"patient001"}
+    assert {path.name.split("_")[0] for path in (folder / "labelsTr").iterdir()} == {"patient002", "patient003"}
+    assert len(json.loads((folder / "splits_final.json").read_text())) == 1
+    lists = exports.make("lists")
+    assert {name.split("_")[0] for name in (lists / "test.list").read_text().split()} == {"patient001"}
+
+
+def test_the_lists_have_ssl4mis_order_of_training_patients() -> None:
+    names = [f"patient{number:03d}" for number in range(1, 101)]
+    ordered = order_patients(names, "ssl4mis", 2026)
+    assert ordered[:4] == ["patient099", "patient038", "patient050", "patient100"]
+    assert sorted(ordered) == names
+    assert order_patients(names, "stratified", 2026) == rank(names, 2026) != ordered
 
 
 def test_nnunet_has_the_original_voxels_and_the_same_split(exports: Exports) -> None:

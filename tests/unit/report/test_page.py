@@ -10,6 +10,7 @@ import pytest
 from acdc_medsam.formats.files import read_table
 from acdc_medsam.formats.index import index_row, read_records, write_index
 from acdc_medsam.formats.png import read_gray
+from acdc_medsam.stages.split_rule import SplitRule
 from parsed_page import Page
 from small_dataset import SmallDataset
 
@@ -34,6 +35,14 @@ def test_patients_that_are_shared_are_a_warning(small: SmallDataset, raw: Path, 
     assert "No patient is in more than one split" in text and 'class="warning"' not in text
     page = small.report(raw, "slice")
     assert "in more than one split, so that a score" in page and 'class="warning"' in page
+
+
+def test_the_page_says_what_a_published_split_is(small: SmallDataset, raw: Path) -> None:
+    page = small.report(raw, rule=SplitRule("ssl4mis"))
+    assert "ssl4mis, as published in HiLab-git/SSL4MIS, data/ACDC/train.list" in page
+    assert "test is 20 of ACDC&#39;s training patients" in page
+    assert "in no split, and therefore with H5 files only: patient004" in page
+    assert "split.scheme ssl4mis promises no shares: 1 of 2 patients of train and val are in val" in page
 
 
 def test_the_page_is_well_formed_and_loads_nothing(text: str) -> None:

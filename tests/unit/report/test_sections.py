@@ -10,7 +10,13 @@ import pytest
 from acdc_medsam.formats.files import Written
 from acdc_medsam.measures.outlines import CLOSE_UP, close_up
 from acdc_medsam.measures.records import REGIONS, Floats
-from acdc_medsam.report.balance import balance_section, count_groups, count_structures, describe_geometry
+from acdc_medsam.report.balance import (
+    balance_section,
+    count_groups,
+    count_structures,
+    describe_geometry,
+    describe_unseen_groups,
+)
 from acdc_medsam.report.contents import Contents
 from acdc_medsam.report.cost import list_files, list_stages, read_jobs
 from acdc_medsam.report.elements import format_bytes, format_number, format_seconds
@@ -73,6 +79,15 @@ def test_the_most_unequal_resize_is_named() -> None:
     contents.rows[3].update(height="50", width="150")
     assert named("Most unequal resize", contents)[0] == (contents.rows[3]["slice"], "3 times: 150 x 50")
     np.testing.assert_allclose(resize_stretch(contents.rows)[:4], [1.25, 1.25, 1.25, 3])
+
+
+def test_groups_that_train_does_not_show_are_named() -> None:
+    contents = make_contents()
+    rows = [{**row, "split": "val" if row["group"] == "DCM" else "train"} for row in contents.rows]
+    remark = describe_unseen_groups(replace(contents, rows=rows))
+    assert remark is not None and remark.endswith("which a model is measured on without having seen: DCM (val).")
+    everywhere = [{**row, "split": "train"} for row in contents.rows]
+    assert describe_unseen_groups(replace(contents, rows=everywhere)) is None
 
 
 @pytest.fixture

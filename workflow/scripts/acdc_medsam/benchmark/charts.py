@@ -10,6 +10,7 @@ import numpy.typing as npt
 from acdc_medsam.acdc.labels import LABELS, PHASES, STRUCTURE_NAMES
 from acdc_medsam.benchmark.statistics import Agreement, limits_of_agreement
 from acdc_medsam.benchmark.summary import Line, find_line
+from acdc_medsam.benchmark.tables import format_value
 from acdc_medsam.report.drawing import LINE, STRUCTURES, TEXT, Chart
 from acdc_medsam.report.elements import format_number
 
@@ -37,7 +38,7 @@ def draw_dots(name: str, title: str, values: Mapping[tuple[str, str], Sequence[f
     marks = [[line.mean, line.low, line.high] for line in lines]
     worst = min((min(column) for column in shown.values() if column), default=0.0)
     description = (
-        "One dot per patient; the black mark is the mean, and the bar its 95 % bootstrap interval. The lowest value is "
+        "One dot per patient; the diamond is the mean, and the bar its 95 % bootstrap interval. The lowest value is "
         f"{format_number(worst)}."
     )
     return Chart(name, title, description, partial(_draw_dots, columns=shown, marks=marks), width=7.4, height=3.2)
@@ -85,11 +86,12 @@ def draw_bland_altman(
 def _describe_agreement(agreement: Agreement, unit: str, patients: int) -> str:
     if agreement.bias is None:
         return "No patient has both phases."
-    text = f"Bias {format_number(agreement.bias)} {unit}"
-    if agreement.lower_limit is None or agreement.upper_limit is None:
-        return f"{text}, of {patients} patient: limits of agreement need two."
-    low, high = (format_number(limit) for limit in (agreement.lower_limit, agreement.upper_limit))
-    return f"{text} (solid), 95 % limits of agreement {low} to {high} (dashed), {patients} patients."
+    # Differences of percentages are no percentages.
+    unit = "percentage points" if unit == "%" else unit
+    bias, low, high = (format_value(value, 1) for value in vars(agreement).values())
+    if agreement.lower_limit is None:
+        return f"Bias {bias} {unit}, of {patients} patient: limits of agreement need two."
+    return f"Bias {bias} {unit} (solid), 95 % limits of agreement {low} to {high} (dashed), {patients} patients."
 
 
 def _draw_bland_altman(

@@ -91,11 +91,9 @@ def plan_files(sources: PublishSources) -> tuple[dict[Path, Written], list[Row]]
 
 
 def describe_unsplit(sources: PublishSources) -> list[str]:
-    """Say how many patients are in no split; nothing if there are none."""
-    patients = {row["slice"].split("_")[0] for row in read_sealed(sources.split) if not row["split"]}
-    if not patients:
-        return []
-    return [f"patients in no split, which have H5 files only: {len(patients)}, {min(patients)} to {max(patients)}"]
+    """Name the patients that are in no split, in one line; no line if there are none."""
+    patients = sorted({row["slice"].split("_")[0] for row in read_sealed(sources.split) if not row["split"]})
+    return [f"in no split, and therefore with H5 files only: {', '.join(patients)}"] if patients else []
 
 
 def _find_by_name(indexes: Sequence[Path]) -> dict[tuple[str, str], Written]:
