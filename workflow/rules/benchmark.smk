@@ -27,7 +27,9 @@ rule folds:
         "../scripts/folds.py"
 
 
-# The table of the fold has digests of all that is trained on, so a manifest that differs elsewhere re-runs nothing.
+# The table of the fold has digests of all that is trained on, so a manifest that differs elsewhere re-runs nothing. Snakemake
+# runs the job again whenever the table is written, even with the same content. The model is no declared output, which
+# Snakemake would remove before the job: so the job finds it, sees that nothing has changed, and trains nothing.
 rule train_fold:
     input:
         patients=FOLD_PATIENTS,
@@ -36,7 +38,6 @@ rule train_fold:
         accepted=ancient(ACCEPTED),
         checkpoint=ancient(checkpoint),
     output:
-        model=FOLD_MODEL,
         index=FOLD_TRAINED,
     params:
         **config["train"],
@@ -59,7 +60,6 @@ rule train_fold:
 
 rule evaluate_fold:
     input:
-        model=FOLD_MODEL,
         trained=FOLD_TRAINED,
         patients=FOLD_PATIENTS,
         manifest=MANIFEST,

@@ -9,7 +9,6 @@ BUDGET = config["train"]["patients"]
 BENCHMARK = f"training/{ENCODER}/benchmark" + (f"_{BUDGET}_patients" if BUDGET else "")
 FOLD_PATIENTS = out(f"{BENCHMARK}/{{fold}}/patients.tsv")
 FOLDS_INDEX = out(f"{BENCHMARK}/folds.tsv")
-FOLD_MODEL = out(f"{BENCHMARK}/{{fold}}/model.pth")
 FOLD_TRAINED = out(f"{BENCHMARK}/{{fold}}/trained.tsv")
 FOLD_EVALUATED = out(f"{BENCHMARK}/{{fold}}/evaluated.tsv")
 BENCHMARK_TABLE = out(f"{BENCHMARK}/benchmark.tsv")

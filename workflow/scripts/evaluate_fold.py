@@ -17,7 +17,7 @@ if __name__ == "__main__" and "snakemake" in globals():
             data=data,
             volumes=data.parents[1],
             checkpoint=Path(snakemake.input.checkpoint),
-            model=Path(snakemake.input.model),
+            model=Path(snakemake.input.trained).with_name("model.pth"),
             splits=["test"],
             out=index.parent,
             index=index,

@@ -15,7 +15,7 @@ if __name__ == "__main__" and "snakemake" in globals():
         fine_tune(
             data=Path(snakemake.input.manifest).parent,
             checkpoint=Path(snakemake.input.checkpoint),
-            model=Path(snakemake.output.model),
+            model=Path(snakemake.output.index).with_name("model.pth"),
             options=TrainOptions(**{key: snakemake.params[key] for key in keys}),
             device=snakemake.config["encoder"]["device"],
             threads=snakemake.threads,

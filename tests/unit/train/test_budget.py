@@ -11,7 +11,7 @@ from acdc_medsam.data.assignment import AS_PUBLISHED, Assignment
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row, sha256_file, write_bytes
 from acdc_medsam.train.budget import limit_training, rank_by_turns
-from acdc_medsam.train.facts import describe_training, read_facts, write_facts
+from acdc_medsam.train.facts import describe_training, is_finished, read_facts, write_facts
 from acdc_medsam.train.options import TrainOptions
 
 GROUPS_OF = {f"patient{number:03d}": GROUPS[number % 5] for number in range(40)} | {"patient900": "unknown"}
@@ -72,14 +72,18 @@ def test_the_facts_of_a_training_belong_to_its_model(tmp_path: Path) -> None:
     model = tmp_path / "model.pth"
     rows = make_rows()
     facts = describe_training(rows, limit_training(rows, AS_PUBLISHED, 2, 1), TrainOptions(patients=2))
-    written = write_facts(write_bytes(model, b"weights"), facts)
+    others = [write_bytes(tmp_path / name, b"x") for name in ("best.ckpt", "log.tsv")]
+    written = write_facts(write_bytes(model, b"weights"), others, "identity", facts)
     assert written.path == tmp_path / "training.json" and written.sha256 == sha256_file(written.path)
 
     found = read_facts(model)
     assert found is not None and found["patients"]["train"] == sorted(trained_on(2))
     assert found["slices"] == {"train": 4, "val": 10} and found["options"]["patients"] == 2
+    assert is_finished(model, "identity") and not is_finished(model, "other")
+    write_bytes(tmp_path / "log.tsv", b"y")
+    assert not is_finished(model, "identity")
     write_bytes(model, b"other weights")
-    assert read_facts(model) is None
+    assert read_facts(model) is None and not is_finished(model, "identity")
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"model_sha256": 1}', '{"patients": 1, "model_sha256": "x"}'])

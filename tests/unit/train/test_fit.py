@@ -287,9 +287,21 @@ def test_a_finished_run_is_trained_again_only_without_outputs(again: Trained, ca
         assert not (again.work / "last.ckpt").exists()
         assert "is already trained" in caplog.text and "epoch 1 of 2" not in caplog.text
         assert before == (again.model.read_bytes(), again.model.stat().st_mtime_ns)
+        # An index that is missing or damaged is written anew.
+        index = again.work / "trained.tsv"
+        known = index.read_bytes()
+        for harm in (index.unlink, lambda: index.write_bytes(b"damaged")):
+            harm()
+            again.train()
+            assert index.read_bytes() == known and "epoch 1 of 2" not in caplog.text
         again.remove_outputs()
         again.train()
     assert "epoch 1 of 2" in caplog.text and "resuming from" not in caplog.text
+    for name in ("log.tsv", "best.ckpt", "training.json"):
+        content = (again.work / name).read_bytes() if name != "log.tsv" else None
+        (again.work / name).write_bytes(b"damaged")
+        again.train()
+        assert content is None or (again.work / name).stat().st_size == len(content)
     assert again.model.read_bytes() == before[0]
     again.model.write_bytes(b"damaged")
     again.train()

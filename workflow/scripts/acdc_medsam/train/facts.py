@@ -1,15 +1,20 @@
 """What a model was trained on, in a file beside it: which patients taught it, and which ones chose its epoch."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from acdc_medsam.data.assignment import Assignment
-from acdc_medsam.formats.files import Row, Written, sha256_file, write_bytes
-from acdc_medsam.train.folder import FACTS
+from acdc_medsam.errors import DatasetError
+from acdc_medsam.formats.files import Row, Written, sha256_file, take_record, write_bytes
+from acdc_medsam.formats.index import index_row, read_records, write_index
+from acdc_medsam.train.folder import BEST, FACTS, INDEX, LOG
 from acdc_medsam.train.options import TrainOptions
+
+OTHERS = (BEST, LOG, FACTS)
+"""Names of the files that a finished training leaves beside its model and index."""
 
 
 def describe_training(rows: Iterable[Row], assignment: Assignment, options: TrainOptions) -> dict[str, Any]:
@@ -33,17 +38,20 @@ def describe_training(rows: Iterable[Row], assignment: Assignment, options: Trai
     return facts
 
 
-def write_facts(model: Written, facts: Mapping[str, Any]) -> Written:
-    """Write the facts of a training beside its model.
+def write_facts(model: Written, others: Sequence[Written], identity: str, facts: Mapping[str, Any]) -> Written:
+    """Write the facts of a finished training beside its model.
 
     Args:
         model: Record of the model.
+        others: Records of the other files that the training wrote.
+        identity: Identity of the training.
         facts: The facts, see :func:`describe_training`.
 
     Returns:
         The record of the file.
     """
-    content = {"model_sha256": model.sha256, **facts}
+    files = {record.path.name: record.sha256 for record in others}
+    content = {"model_sha256": model.sha256, "files": files, "identity": identity, **facts}
     return write_bytes(model.path.with_name(FACTS), (json.dumps(content, indent=1) + "\n").encode())
 
 
@@ -58,3 +66,28 @@ def read_facts(model: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return {**facts, "patients": patients}
+
+
+def is_finished(model: Path, identity: str) -> bool:
+    """Whether a training of this identity has finished, and its files are still those that it wrote."""
+    facts = read_facts(model)
+    if facts is None or facts.get("identity") != identity:
+        return False
+    digests = {name: facts.get("files", {}).get(name) for name in (BEST, LOG)}
+    files = {name: model.with_name(name) for name in digests}
+    return all(files[name].is_file() and sha256_file(files[name]) == sha256 for name, sha256 in digests.items())
+
+
+def list_training(model: Path, identity: str) -> None:
+    """Write the index of a finished training anew if it is missing or damaged, see :func:`is_finished`."""
+    index = model.with_name(INDEX)
+    try:
+        read_records(index)
+    except DatasetError:
+        write_training_index(model, identity, [take_record(model.with_name(name)) for name in (model.name, *OTHERS)])
+
+
+def write_training_index(model: Path, identity: str, records: Iterable[Written]) -> None:
+    """Write the index of the files that a training wrote."""
+    index = model.with_name(INDEX)
+    write_index(index, [index_row(record, index, identity=identity) for record in records], ("identity",))

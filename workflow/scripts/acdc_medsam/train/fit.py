@@ -23,14 +23,19 @@ from acdc_medsam.encoders import load_model
 from acdc_medsam.encoders.devices import claimed_device, keep_freed_memory, set_threads
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Written, read_table, sha256_file, take_record, write_bytes
-from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.formats.tensors import load_saved, saved_bytes
 from acdc_medsam.layout import MANIFEST
 from acdc_medsam.runtime.code_hash import code_hash
 from acdc_medsam.train import silence_libraries
 from acdc_medsam.train.budget import limit_training
-from acdc_medsam.train.facts import describe_training, write_facts
-from acdc_medsam.train.folder import BEST, INDEX, LAST, LOG, is_finished, remove_training
+from acdc_medsam.train.facts import (
+    describe_training,
+    is_finished,
+    list_training,
+    write_facts,
+    write_training_index,
+)
+from acdc_medsam.train.folder import BEST, LAST, LOG, remove_training
 from acdc_medsam.train.history import History
 from acdc_medsam.train.options import TrainOptions
 from acdc_medsam.train.task import FineTuning, start_as_single_mask
@@ -54,7 +59,7 @@ def fine_tune(
 ) -> None:
     """Fine-tune the mask decoder, or resume an interrupted run of the same identity.
 
-    A finished training is not repeated while its model and index are there. The files that a training of another
+    A finished training is not repeated while its files are there. The files that a training of another
     identity left beside the model are removed before the first epoch, see :func:`training_identity`.
 
     Args:
@@ -83,6 +88,7 @@ def fine_tune(
     if is_finished(model, identity):
         # A run that was killed just before its end has left this file.
         (model.parent / LAST).unlink(missing_ok=True)
+        list_training(model, identity)
         logger.info("%s is already trained on this dataset, with these options and this code", model)
         return
 
@@ -272,12 +278,10 @@ def save_training(
     task.load_state_dict(best["state_dict"])
 
     # A run that was resumed after its best epoch has not written that checkpoint itself.
-    best_record = written.get(BEST) or take_record(folder / BEST)
+    others = [written.get(BEST) or take_record(folder / BEST), take_record(folder / LOG)]
     saved = save_model(sam, model)
-    described = write_facts(saved, {"best_epoch": best["epoch"] + 1, **facts})
-    records = [saved, best_record, take_record(folder / LOG), described]
-    index = folder / INDEX
-    write_index(index, [index_row(record, index, identity=task.identity) for record in records], ("identity",))
+    described = write_facts(saved, others, task.identity, {"best_epoch": best["epoch"] + 1, **facts})
+    write_training_index(model, task.identity, [saved, *others, described])
 
     # This file marks an interrupted run. Without it, a training that is requested again starts from the beginning.
     (folder / LAST).unlink()
