@@ -31,6 +31,7 @@ include: "workflow/rules/provenance.smk"
 include: "workflow/rules/export.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/benchmark.smk"
 
 
 rule all:

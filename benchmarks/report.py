@@ -58,7 +58,9 @@ def run_script(job: str, folder: Path, cores: int) -> None:
         "measure": Files(index=work / "measures/index.tsv"),
         "report": Files(report=data / "report.html", index=work / "report.tsv"),
     }
-    params = Files(code="benchmark", benchmarks=work / "benchmarks", settings=SETTINGS, metrics=folder / "none")
+    none = folder / "none"
+    shown = {"metrics": none, "benchmark_results": none}
+    params = Files(code="benchmark", benchmarks=work / "benchmarks", settings=SETTINGS, **shown)
     snakemake = SimpleNamespace(
         input=inputs[job], output=outputs[job], params=params, log=[folder / f"{job}.log"], threads=cores
     )

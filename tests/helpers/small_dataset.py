@@ -123,6 +123,7 @@ class SmallDataset:
         publish: bool = True,
         rule: SplitRule | None = None,
         metrics: Path | None = None,
+        benchmark_results: Path | None = None,
         code: str = "code",
     ) -> str:
         """Run the stages publish (if asked for), verify, measure and report, and return the page."""
@@ -144,6 +145,7 @@ class SmallDataset:
             benchmarks=self.work / "benchmarks",
             template=TEMPLATE,
             metrics=metrics,
+            benchmark_results=benchmark_results,
         )
         encoder = "lite_medsam" if embeddings else "none"
         settings = {"encoder": encoder, "precision": "float32", "split": split.settings}

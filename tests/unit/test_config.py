@@ -89,7 +89,7 @@ def is_allowed(part: Any, value: Any) -> bool:
         return bool(value) and value.isprintable() and "{" not in value and "default" in part \
             and (not part["x-expected"].startswith(("64", "an address", "auto, cpu")))  # fmt: skip
     if isinstance(value, list):
-        return value == []
+        return bool(value) and all(type(one) is int for one in value) if "minItems" in part else value == []
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         low, high = part.get("minimum", part.get("exclusiveMinimum")), part.get("maximum", math.inf)
         return math.isfinite(value) and low <= value <= high

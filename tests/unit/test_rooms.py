@@ -19,6 +19,7 @@ FLOORS = (
     {"card", "exports", "hub", "phantom", "provenance", "report"},
     {"train"},
     {"evaluate"},
+    {"benchmark"},
     {"cli"},
     {"__main__"},
 )

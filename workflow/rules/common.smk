@@ -28,6 +28,7 @@ wildcard_constraints:
     patient=PATIENT_PATTERN.pattern,
     batch=r"p\d+-\d+",
     layout="|".join(LAYOUTS),
+    fold=r"fold_\d+|test",
 
 
 @refusals()

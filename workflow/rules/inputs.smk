@@ -17,7 +17,7 @@ def recorded_indexes():
         + of_patients(PNG_INDEX)
         + of_batches(EMBEDDINGS)
         + [ENCODING_INDEX, MEASURES, PUBLISHED, VERIFIED, ACCEPTED, REPORT_INDEX, CARD_INDEX, PROVENANCE_INDEX]
-        + [TRAINED, EVALUATED, *expand(EXPORT_INDEX, layout=LAYOUTS)]
+        + [TRAINED, EVALUATED, *BENCHMARK_INDEXES, *expand(EXPORT_INDEX, layout=LAYOUTS)]
     )
     return [path for path in indexes if os.path.exists(path)]
 

@@ -1,4 +1,6 @@
 PAGE = Path(workflow.basedir, "workflow/report/page")
+# A benchmark on all patients; those of train.patients have folders of their own.
+SHOWN_BENCHMARK = out(f"training/{ENCODER}/benchmark/benchmark.json")
 
 
 # The job draws again only what its last report did not show: it keeps the pieces of the page beside its index, in
@@ -29,9 +31,11 @@ rule write_report:
             "precision": config["encoder"]["precision"],
             "split": SPLIT_RULE.settings,
         },
-        # Not inputs: a report never asks for a model to be trained, but it is written again for new metrics.
+        # Not inputs: a report never asks for a model to be trained, but it is written again for new results.
         metrics=METRICS,
         metrics_sha256=sha256_file(Path(METRICS)) if os.path.isfile(METRICS) else None,
+        benchmark_results=SHOWN_BENCHMARK,
+        benchmark_sha256=sha256_file(Path(SHOWN_BENCHMARK)) if os.path.isfile(SHOWN_BENCHMARK) else None,
         code=script_hash("report"),
     # Beside it, the dataset is accepted.
     threads: all_cores_but_one

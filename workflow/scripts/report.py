@@ -13,6 +13,7 @@ if __name__ == "__main__" and "snakemake" in globals():
             benchmarks=Path(snakemake.params.benchmarks),
             template=Path(snakemake.input.template),
             metrics=Path(snakemake.params.metrics),
+            benchmark_results=Path(snakemake.params.benchmark_results),
         )
         write_report(
             inputs=inputs,

@@ -10,11 +10,12 @@ if __name__ == "__main__" and "snakemake" in globals():
         require_libraries()
         from acdc_medsam.train.fit import TrainOptions, fine_tune
 
+        keys = ("epochs", "learning_rate", "seed", "patients")
         fine_tune(
             data=Path(snakemake.input.manifest).parent,
             checkpoint=Path(snakemake.input.checkpoint),
             model=Path(snakemake.output.model),
-            options=TrainOptions(**{key: snakemake.params[key] for key in ("epochs", "learning_rate", "seed")}),
+            options=TrainOptions(**{key: snakemake.params[key] for key in keys}),
             device=snakemake.config["encoder"]["device"],
             threads=snakemake.threads,
         )

@@ -22,6 +22,7 @@ from acdc_medsam.data import (
     sample_points,
     tight_box,
 )
+from acdc_medsam.data.assignment import Assignment
 from acdc_medsam.errors import ConfigError, DatasetError
 from acdc_medsam.formats.files import read_table, write_table
 from acdc_medsam.formats.png import read_gray
@@ -200,3 +201,17 @@ def test_the_example_of_the_readme_works(root: Path) -> None:
     names: dict[str, object] = {}
     exec(example[1].replace('"data/ACDC"', repr(str(root))), names)
     assert isinstance(names["batch"], dict) and names["batch"]["embedding"].shape[1:] == (256, 64, 64)
+
+
+def test_an_assignment_takes_slices_from_where_they_are_published(root: Path) -> None:
+    published = SliceDataset(root, "train", ItemOptions(image=True))
+    patients = {row["patient"] for row in published.rows}
+    held_out = Assignment(dict.fromkeys(patients, "test"))
+    moved = SliceDataset(root, "test", ItemOptions(image=True), held_out)
+    assert moved.rows == published.rows
+    for key in ("embedding", "mask", "image"):
+        assert torch.equal(moved[0][key], published[0][key])
+    with pytest.raises(DatasetError, match="no slice of the split 'val'"):
+        SliceDataset(root, "val", assignment=held_out)
+    loader = DataModule(root, ItemOptions(), batch_size=1, assignment=held_out).test_dataloader()
+    assert len(loader) == len(published)

@@ -16,6 +16,7 @@ from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.acdc.naming import volume_name
+from acdc_medsam.data.assignment import Assignment
 from acdc_medsam.data.slices import ItemOptions, SliceDataset
 from acdc_medsam.encoders import Encoder, load_model, make_encoder
 from acdc_medsam.encoders.decoder import PROMPT_SIZE
@@ -27,6 +28,7 @@ from acdc_medsam.evaluate.cases import choose_cases, pick_evenly
 from acdc_medsam.evaluate.metrics import UNSCALED, Mask, compute_metrics, ejection_fraction
 from acdc_medsam.evaluate.predict import Predict, to_labels
 from acdc_medsam.evaluate.run import evaluate_model, splits_to_measure
+from acdc_medsam.evaluate.seen import describe_seen, find_seen
 from acdc_medsam.evaluate.slices import VolumeSlices, find_volume, find_volumes, require_whole_patients
 from acdc_medsam.evaluate.summary import average_scores, ejection_fractions, format_table
 from acdc_medsam.evaluate.volumes import (
@@ -203,6 +205,7 @@ def evaluated(trained: Path, checkpoint: Path) -> tuple[Path, dict[str, Any]]:
     model = out / "model.pth"
     index = out / "evaluated.tsv"
     model.symlink_to(trained / "training/model.pth")
+    (out / "training.json").symlink_to(trained / "training/training.json")
     return out, evaluate_model(trained / "data/ACDC", trained, checkpoint, model, SPLITS, out, index, threads=2)
 
 
@@ -227,13 +230,34 @@ def test_an_evaluation_has_all_metrics_of_all_ways(
         assert (out / "cases" / split / f"{case}.png").stat().st_size > 1000
 
 
+def test_an_evaluation_says_which_patients_chose_the_epoch(evaluated: tuple[Path, dict[str, Any]]) -> None:
+    splits = evaluated[1]["splits"]
+    assert splits["val"]["seen_in_training"] == {"chose_epoch": splits["val"]["patients"], "trained_on": []}
+    assert splits["val"]["remark"].startswith(
+        "val: 1 of these 1 patients chose the epoch of the model, so the measures"
+    )
+    assert splits["test"]["seen_in_training"] == {"chose_epoch": [], "trained_on": []}
+    assert (
+        splits["test"]["remark"] == "test: these 1 patients had no part in the training or in the choice of the epoch"
+    )
+    assert evaluated[1]["training"]["patients"]["val"] == splits["val"]["patients"]
+
+
+def test_a_model_of_unknown_origin_and_one_that_was_trained_on_the_patients() -> None:
+    assert find_seen(["patient001"], None) is None
+    assert "val: it is not known which patients" in describe_seen("val", ["patient001"], None)
+    seen = find_seen(["patient001", "patient002"], {"patients": {"train": ["patient002"], "val": []}})
+    assert seen == {"chose_epoch": [], "trained_on": ["patient002"]}
+    assert "the model was trained on 1 of these 2 patients" in describe_seen("test", ["patient001", "patient002"], seen)
+
+
 def test_every_file_of_an_evaluation_is_listed_as_written(evaluated: tuple[Path, dict[str, Any]]) -> None:
     out, metrics = evaluated
     assert list(metrics["splits"]) == list(SPLITS)
     assert is_whole(out / "evaluated.tsv")
     listed = {row["file"]: row["sha256"] for row in read_sealed(out / "evaluated.tsv")}
     present = {str(file.relative_to(out)) for file in out.rglob("*") if file.is_file()}
-    assert set(listed) == present - {"evaluated.tsv", ".evaluated.tsv.times", "model.pth"}
+    assert set(listed) == present - {"evaluated.tsv", ".evaluated.tsv.times", "model.pth", "training.json"}
     assert all(sha256 == sha256_file(out / name) for name, sha256 in listed.items())
     assert metrics["model_sha256"] == sha256_file(out / "model.pth")
 
@@ -318,6 +342,17 @@ def test_a_perfect_predictor_is_perfect_and_empty_slices_count(
             assert of_way["structures"][structure]["all"]["dice"] == 1 == of_way["mean_slice_dice"][structure]
             without = of_way["slices_without"][structure]["all"]
             assert without["slices"] >= empty and without["found"] == 0
+
+    # Another assignment measures patients whose files lie in the folders of another split.
+    rows = read_table(kept / "data/ACDC/manifest.tsv")
+    held_out = Assignment({row["patient"]: "test" for row in rows if row["split"] == "train"})
+    out = kept / "training"
+    metrics = evaluate_model(
+        kept / "data/ACDC", kept, checkpoint, checkpoint, ["test"], out, threads=2, assignment=held_out
+    )
+    measured = metrics["splits"]["test"]
+    assert set(measured["patients"]) == set(held_out.splits or ()) and measured["seen_in_training"] is None
+    assert measured["ways"]["fine_tuned"]["structures"]["LV"]["all"]["dice"] == 1
 
     def everywhere(*_: Any, **__: Any) -> Predict:
         return lambda item: torch.ones(3, PROMPT_SIZE, PROMPT_SIZE)

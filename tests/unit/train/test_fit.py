@@ -21,6 +21,7 @@ import yaml
 
 import acdc_medsam.train.fit as fit
 from acdc_medsam.acdc.labels import LABELS
+from acdc_medsam.data.assignment import Assignment
 from acdc_medsam.encoders import load_model
 from acdc_medsam.encoders.decoder import decode, decode_box, encode_boxes
 from acdc_medsam.encoders.sam import modeling
@@ -31,6 +32,7 @@ from acdc_medsam.formats.files import read_sealed, read_table, sha256_file, writ
 from acdc_medsam.formats.png import read_gray, write_png
 from acdc_medsam.layout import MANIFEST_COLUMNS
 from acdc_medsam.train.__main__ import main
+from acdc_medsam.train.facts import read_facts
 from acdc_medsam.train.history import SECONDS
 from acdc_medsam.train.options import TrainOptions
 from acdc_medsam.train.task import FineTuning, make_schedule
@@ -287,9 +289,21 @@ def test_a_finished_run_is_trained_again_only_without_outputs(again: Trained, ca
         assert not (again.work / "last.ckpt").exists()
         assert "is already trained" in caplog.text and "epoch 1 of 2" not in caplog.text
         assert before == (again.model.read_bytes(), again.model.stat().st_mtime_ns)
+        # An index that is missing or damaged is written anew.
+        index = again.work / "trained.tsv"
+        known = index.read_bytes()
+        for harm in (index.unlink, lambda: index.write_bytes(b"damaged")):
+            harm()
+            again.train()
+            assert index.read_bytes() == known and "epoch 1 of 2" not in caplog.text
         again.remove_outputs()
         again.train()
     assert "epoch 1 of 2" in caplog.text and "resuming from" not in caplog.text
+    for name in ("log.tsv", "best.ckpt", "training.json"):
+        content = (again.work / name).read_bytes() if name != "log.tsv" else None
+        (again.work / name).write_bytes(b"damaged")
+        again.train()
+        assert content is None or (again.work / name).stat().st_size == len(content)
     assert again.model.read_bytes() == before[0]
     again.model.write_bytes(b"damaged")
     again.train()
@@ -300,10 +314,36 @@ def test_the_files_of_a_training_are_listed(trained: Path) -> None:
     index = trained / "training/trained.tsv"
     assert is_whole(index)
     rows = {row["file"]: row for row in read_sealed(index)}
-    assert set(rows) == {"model.pth", "best.ckpt", "log.tsv"}
+    assert set(rows) == {"model.pth", "best.ckpt", "log.tsv", "training.json"}
     assert all(row["sha256"] == sha256_file(index.with_name(name)) for name, row in rows.items())
     assert len({row["identity"] for row in rows.values()}) == 1
     assert not (trained / "training/last.ckpt").exists()
+
+
+def test_the_patients_of_a_training_are_written_down(trained: Path) -> None:
+    facts = read_facts(trained / "training/model.pth")
+    assert facts is not None
+    for split in ("train", "val"):
+        rows = [row for row in read_table(trained / "data/ACDC/manifest.tsv") if row["split"] == split]
+        assert facts["patients"][split] == sorted({row["patient"] for row in rows})
+        assert facts["slices"][split] == len(rows) == 2
+    best = max(read_table(trained / "training/log.tsv"), key=lambda row: float(row["val_dice"]))
+    assert facts["best_epoch"] == int(best["epoch"])
+
+
+def test_the_identity_follows_the_assignment_and_the_budget(trained: Path, checkpoint: Path) -> None:
+    data = trained / "data/ACDC"
+    published = {row["patient"]: row["split"] for row in read_table(data / "manifest.tsv")}
+    swapped = {patient: {"train": "val", "val": "train"}.get(split, split) for patient, split in published.items()}
+    limited = Assignment(published, frozenset(patient for patient, split in published.items() if split == "train"))
+    known = fit.training_identity(data, checkpoint, OPTIONS)
+    assert fit.training_identity(data, checkpoint, OPTIONS, Assignment(published)) == known
+    others = [
+        fit.training_identity(data, checkpoint, OPTIONS, Assignment(swapped)),
+        fit.training_identity(data, checkpoint, OPTIONS, limited),
+        fit.training_identity(data, checkpoint, replace(OPTIONS, patients=1)),
+    ]
+    assert len({known, *others}) == 4
 
 
 def test_validation_without_structures_is_refused_at_once(again: Trained, caplog: pytest.LogCaptureFixture) -> None:

@@ -64,6 +64,9 @@ SLICE_COLUMNS = (
 SPLIT_COLUMNS = ("slice", "split", "fold", "scheme")
 """Columns of the table of splits. Slices of patients that are in no split have an empty ``split``."""
 
+FOLD_COLUMNS = ("patient", "split", "group", "content_sha256")
+"""Columns of the table of a fold; the last one is a digest of the patient's masks and embeddings."""
+
 MANIFEST_COLUMNS = (
     "slice",
     "patient",

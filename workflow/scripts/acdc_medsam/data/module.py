@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from acdc_medsam.data.assignment import AS_PUBLISHED, Assignment
 from acdc_medsam.data.slices import ItemOptions, SliceDataset, SliceItem, make_generator
 
 
@@ -39,7 +40,12 @@ class DataModule(pl.LightningDataModule):
     """
 
     def __init__(
-        self, root: str | Path, options: ItemOptions | None = None, batch_size: int = 4, workers: int = 0
+        self,
+        root: str | Path,
+        options: ItemOptions | None = None,
+        batch_size: int = 4,
+        workers: int = 0,
+        assignment: Assignment = AS_PUBLISHED,
     ) -> None:
         """Store what to load.
 
@@ -48,26 +54,28 @@ class DataModule(pl.LightningDataModule):
             options: The content of an item.
             batch_size: The number of slices in a batch.
             workers: The number of processes that load; with 0 the main process loads.
+            assignment: Which slices belong to which split.
         """
         super().__init__()
         self.root = Path(root)
         self.options = options or ItemOptions()
         self.batch_size = batch_size
         self.workers = workers
+        self.assignment = assignment
 
     def train_dataloader(self) -> DataLoader[SliceItem]:
         """Slices of ``train``, in a different order in each epoch."""
-        dataset = SliceDataset(self.root, "train", self.options)
+        dataset = SliceDataset(self.root, "train", self.options, self.assignment)
         dataset.epoch = self.trainer.current_epoch if self.trainer else 0
         return self._loader(dataset, SeededSampler(len(dataset), self.options.seed, dataset.epoch, "order"))
 
     def val_dataloader(self) -> DataLoader[SliceItem]:
         """Slices of ``val``, in the order of the manifest."""
-        return self._loader(SliceDataset(self.root, "val", replace(self.options, box_jitter=0)))
+        return self._loader(SliceDataset(self.root, "val", replace(self.options, box_jitter=0), self.assignment))
 
     def test_dataloader(self) -> DataLoader[SliceItem]:
         """Slices of ``test``, in the order of the manifest."""
-        return self._loader(SliceDataset(self.root, "test", replace(self.options, box_jitter=0)))
+        return self._loader(SliceDataset(self.root, "test", replace(self.options, box_jitter=0), self.assignment))
 
     def _loader(self, dataset: SliceDataset, sampler: SeededSampler | None = None) -> DataLoader[SliceItem]:
         return DataLoader(

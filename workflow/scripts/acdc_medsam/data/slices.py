@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from acdc_medsam.acdc.labels import LABELS
+from acdc_medsam.data.assignment import AS_PUBLISHED, Assignment
 from acdc_medsam.data.prompts import jitter_box, sample_points, tight_box
 from acdc_medsam.encoders.decoder import PROMPT_SIZE
 from acdc_medsam.errors import ConfigError, DatasetError
@@ -82,13 +83,20 @@ class SliceDataset(Dataset[SliceItem]):
     and on the slice's name, but not on the order, the workers or the threads.
     """
 
-    def __init__(self, root: str | Path, split: str = "train", options: ItemOptions | None = None) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        options: ItemOptions | None = None,
+        assignment: Assignment = AS_PUBLISHED,
+    ) -> None:
         """List the slices.
 
         Args:
             root: The folder of the dataset, such as ``data/ACDC`` or a copy of it.
             split: ``train``, ``val`` or ``test``.
             options: The content of an item.
+            assignment: Which slices belong to the split.
 
         Raises:
             DatasetError: There is no manifest, no slice of the split, or no embedding; or the manifest names a file
@@ -100,8 +108,8 @@ class SliceDataset(Dataset[SliceItem]):
         self.epoch = 0
 
         manifest = self.root / MANIFEST
-        # The split becomes part of paths, so only a known name is used.
-        rows = [row for row in read_table(manifest) if row["split"] == split and split in SPLITS]
+        # The split of a row becomes part of paths, so only a known name is used.
+        rows = [row for row in read_table(manifest) if row["split"] in SPLITS and assignment.split_of(row) == split]
         if self.options.structure is not None:
             rows = [row for row in rows if int(row[PIXEL_COLUMNS[self.options.structure]])]
         if not rows:
@@ -122,7 +130,8 @@ class SliceDataset(Dataset[SliceItem]):
     def __getitem__(self, index: int) -> SliceItem:
         row = self.rows[index]
         options = self.options
-        folder = self.root / self.split
+        # Files lie where they were published, whatever split the slice is assigned to.
+        folder = self.root / row["split"]
 
         label = torch.from_numpy(read_gray(folder / "masks" / f"{row['slice']}.png"))
         if options.structure is not None:

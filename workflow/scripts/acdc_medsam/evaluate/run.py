@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from acdc_medsam import __version__
+from acdc_medsam.data.assignment import AS_PUBLISHED, Assignment
 from acdc_medsam.data.slices import ItemOptions, SliceDataset, positional_encoding
 from acdc_medsam.encoders import load_model, make_encoder
 from acdc_medsam.encoders.devices import set_threads
@@ -19,6 +20,7 @@ from acdc_medsam.errors import DatasetError
 from acdc_medsam.evaluate.cases import draw_cases
 from acdc_medsam.evaluate.metrics import PHYSICAL, UNSCALED
 from acdc_medsam.evaluate.predict import Predict, with_boxes, without_prompts
+from acdc_medsam.evaluate.seen import describe_seen, find_seen
 from acdc_medsam.evaluate.segment import segment_volume
 from acdc_medsam.evaluate.slices import VolumeSlices, find_volumes, require_whole_patients
 from acdc_medsam.evaluate.summary import Score, summarize_way
@@ -26,7 +28,9 @@ from acdc_medsam.evaluate.volumes import LabelVolume, read_truth, write_nifti
 from acdc_medsam.formats.files import Written, read_table, sha256_file, write_bytes
 from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.layout import MANIFEST
+from acdc_medsam.runtime.jobs import ON_SCREEN
 from acdc_medsam.train import silence_libraries
+from acdc_medsam.train.facts import read_facts
 from acdc_medsam.train.folder import METRICS, remove_evaluation
 from acdc_medsam.train.weights import identify_encoder
 
@@ -48,6 +52,7 @@ def evaluate_model(
     out: Path,
     index: Path | None = None,
     threads: int | None = None,
+    assignment: Assignment = AS_PUBLISHED,
 ) -> dict[str, Any]:
     """Segment splits in each of WAYS, and write ``metrics.json``, ``predictions/`` and ``cases/`` to ``out``.
 
@@ -62,6 +67,7 @@ def evaluate_model(
         out: The output folder.
         index: The declared output of the rule, which lists every file and is written last.
         threads: The number of threads that compute; None for torch's choice.
+        assignment: Which slices belong to which split.
 
     Returns:
         The content of ``metrics.json``.
@@ -75,19 +81,21 @@ def evaluate_model(
 
     # The input is checked before anything of an earlier evaluation is removed.
     name, precision = identify_encoder(data, checkpoint)
-    opened = open_splits(data, volumes, splits)
+    opened = open_splits(data, volumes, splits, assignment)
     encoding = positional_encoding(data)
     tuned = load_model(name, model)
     released = load_model(name, checkpoint)
     ways = make_ways(released, tuned, encoding)
     encoder = make_encoder(released, ENCODERS[name], precision, torch.device("cpu"))
+    training = read_facts(model)
 
     remove_evaluation(out)
     files: list[Written] = []
     measured: dict[str, Any] = {}
     for dataset, volume_files in opened:
         slices = VolumeSlices(dataset, encoder.encode)
-        measured[dataset.split], written = evaluate_split(slices, volume_files, ways, out)
+        of_split, written = evaluate_split(slices, volume_files, ways, out)
+        measured[dataset.split] = of_split | judge_split(dataset.split, of_split["patients"], training)
         files += written
 
     metrics = {
@@ -97,6 +105,7 @@ def evaluate_model(
         "model_sha256": sha256_file(model),
         "checkpoint_sha256": sha256_file(checkpoint),
         "manifest_sha256": sha256_file(data / MANIFEST),
+        "training": training,
         "splits": measured,
     }
     content = (json.dumps(metrics, indent=1) + "\n").encode()
@@ -106,13 +115,33 @@ def evaluate_model(
     return metrics
 
 
-def open_splits(data: Path, volumes: Path, splits: Sequence[str]) -> list[tuple[SliceDataset, dict[str, Path]]]:
+def judge_split(split: str, patients: Sequence[str], training: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Find out, and say, whether the measured patients had a part in the training.
+
+    Args:
+        split: The name of the split.
+        patients: The names of its patients.
+        training: What the model was trained on; None if it is not known.
+
+    Returns:
+        The values ``seen_in_training`` and ``remark`` of the split's part of ``metrics.json``.
+    """
+    seen = find_seen(patients, training)
+    remark = describe_seen(split, patients, seen)
+    logger.info("%s", remark, extra=ON_SCREEN)
+    return {"seen_in_training": seen, "remark": remark}
+
+
+def open_splits(
+    data: Path, volumes: Path, splits: Sequence[str], assignment: Assignment = AS_PUBLISHED
+) -> list[tuple[SliceDataset, dict[str, Path]]]:
     """Open the splits to measure.
 
     Args:
         data: The folder of the dataset.
         volumes: The folder that holds ``ACDC_training_volumes``.
         splits: The names of the splits.
+        assignment: Which slices belong to which split.
 
     Returns:
         For each split its slices, and the H5 file of each volume by the volume's name.
@@ -122,8 +151,8 @@ def open_splits(data: Path, volumes: Path, splits: Sequence[str]) -> list[tuple[
     """
     rows = read_table(data / MANIFEST)
     for split in splits:
-        require_whole_patients(data / MANIFEST, rows, split)
-    datasets = [SliceDataset(data, split, ItemOptions()) for split in splits]
+        require_whole_patients(data / MANIFEST, rows, split, assignment)
+    datasets = [SliceDataset(data, split, ItemOptions(), assignment) for split in splits]
     return [(dataset, find_volumes(volumes, dataset.rows)) for dataset in datasets]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.acdc.naming import SUBSETS, h5_folder, volume_name
+from acdc_medsam.data.assignment import AS_PUBLISHED, Assignment
 from acdc_medsam.data.prompts import tight_box
 from acdc_medsam.data.slices import SliceDataset, SliceItem
 from acdc_medsam.encoders.decoder import PROMPT_SIZE
@@ -44,7 +45,8 @@ class VolumeSlices:
             self.indices[volume][int(row["slice_index"])] = index
 
         # The encoder saw images of this size, so those of the missing slices must have it too.
-        first = dataset.root / dataset.split / "images" / f"{dataset.rows[0]['slice']}.png"
+        row = dataset.rows[0]
+        first = dataset.root / row["split"] / "images" / f"{row['slice']}.png"
         self.image_size = len(read_gray(first))
 
     def items(self, truth: Truth) -> Iterator[SliceItem]:
@@ -112,19 +114,22 @@ def find_volumes(folder: Path, rows: Sequence[Row]) -> dict[str, Path]:
     return {name: find_volume(folder, name) for name in sorted(named | present)}
 
 
-def require_whole_patients(manifest: Path, rows: Sequence[Row], split: str) -> None:
+def require_whole_patients(
+    manifest: Path, rows: Sequence[Row], split: str, assignment: Assignment = AS_PUBLISHED
+) -> None:
     """Require that no patient of a split has slices in another split.
 
     Args:
         manifest: The dataset's manifest, for the message.
         rows: All rows of the manifest.
         split: The split that is to be measured.
+        assignment: Which slices belong to which split.
 
     Raises:
         DatasetError: A patient has slices in two splits.
     """
-    patients = {row["patient"] for row in rows if row["split"] == split}
-    shared = patients & {row["patient"] for row in rows if row["split"] != split}
+    patients = {row["patient"] for row in rows if assignment.split_of(row) == split}
+    shared = patients & {row["patient"] for row in rows if assignment.split_of(row) != split}
     if shared:
         raise DatasetError(
             f"{manifest}: {len(shared)} of the {len(patients)} patients of '{split}' have slices in another split too, "

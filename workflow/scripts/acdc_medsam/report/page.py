@@ -21,6 +21,7 @@ from acdc_medsam.acdc.naming import NAME
 from acdc_medsam.formats.files import Written, write_bytes
 from acdc_medsam.formats.index import index_row, read_records, write_index
 from acdc_medsam.report.balance import Balance, balance_section
+from acdc_medsam.report.benchmark import benchmark_section
 from acdc_medsam.report.contents import Contents, read_contents
 from acdc_medsam.report.cost import Cost, cost_section, read_jobs
 from acdc_medsam.report.drawing import Chart, draw_chart
@@ -56,6 +57,7 @@ class ReportInputs:
         benchmarks: Folder of the benchmark files of the jobs.
         template: The Jinja2 template of the page. The templates of its sections lie beside it.
         metrics: The file ``metrics.json`` of a model that was fine-tuned on the dataset. It need not exist.
+        benchmark_results: The file ``benchmark.json`` of a benchmark on the dataset. It need not exist.
     """
 
     manifest: Path
@@ -66,6 +68,7 @@ class ReportInputs:
     benchmarks: Path
     template: Path
     metrics: Path | None = None
+    benchmark_results: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ def render_page(
 
     identical = identical_pictures(contents)
     hints = find_hints(extremes, sections.intensities, sections.embeddings, len(identical))
-    template = _environment(inputs.template.parent).get_template(inputs.template.name)
+    template = make_environment(inputs.template.parent).get_template(inputs.template.name)
     return template.render(
         name=NAME,
         reference=REFERENCE,
@@ -164,6 +167,7 @@ def render_page(
         has_raw=contents.has_raw,
         identical=identical,
         results=results_section(inputs.metrics, inputs.manifest),
+        benchmark=benchmark_section(inputs.benchmark_results, inputs.manifest),
         colors=COLORS,
         structure_names=STRUCTURE_NAMES,
         group_names=GROUP_NAMES,
@@ -212,7 +216,8 @@ def find_hints(
     return hints
 
 
-def _environment(folder: Path) -> jinja2.Environment:
+def make_environment(folder: Path) -> jinja2.Environment:
+    """Make the environment that lays out pages from the templates in a folder."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
         # Names of files and messages from damaged data must not become markup.

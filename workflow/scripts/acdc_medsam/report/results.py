@@ -25,12 +25,15 @@ class Results:
         cases: Title, description and ``data:`` URL of each picture.
         patients: Names of the patients that were segmented.
         split: Name of their split.
+        remark: What the measures are worth: whether these patients had a part in the training. Empty in metrics of
+            earlier versions.
     """
 
     tables: Sequence[Table]
     cases: Sequence[tuple[str, str, str]]
     patients: Sequence[str]
     split: str
+    remark: str
 
 
 def results_section(metrics: Path | None, manifest: Path) -> list[Results] | None:
@@ -64,7 +67,8 @@ def results_section(metrics: Path | None, manifest: Path) -> list[Results] | Non
 
 def _read_split(split: str, content: Mapping[str, Any], folder: Path) -> Results:
     cases = [_read_case(folder / "cases" / split, name, facts) for name, facts in content["cases"].items()]
-    return Results([_tabulate_agreement(content), _tabulate_ejection(content)], cases, content["patients"], split)
+    tables = [_tabulate_agreement(content), _tabulate_ejection(content)]
+    return Results(tables, cases, content["patients"], split, content.get("remark", ""))
 
 
 def _tabulate_agreement(content: Mapping[str, Any]) -> Table:

@@ -21,7 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from acdc_medsam.train.fit import fine_tune
         from acdc_medsam.train.weights import find_checkpoint
 
-        options = TrainOptions(given.epochs, given.learning_rate, given.seed, given.batch_size, given.box_jitter)
+        keys = ("epochs", "learning_rate", "seed", "patients", "batch_size", "box_jitter")
+        options = TrainOptions(**{key: getattr(given, key) for key in keys})
         checkpoint = given.checkpoint or find_checkpoint(given.data_dir, sorted(Path("checkpoints").glob("*.pth")))
         fine_tune(
             data=given.data_dir,
@@ -58,6 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch_size", type=int, default=defaults.batch_size)
     parser.add_argument("--box_jitter", type=float, default=defaults.box_jitter, help="pixels of 1024")
     parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--patients", type=int, help="number of patients to train on; all by default")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, or one GPU such as cuda:0")
     parser.add_argument("--workers", type=int, default=0, help="processes that load data")
     parser.add_argument("--threads", type=int, help="threads of the computation on a CPU; torch's choice by default")

@@ -16,18 +16,26 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
+from acdc_medsam.data.assignment import AS_PUBLISHED, Assignment
 from acdc_medsam.data.module import DataModule
 from acdc_medsam.data.slices import ItemOptions, SliceDataset, positional_encoding
 from acdc_medsam.encoders import load_model
 from acdc_medsam.encoders.devices import claimed_device, keep_freed_memory, set_threads
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Written, read_table, sha256_file, take_record, write_bytes
-from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.formats.tensors import load_saved, saved_bytes
 from acdc_medsam.layout import MANIFEST
 from acdc_medsam.runtime.code_hash import code_hash
 from acdc_medsam.train import silence_libraries
-from acdc_medsam.train.folder import BEST, INDEX, LAST, LOG, is_finished, remove_training
+from acdc_medsam.train.budget import limit_training
+from acdc_medsam.train.facts import (
+    describe_training,
+    is_finished,
+    list_training,
+    write_facts,
+    write_training_index,
+)
+from acdc_medsam.train.folder import BEST, LAST, LOG, remove_training
 from acdc_medsam.train.history import History
 from acdc_medsam.train.options import TrainOptions
 from acdc_medsam.train.task import FineTuning, start_as_single_mask
@@ -47,23 +55,25 @@ def fine_tune(
     device: str = "auto",
     workers: int = 0,
     threads: int | None = None,
+    assignment: Assignment = AS_PUBLISHED,
 ) -> None:
     """Fine-tune the mask decoder, or resume an interrupted run of the same identity.
 
-    A finished training is not repeated while its model and index are there. The files that a training of another
+    A finished training is not repeated while its files are there. The files that a training of another
     identity left beside the model are removed before the first epoch, see :func:`training_identity`.
 
     Args:
         data: The folder of the dataset.
         checkpoint: The weights that the dataset's embeddings were made with.
         model: The output, with the weights of the epoch that has the highest validation Dice. ``best.ckpt``, the
-            table of epochs ``log.tsv``, and the index ``trained.tsv`` are written beside it, and ``last.ckpt`` until
-            the training has finished.
+            table of epochs ``log.tsv``, the patients in ``training.json``, and the index ``trained.tsv`` are written
+            beside it, and ``last.ckpt`` until the training has finished.
         options: The options of the training.
         device: The device's name, see :func:`acdc_medsam.encoders.devices.claimed_device`.
         workers: The number of processes that load data.
         threads: The number of threads that compute; None for torch's choice. Another number of threads changes the
             result by rounding error.
+        assignment: Which slices to train on, and which ones choose the epoch.
 
     Raises:
         CheckpointError, DatasetError: The input cannot be used; the message names the file.
@@ -72,17 +82,20 @@ def fine_tune(
         set_threads(threads)
 
     name, _ = identify_encoder(data, checkpoint)
-    identity = training_identity(data, checkpoint, options)
+    rows = read_table(data / MANIFEST)
+    assignment = limit_training(rows, assignment, options.patients, options.seed)
+    identity = training_identity(data, checkpoint, options, assignment)
     if is_finished(model, identity):
         # A run that was killed just before its end has left this file.
         (model.parent / LAST).unlink(missing_ok=True)
+        list_training(model, identity)
         logger.info("%s is already trained on this dataset, with these options and this code", model)
         return
 
     items = ItemOptions(box_jitter=options.box_jitter, mask_size=MASK_SIZE, seed=options.seed)
-    module = DataModule(data, items, options.batch_size, workers)
-    SliceDataset(data, "train", items)  # Raises for an empty split.
-    require_structures(SliceDataset(data, "val", items))
+    module = DataModule(data, items, options.batch_size, workers, assignment)
+    SliceDataset(data, "train", items, assignment)  # Raises for an empty split.
+    require_structures(SliceDataset(data, "val", items, assignment))
 
     sam = load_trainable(name, checkpoint)
     task = FineTuning(sam, positional_encoding(data), options.learning_rate, identity)
@@ -98,14 +111,16 @@ def fine_tune(
         # The checkpoint may come from anywhere, so nothing in it is executed.
         trainer.fit(task, module, ckpt_path=last, weights_only=True)
 
-    save_training(task, sam, model, checkpoint_io.written)
+    save_training(task, sam, model, checkpoint_io.written, describe_training(rows, assignment, options))
 
 
-def training_identity(data: Path, checkpoint: Path, options: TrainOptions) -> str:
+def training_identity(
+    data: Path, checkpoint: Path, options: TrainOptions, assignment: Assignment = AS_PUBLISHED
+) -> str:
     """Hash everything that the result of a training depends on.
 
     That is the content of the masks and embeddings of ``train`` and ``val``, their order, the options, the released
-    weights, and the code that trains.
+    weights, and the code that trains. Where the dataset has these files makes no difference.
 
     Returns:
         The hex sha256.
@@ -114,10 +129,11 @@ def training_identity(data: Path, checkpoint: Path, options: TrainOptions) -> st
         DatasetError: The manifest does not have the digests.
     """
     manifest = data / MANIFEST
-    columns = ("slice", "split", "mask_sha256", "embedding_sha256")
-    # Slices of test are not read by the training, so other ones make no difference.
+    columns = ("slice", "mask_sha256", "embedding_sha256")
+    # Other slices are not read by the training, so they make no difference.
     try:
-        slices = [[row[column] for column in columns] for row in read_table(manifest) if row["split"] != "test"]
+        assigned = [(row, assignment.split_of(row)) for row in read_table(manifest)]
+        slices = [[split, *(row[key] for key in columns)] for row, split in assigned if split in ("train", "val")]
     except KeyError as error:
         raise DatasetError(
             f"{manifest} has no column {error}: another version of the workflow made it; run the workflow again"
@@ -245,7 +261,9 @@ def find_resumable(last: Path, identity: str) -> Path | None:
     return None
 
 
-def save_training(task: FineTuning, sam: nn.Module, model: Path, written: Mapping[str, Written]) -> None:
+def save_training(
+    task: FineTuning, sam: nn.Module, model: Path, written: Mapping[str, Written], facts: Mapping[str, Any]
+) -> None:
     """Save the model of the best epoch and the index, and mark the training as finished.
 
     Args:
@@ -253,16 +271,17 @@ def save_training(task: FineTuning, sam: nn.Module, model: Path, written: Mappin
         sam: The whole model.
         model: The output.
         written: The record of each checkpoint that this run wrote, by the file's name.
+        facts: What the model was trained on.
     """
     folder = model.parent
     best = load_saved(folder / BEST)
     task.load_state_dict(best["state_dict"])
 
     # A run that was resumed after its best epoch has not written that checkpoint itself.
-    best_record = written.get(BEST) or take_record(folder / BEST)
-    records = [save_model(sam, model), best_record, take_record(folder / LOG)]
-    index = folder / INDEX
-    write_index(index, [index_row(record, index, identity=task.identity) for record in records], ("identity",))
+    others = [written.get(BEST) or take_record(folder / BEST), take_record(folder / LOG)]
+    saved = save_model(sam, model)
+    described = write_facts(saved, others, task.identity, {"best_epoch": best["epoch"] + 1, **facts})
+    write_training_index(model, task.identity, [saved, *others, described])
 
     # This file marks an interrupted run. Without it, a training that is requested again starts from the beginning.
     (folder / LAST).unlink()

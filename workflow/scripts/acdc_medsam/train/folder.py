@@ -1,4 +1,4 @@
-"""The files in a trained model's folder: their names, whether they are intact, and how they are removed."""
+"""The files in a trained model's folder: their names, and how they are removed."""
 
 import logging
 import re
@@ -6,9 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from acdc_medsam.acdc.naming import VOLUME_PATTERN
-from acdc_medsam.errors import DatasetError
-from acdc_medsam.formats.files import sha256_file
-from acdc_medsam.formats.index import read_records
 
 logger = logging.getLogger(__name__)
 
@@ -16,22 +13,11 @@ INDEX = "trained.tsv"
 """Index of the files that a finished training wrote; each row holds the identity of the training."""
 
 BEST, LAST, LOG = "best.ckpt", "last.ckpt", "log.tsv"
+FACTS = "training.json"
 METRICS, EVALUATED = "metrics.json", "evaluated.tsv"
 
 _PREDICTION = re.compile(VOLUME_PATTERN + r"\.nii\.gz")
 _CASE = re.compile(r"(best|median|worst)\.png")
-
-
-def is_finished(model: Path, identity: str) -> bool:
-    """Whether a training of this identity has finished, and the model is still the file that it wrote."""
-    index = model.with_name(INDEX)
-    if not (model.is_file() and index.is_file()):
-        return False
-    try:
-        records = [(written, row) for written, row in read_records(index) if written.path.name == model.name]
-    except DatasetError:  # A damaged index is no evidence of the model's origin.
-        return False
-    return any(row.get("identity") == identity and written.sha256 == sha256_file(model) for written, row in records)
 
 
 def remove_training(model: Path) -> None:
@@ -39,7 +25,7 @@ def remove_training(model: Path) -> None:
     folder = model.parent
     remove_evaluation(folder)
 
-    files = (folder / INDEX, model, folder / LOG, folder / BEST, folder / LAST)
+    files = (folder / INDEX, model, *(folder / name for name in (FACTS, LOG, BEST, LAST)))
     present = [file for file in files if file.is_file()]
     for file in present:
         file.unlink()

@@ -13,6 +13,7 @@ class TrainOptions:
         epochs: The number of passes over the training slices.
         learning_rate: The peak learning rate of AdamW.
         seed: The seed of the order of slices and of everything that is drawn.
+        patients: The number of patients to train on; None for all, see :mod:`acdc_medsam.train.budget`.
         batch_size: The number of slices in a batch.
         box_jitter: The largest distance by which each side of a box is moved, in pixels of 1024.
     """
@@ -20,6 +21,7 @@ class TrainOptions:
     epochs: int = 30
     learning_rate: float = 3e-4
     seed: int = 2026
+    patients: int | None = None
     batch_size: int = 4
     box_jitter: float = 20.0
 
@@ -28,3 +30,5 @@ class TrainOptions:
             raise ConfigError(
                 "train: epochs and batch_size must be 1 or more, box_jitter 0 or more, learning_rate between 0 and 1"
             )
+        if self.patients is not None and self.patients < 1:
+            raise ConfigError(f"train.patients: {self.patients} given; expected a whole number, 1 or more, or null")
