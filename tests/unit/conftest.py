@@ -1,6 +1,7 @@
 """A small published dataset for unit tests to look at and to harm."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,25 @@ def small(made: Path, tmp_path: Path) -> SmallDataset:
     dataset = SmallDataset(tmp_path / "set")
     dataset.publish()
     return dataset
+
+
+@pytest.fixture(scope="session")
+def reported_once(made: Path, raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published small dataset with its report; never written to."""
+
+    def make(folder: Path) -> Path:
+        shutil.copytree(made, folder)
+        SmallDataset(folder).report(raw)
+        return folder
+
+    return once(tmp_path_factory, "reported", make)
+
+
+@pytest.fixture
+def reported(reported_once: Path, tmp_path: Path) -> SmallDataset:
+    """A small dataset of the test's own, whose next report draws only what has changed."""
+    subprocess.run(["cp", "--archive", reported_once, tmp_path / "set"], check=True)
+    return SmallDataset(tmp_path / "set")
 
 
 @pytest.fixture(scope="session")

@@ -31,9 +31,9 @@ def text(whole: SmallDataset) -> str:
     return (whole.data / "report.html").read_text(encoding="utf-8")
 
 
-def test_patients_that_are_shared_are_a_warning(small: SmallDataset, raw: Path, text: str) -> None:
+def test_patients_that_are_shared_are_a_warning(reported: SmallDataset, raw: Path, text: str) -> None:
     assert "No patient is in more than one split" in text and 'class="warning"' not in text
-    page = small.report(raw, "slice")
+    page = reported.report(raw, "slice")
     assert "in more than one split, so that a score" in page and 'class="warning"' in page
 
 
@@ -78,21 +78,23 @@ def test_the_page_is_the_same_bytes_again(whole: SmallDataset, raw: Path, text: 
     assert whole.report(raw, publish=False) == text
 
 
-def test_without_an_encoder_the_page_says_so(small: SmallDataset, raw: Path) -> None:
-    page = Page(small.report(raw, embeddings=False))
+def test_without_an_encoder_the_page_says_so(reported: SmallDataset, raw: Path) -> None:
+    page = Page(reported.report(raw, embeddings=False))
     assert "This dataset was made without an encoder" in page.text
     assert not [image for image in page.of("img") if (image["alt"] or "").startswith("The embedding")]
 
 
-def test_problems_are_listed_and_names_from_files_are_escaped(small: SmallDataset, raw: Path) -> None:
-    small.measure(raw)
-    rows = [index_row(written, small.index) for written, _ in read_records(small.index)]
-    write_index(small.index, rows, left_out=["patient099: no such frame"])
-    (small.data / "train/images/<script>alert(1)<").touch()
-    picture = next(path for path in sorted((small.data / "train/images").iterdir()) if path.name.startswith("patient"))
+def test_problems_are_listed_and_names_from_files_are_escaped(reported: SmallDataset, raw: Path) -> None:
+    reported.measure(raw)
+    rows = [index_row(written, reported.index) for written, _ in read_records(reported.index)]
+    write_index(reported.index, rows, left_out=["patient099: no such frame"])
+    (reported.data / "train/images/<script>alert(1)<").touch()
+    picture = next(
+        path for path in sorted((reported.data / "train/images").iterdir()) if path.name.startswith("patient")
+    )
     picture.chmod(0o644)
     picture.write_bytes(b"damaged")
-    text = small.report(raw, publish=False)
+    text = reported.report(raw, publish=False)
     page = Page(text)
     assert "<script>" not in text and "<script>alert(1)<" in page.text
     assert "patient099: no such frame" in page.text
@@ -101,14 +103,14 @@ def test_problems_are_listed_and_names_from_files_are_escaped(small: SmallDatase
     assert missing and "not a readable PNG" in page.text
 
 
-def test_planted_anomalies_are_named(small: SmallDataset, raw: Path) -> None:
-    small.publish()
-    rows = read_table(small.data / "manifest.tsv")
+def test_planted_anomalies_are_named(reported: SmallDataset, raw: Path) -> None:
+    reported.publish()
+    rows = read_table(reported.data / "manifest.tsv")
     train, val = (next(row for row in rows if row["split"] == split) for split in ("train", "val"))
     dark = next(row for row in rows if row["split"] == "train" and row["patient"] != train["patient"])
-    small.replace_image(dark, np.full((64, 64), 3, np.uint8))
-    small.replace_image(val, read_gray(small.data / "train/images" / f"{train['slice']}.png"))
-    page = re.sub(r"\s+", " ", Page(small.report(raw)).text)
+    reported.replace_image(dark, np.full((64, 64), 3, np.uint8))
+    reported.replace_image(val, read_gray(reported.data / "train/images" / f"{train['slice']}.png"))
+    page = re.sub(r"\s+", " ", Page(reported.report(raw)).text)
     assert f"Darkest: {dark['slice']}, 1.2 %" in page
     assert f"train/{train['slice']} = val/{val['slice']}" in page
     assert f"train/{train['slice']} and val/{val['slice']}: 1.0000" in page
