@@ -19,7 +19,7 @@ if workflow.is_main_process:
 onstart:
     with refusals():
         if snakemake_workarounds.is_planned(workflow.dag, "positional_encoding"):
-            requirements.require_usable_weights(ENCODER, Path(CHECKPOINT), config["encoder"]["sha256"])
+            requirements.require_usable_weights(ENCODER, CHECKPOINT, config["encoder"]["sha256"])
         folders = [
             Path(out("work")),
             *Path(config["output"]).glob(f"{NAME}_*"),

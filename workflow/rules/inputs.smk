@@ -1,5 +1,4 @@
 # Functions for inputs, params and threads of rules: what depends on wildcards, or may be refused before any job runs.
-from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.runtime.repairs import Repairs
 from acdc_medsam.runtime.run_lock import RunLock
 from acdc_medsam.train.requirements import require_validation_slices, require_whole_patients
@@ -79,13 +78,13 @@ def embed_threads(wildcards):
 def checkpoint(wildcards):
     """The encoder's weights, or an error before any job runs that says where they are to be had."""
     published_at = "" if ENCODER == "none" else ENCODERS[ENCODER].published_at
-    requirements.require_checkpoint(ENCODER, Path(CHECKPOINT), config["encoder"]["url"], published_at)
-    return CHECKPOINT
+    requirements.require_checkpoint(ENCODER, CHECKPOINT, config["encoder"]["url"], published_at)
+    return str(CHECKPOINT)
 
 
 def checkpoint_digest(wildcards):
     """Sha256 of the encoder's weights; None where they are to be downloaded, after which Snakemake asks again."""
-    return OUTSIDE.sha256(Path(CHECKPOINT)) if os.path.isfile(CHECKPOINT) else None
+    return OUTSIDE.sha256(CHECKPOINT) if CHECKPOINT.is_file() else None
 
 
 @refusals()

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from acdc_medsam.errors import AcdcError
-from acdc_medsam.runtime.code_hash import PACKAGE
+from acdc_medsam.project import IS_INSTALLED, PACKAGE
 
 # What the functions below touch of Snakemake's objects, and nothing else of them.
 
@@ -60,7 +60,11 @@ def put_own_code_first() -> None:
     PYTHONPATH comes before both. Jobs inherit it, and a job on a cluster calls this too when it reads the workflow.
     Snakemake removes PYTHONPATH under ``--sdm conda``, where the script's folder is enough, because no environment of
     ``envs/`` has the package.
+
+    An installed package is where jobs look anyway. To put all of site-packages first could hide Python's own modules.
     """
+    if IS_INSTALLED:
+        return
     before = os.environ.get("PYTHONPATH")
     own = str(PACKAGE.parent)
     os.environ["PYTHONPATH"] = own if not before else os.pathsep.join([own, before])
