@@ -138,7 +138,7 @@ def test_a_run_that_is_killed_again_and_again(
     early = [chance.choice(["step:1", "step:2", "write:log.tsv", "write:best.ckpt"]) for _ in range(kills - 2)]
     moments = [*early, "step:4", "write:model.pth"][-kills:]
     folders = [str(trained / "data/ACDC"), "--out", str(tmp_path / "killed")]
-    options = ["--checkpoint", str(checkpoint), "--epochs", "2", "--batch_size", "1", "--threads", "2"]
+    options = ["--checkpoint", str(checkpoint), "--epochs", "2", "--batch-size", "1", "--threads", "2"]
     helper = Path(__file__).parents[2] / "helpers/trained.py"
     environment = {**os.environ, "PYTHONPATH": str(Path(fit.__file__).parents[2])}
 

@@ -52,11 +52,12 @@ def command(
     from acdc_medsam.train.fit import fine_tune
     from acdc_medsam.train.weights import find_checkpoint
 
+    chosen = TrainOptions(**options)  # type: ignore[arg-type]
     fine_tune(
         data=dataset,
         checkpoint=checkpoint or find_checkpoint(dataset, sorted(Path("checkpoints").glob("*.pth"))),
         model=out / "model.pth",
-        options=TrainOptions(**options),  # type: ignore[arg-type]
+        options=chosen,
         device=device,
         workers=workers,
         threads=threads,
