@@ -105,3 +105,18 @@ def test_the_help_needs_no_heavy_library(python: Path, tmp_path: Path) -> None:
     )
     assert process.returncode == 0, process.stderr
     assert "Commands:" in process.stdout
+
+
+def test_another_workflow_imports_the_installed_one(python: Path, raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "Snakefile").write_text(
+        "from acdc_medsam.project import PROJECT\n"
+        "module acdc:\n"
+        "    snakefile: f'{PROJECT}/Snakefile'\n"
+        f"    config: dict(raw={str(raw)!r}, encoder=dict(name='none'))\n"
+        "    prefix: 'prepared'\n"
+        "use rule * from acdc as acdc_*\n"
+    )
+    command = ["env", "--unset=PYTHONPATH", str(python), "-m", "snakemake", "--cores", "2", "--dry-run"]
+    process = subprocess.run(command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert process.returncode == 0, process.stdout
+    assert "prepared/data/ACDC/provenance.json" in process.stdout

@@ -22,6 +22,8 @@ from acdc_medsam.runtime.outside import OutsideFiles
 
 snakemake_workarounds.put_own_code_first()
 refusals = partial(snakemake_workarounds.show_message_alone, logger)
+# Taken here, because later, when the functions of the rules are called, the modifier is that of the importing workflow.
+below_prefix = workflow.modifier.modify_path
 
 
 wildcard_constraints:
@@ -30,12 +32,17 @@ wildcard_constraints:
     layout="|".join(LAYOUTS),
 
 
+def out(path):
+    """Put a path below the configured output folder, and that below the prefix of a workflow that imports this one."""
+    return below_prefix(os.path.normpath(os.path.join(config["output"], path)))
+
+
 @refusals()
 def load_config():
     """Validate the configuration, fill in its defaults, and find the cohort, or stop with one clear message."""
     schema = load_schema(PROJECT / "workflow/schemas/config.schema.yaml")
     config.update(check_config(config, schema))
-    cohort = find_cohort(Path(config["raw"]), config["exclude"], Path(config["output"]))
+    cohort = find_cohort(Path(config["raw"]), config["exclude"], Path(out("")))
 
     for name in cohort.unknown if workflow.is_main_process else ():
         logger.warning(f"exclude: there is no {name} in {config['raw']} to leave out")
@@ -50,11 +57,6 @@ FIRST_STAGE = "adopt" if RAW_KIND == H5 else "normalize"
 SOURCES = [path for patient in PATIENTS.values() for path in patient.sources]
 ENCODER = config["encoder"]["name"]
 CHECKPOINT = find_checkpoint_path(ENCODER, config["encoder"]["checkpoint"])
-
-
-def out(path):
-    """Put a path below the configured output folder."""
-    return os.path.normpath(os.path.join(config["output"], path))
 
 
 def log_of(job):

@@ -4,7 +4,7 @@ from acdc_medsam.runtime.run_lock import RunLock
 from acdc_medsam.train.requirements import require_validation_slices, require_whole_patients
 from acdc_medsam.verify.checks import has_passed
 
-RUN_LOCK = RunLock(Path(config["output"]))
+RUN_LOCK = RunLock(Path(out("")))
 REPAIRS = Repairs(Path(out("")), OUTSIDE, RUN_LOCK, logger)
 
 
@@ -46,7 +46,7 @@ def patient_sources(wildcards):
     requirements.require_patient(wildcards.patient, PATIENTS, Path(config["raw"]))
     # Every plan asks for the raw files of some patient first, which makes this the place to look for damage.
     plan_repairs()
-    return [str(path) for path in PATIENTS[wildcards.patient].sources]
+    return [local(str(path)) for path in PATIENTS[wildcards.patient].sources]
 
 
 def patient_digests(wildcards):
@@ -79,7 +79,7 @@ def checkpoint(wildcards):
     """The encoder's weights, or an error before any job runs that says where they are to be had."""
     published_at = "" if ENCODER == "none" else ENCODERS[ENCODER].published_at
     requirements.require_checkpoint(ENCODER, CHECKPOINT, config["encoder"]["url"], published_at)
-    return str(CHECKPOINT)
+    return local(str(CHECKPOINT))
 
 
 def checkpoint_digest(wildcards):
@@ -109,7 +109,7 @@ def raw_volumes():
 
 def export_volumes(wildcards):
     """The raw images and labels, if the layout is made from them."""
-    return [str(path) for path in raw_volumes()] if "volumes" in LAYOUTS[wildcards.layout].options else []
+    return [local(str(path)) for path in raw_volumes()] if "volumes" in LAYOUTS[wildcards.layout].options else []
 
 
 def export_options(wildcards):
