@@ -70,7 +70,7 @@ lint: .venv/.ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/snakefmt --check Snakefile workflow
-	$(BIN)/mypy --strict workflow/scripts/acdc_medsam
+	$(BIN)/mypy --strict workflow/scripts/acdc_medsam workflow/scripts/snakemake_logger_plugin_acdc_medsam
 	$(BIN)/acdc-medsam phantom demo/raw $(PATIENTS)
 	$(BIN)/snakemake --configfile demo/config.yaml --lint
 

@@ -11,7 +11,8 @@ if workflow.is_main_process:
     with refusals():
         requirements.require_past_times(SOURCES)
     slices = count_raw_slices(PATIENTS.values())
-    logger.info(start.describe_run(RAW_KIND, len(PATIENTS), slices, len(of_batches(EMBEDDINGS)), ENCODER))
+    summary = start.describe_run(RAW_KIND, len(PATIENTS), slices, len(of_batches(EMBEDDINGS)), ENCODER)
+    logger.info(summary, extra=start.ON_SCREEN)
     for problem in LEFT_OUT:
         logger.warning(f"left out: {problem}")
 
@@ -29,7 +30,7 @@ onstart:
 onsuccess:
     result = start.describe_result(Path(MANIFEST), Path(REPORT))
     if result:
-        logger.info(result)
+        logger.info(result, extra=start.ON_SCREEN)
     RUN_LOCK.end()
 
 

@@ -12,6 +12,7 @@ from acdc_medsam.project import IS_INSTALLED, PROJECT
 ROOT = Path(__file__).parents[3]
 COMMANDS = sorted(path.stem for path in Path(cli.__file__).parent.glob("[!_]*.py"))
 SNAKEFILE = ["--snakefile", str(PROJECT / "Snakefile")]
+ADDED = ["--logger", "acdc-medsam", *SNAKEFILE]
 
 
 def test_the_project_is_this_checkout() -> None:
@@ -65,33 +66,39 @@ def test_an_unknown_layout_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     ("given", "completed"),
     [
-        ([], ["--configfile", "config.yaml", *SNAKEFILE]),
-        (["images", "-n"], ["--configfile", "config.yaml", *SNAKEFILE, "images", "-n"]),
-        (["--configfile", "a.yaml", "--", "all"], [*SNAKEFILE, "--configfile", "config.yaml", "a.yaml", "--", "all"]),
-        (["--configfile=a.yaml"], [*SNAKEFILE, "--configfile", "config.yaml", "a.yaml"]),
+        ([], ["--configfile", "config.yaml", *ADDED]),
+        (["images", "-n"], ["--configfile", "config.yaml", *ADDED, "images", "-n"]),
+        (["--configfile", "a.yaml", "--", "all"], [*ADDED, "--configfile", "config.yaml", "a.yaml", "--", "all"]),
+        (["--configfile=a.yaml"], [*ADDED, "--configfile", "config.yaml", "a.yaml"]),
     ],
 )
 def test_the_configuration_of_the_folder_is_used(
     given: list[str], completed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert _snakemake.complete_arguments(given) == [*SNAKEFILE, *given] or "=" in given[0]
+    assert _snakemake.complete_arguments(given) == [*ADDED, *given] or "=" in given[0]
     (tmp_path / "config.yaml").touch()
     assert _snakemake.complete_arguments(given) == completed
 
 
 def test_the_configuration_of_the_checkout_is_not_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert _snakemake.complete_arguments(["-n"]) == [*SNAKEFILE, "-n"]
+    assert _snakemake.complete_arguments(["-n"]) == [*ADDED, "-n"]
 
 
 def test_a_profile_of_the_folder_comes_before_one_of_the_workflow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    own = [*SNAKEFILE, "--profile", str(PROJECT / "profiles/slurm")]
+    own = [*ADDED, "--profile", str(PROJECT / "profiles/slurm")]
     assert _snakemake.complete_arguments(["--profile", "slurm"]) == own
     assert _snakemake.complete_arguments(["--profile=slurm"]) == own
     (tmp_path / "slurm").mkdir()
-    assert _snakemake.complete_arguments(["--profile", "slurm"]) == [*SNAKEFILE, "--profile", "slurm"]
-    assert _snakemake.complete_arguments(["--profile", "other"]) == [*SNAKEFILE, "--profile", "other"]
+    assert _snakemake.complete_arguments(["--profile", "slurm"]) == [*ADDED, "--profile", "slurm"]
+    assert _snakemake.complete_arguments(["--profile", "other"]) == [*ADDED, "--profile", "other"]
+
+
+@pytest.mark.parametrize("option", ["--quiet", "--verbose", "--debug-dag"])
+def test_options_that_say_how_much_to_show_bring_back_the_log_of_snakemake(option: str) -> None:
+    assert "--logger" not in _snakemake.complete_arguments([option])
+    assert _snakemake.complete_arguments(["--logger", "other"]).count("--logger") == 1

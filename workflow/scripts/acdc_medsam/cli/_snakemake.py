@@ -11,6 +11,9 @@ from acdc_medsam.project import PROJECT
 CONFIG = Path("config.yaml")
 """Configuration in the current folder, which overlays the defaults."""
 
+LOGGER = "acdc-medsam"
+"""Plugin for Snakemake, beside this package, that shows a bar and one line for each stage."""
+
 
 def run_snakemake(arguments: Sequence[str]) -> NoReturn:
     """Become a Snakemake process.
@@ -41,6 +44,8 @@ def complete_arguments(arguments: Sequence[str]) -> list[str]:
             given[position] = str(profile)
 
     added = ["--snakefile", str(PROJECT / "Snakefile")]
+    if not {"--logger", "--quiet", "--verbose", "--debug-dag"} & {*given}:
+        added = ["--logger", LOGGER, *added]
     if CONFIG.is_file() and not CONFIG.samefile(PROJECT / CONFIG):
         options = [position for position, name in enumerate(given) if name in ("--configfile", "--configfiles")]
         if options:

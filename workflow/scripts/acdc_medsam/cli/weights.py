@@ -1,6 +1,7 @@
 """``acdc-medsam weights``: download the weights of an encoder, or check a file of weights."""
 
 import logging
+import sys
 from pathlib import Path
 
 import click
@@ -29,6 +30,9 @@ def command(context: click.Context, name: str, file: Path | None, sha256: str | 
     from acdc_medsam.stages.fetch_weights import fetch_weights
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if sys.stderr.isatty():
+        # There, the bar says the same.
+        logging.getLogger("acdc_medsam.runtime.progress").setLevel(logging.WARNING)
     if file is None:
         file = fetch_weights(ENCODERS[name], CHECKPOINTS / ENCODERS[name].file_name)
 

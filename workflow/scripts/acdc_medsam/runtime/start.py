@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from acdc_medsam.errors import AcdcError, describe_os_error
+from acdc_medsam.runtime.jobs import ON_SCREEN
 from acdc_medsam.runtime.repairs import Repairs
 from acdc_medsam.runtime.run_lock import RunLock, remove_temporary_files
 
@@ -57,4 +58,4 @@ def claim_output(lock: RunLock, repairs: Repairs, folders: Sequence[Path], logge
     except OSError as error:
         raise AcdcError(describe_os_error(error)) from error
     if removed:
-        logger.info(f"removed {removed} files that an earlier run left half-written")
+        logger.info(f"removed {removed} files that an earlier run left half-written", extra=ON_SCREEN)
