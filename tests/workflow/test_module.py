@@ -100,6 +100,8 @@ def test_every_target_of_the_workflow_can_be_asked_for(importer: Importer) -> No
     assert (importer.prepared / "data/ACDC/provenance.json").exists()
     assert (importer.prepared / "data/exports/lists").is_dir()
     assert read_index_comments(importer.prepared / "work/accepted.tsv").notes == ("19 checks passed",)
+    importer.run("--report", "run.html", "acdc_all")
+    assert "From raw cardiac MRI to a dataset" in (importer.folder / "run.html").read_text()
 
 
 def test_a_damaged_file_is_made_again(importer: Importer) -> None:

@@ -24,7 +24,7 @@ onstart:
         folders = [*map(Path, map(out, ("work", "data", "training"))), *Path(out("")).glob(f"{NAME}_*")]
         start.claim_output(RUN_LOCK, REPAIRS, folders, logger)
     snakemake_workarounds.remove_rate_limit(workflow.scheduler)
-    SignalStop(lambda: logger.error("stopping; the same command goes on from here")).install()
+    SignalStop(lambda: logger.error("stopping; the same command goes on from here", extra=start.STOPPING)).install()
 
 
 onsuccess:

@@ -105,3 +105,12 @@ def test_a_dry_run_is_shown_whole(screen: io.StringIO) -> None:
     shown = handler(dryrun=True)
     run_jobs(shown)
     assert "Job stats:" in screen.getvalue() and "of 4 jobs" not in screen.getvalue()
+
+
+def test_a_run_that_was_stopped_does_not_list_the_jobs_that_it_ended(screen: io.StringIO) -> None:
+    shown = handler()
+    show(shown, "stopping", logging.ERROR, stopping=True)
+    show(shown, "Error in rule normalize", logging.ERROR, event=LogEvent.JOB_ERROR)
+    show(shown, "died with <Signals.SIGTERM: 15>", logging.ERROR)
+    show(shown, "Complete log(s): /a/b.log")
+    assert screen.getvalue() == "stopping\nComplete log(s): /a/b.log\n"

@@ -38,6 +38,8 @@ class LogHandler(LogHandlerBase):
         """Show nothing yet."""
         self.bar: tqdm[Any] | None = None
         self.closed = threading.Event()
+        self.stopping = False
+        """Whether the user has stopped the run."""
         self.totals: dict[str, int] = {}
         """Rule -> number of its jobs."""
         self.done: dict[str, int] = {}
@@ -50,6 +52,8 @@ class LogHandler(LogHandlerBase):
     def emit(self, record: logging.LogRecord) -> None:
         """Show what a record says, if it is of interest on the screen."""
         event = getattr(record, "event", None)
+        if self.is_noise(record):
+            return
         if self.common_settings.dryrun or self.is_shown(record, event):
             text = self.format(record)
             # A dry run's result is its log; other messages must not be written over the bar.
@@ -67,6 +71,13 @@ class LogHandler(LogHandlerBase):
             return event in SHOWN_EVENTS
         important = record.levelno >= logging.WARNING or hasattr(record, "on_screen")
         return important or record.getMessage().startswith(SHOWN_STARTS)
+
+    def is_noise(self, record: logging.LogRecord) -> bool:
+        """Return whether a record is about the jobs that a stopped run has ended, which are no news to the user."""
+        if self.stopping:
+            return not record.getMessage().startswith(SHOWN_STARTS)
+        self.stopping = hasattr(record, "stopping")
+        return False
 
     def start_bar(self, stats: dict[str, int]) -> None:
         """Show the bar of a run that is about to start.

@@ -9,6 +9,9 @@ from acdc_medsam.runtime.jobs import ON_SCREEN
 from acdc_medsam.runtime.repairs import Repairs
 from acdc_medsam.runtime.run_lock import RunLock, remove_temporary_files
 
+STOPPING = {"stopping": True}
+"""``extra`` of the log record that says that the user has stopped the run."""
+
 EMBEDDING_MIB = 4
 """Size of an embedding on disk."""
 

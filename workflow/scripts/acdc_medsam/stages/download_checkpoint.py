@@ -174,7 +174,7 @@ def _complete(part: PartialDownload, sha256: str | None, path: Path) -> None:
         except InterruptedTransfer as error:
             if attempt == ATTEMPTS:
                 raise CheckpointError(
-                    f"{url} could not be downloaded ({error}) in {ATTEMPTS} attempts; run the workflow again to "
+                    f"{url} could not be downloaded ({error}) in {ATTEMPTS} attempts; run the same command again to "
                     f"continue where it broke off, or download it by hand to {path}"
                 ) from error
             pause = FIRST_PAUSE * 2 ** (attempt - 1)
