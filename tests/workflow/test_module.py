@@ -126,8 +126,8 @@ def test_a_failed_run_leaves_the_name_of_its_holder(importer: Importer) -> None:
 
 def test_hooks_of_the_importing_workflow_are_run_too(importer: Importer) -> None:
     importer.write(
-        more="onstart:\n    print('own start')\n    acdc_medsam.onstart()\n"
-        "onsuccess:\n    print('own end')\n    acdc_medsam.onsuccess()\n"
+        more="onstart:\n    print('own start')\n    acdc_medsam.prepare_run()\n"
+        "onsuccess:\n    print('own end')\n    acdc_medsam.finish_run()\n"
     )
     run = importer.run("acdc_images")
     assert "own start" in run.output and "own end" in run.output

@@ -1,4 +1,4 @@
-# What a run does before its first job and after its last one.
+# What a run does before its first job and after its last one. Snakemake runs such hooks of the main workflow alone.
 from acdc_medsam.acdc.cohort import count_raw_slices
 from acdc_medsam.acdc.naming import NAME
 from acdc_medsam.runtime import start
@@ -8,8 +8,7 @@ from acdc_medsam.runtime.stopping import SignalStop
 if workflow.is_main_process:
     snakemake_workarounds.submit_without_waiting(sys.modules.get("snakemake_executor_plugin_slurm"))
     OUTSIDE.look(SOURCES)
-    with refusals():
-        requirements.require_past_times(SOURCES)
+    refusals()(requirements.require_past_times)(SOURCES)
     slices = count_raw_slices(PATIENTS.values())
     summary = start.describe_run(RAW_KIND, len(PATIENTS), slices, len(of_batches(EMBEDDINGS)), ENCODER)
     logger.info(summary, extra=start.ON_SCREEN)
@@ -17,7 +16,8 @@ if workflow.is_main_process:
         logger.warning(f"left out: {problem}")
 
 
-onstart:
+def prepare_run():
+    """Before the first job: check the weights, take the lock of the output folder, and tidy up."""
     with refusals():
         if snakemake_workarounds.is_planned(workflow.dag, ENCODING):
             requirements.require_usable_weights(ENCODER, CHECKPOINT, config["encoder"]["sha256"])
@@ -27,12 +27,14 @@ onstart:
     SignalStop(lambda: logger.error("stopping; the same command goes on from here", extra=start.STOPPING)).install()
 
 
-onsuccess:
-    result = start.describe_result(Path(MANIFEST), Path(REPORT))
-    if result:
-        logger.info(result, extra=start.ON_SCREEN)
-    RUN_LOCK.end()
+finish_run = partial(start.release_output, RUN_LOCK, Path(MANIFEST), Path(REPORT), logger)
 
+if snakemake_workarounds.is_module(workflow.modifier):
+    snakemake_workarounds.run_hooks_of_module(workflow, out(""), prepare_run, finish_run)
+else:
 
-# Another workflow that has hooks of its own calls these in them, by the name that it gave to this workflow.
-snakemake_workarounds.run_hooks_of_module(workflow, out(""), onstart, onsuccess)
+    onstart:
+        prepare_run()
+
+    onsuccess:
+        finish_run()

@@ -197,11 +197,7 @@ def test_show_message_alone_is_still_needed(workflow: Path) -> None:
 def test_run_hooks_of_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workarounds, "_MODULE_HOOKS", {})
     called: list[str] = []
-    modifier = SimpleNamespace(is_main_snakefile=lambda: True)
-    workflow = SimpleNamespace(modifier=modifier, _onstart=called.append, _onsuccess=called.append)
-
-    workarounds.run_hooks_of_module(workflow, "a", lambda: called.append("never"), lambda: called.append("never"))
-    workflow.modifier = SimpleNamespace(is_main_snakefile=lambda: False)
+    workflow = SimpleNamespace(_onstart=called.append, _onsuccess=called.append)
     for output, name in (("a", "replaced"), ("a", "first"), ("b", "second")):
         workarounds.run_hooks_of_module(
             workflow, output, partial(called.append, f"{name} start"), partial(called.append, f"{name} end")
@@ -218,3 +214,8 @@ def test_run_hooks_of_module_is_still_needed(workflow: Path) -> None:
         f"module other:\n    snakefile: '{module}/Snakefile'\nuse rule * from other as other_*\n"
     )
     assert "timers:" not in run(workflow, "--", "other.txt")
+
+
+def test_is_module() -> None:
+    assert workarounds.is_module(SimpleNamespace(namespace="acdc"))
+    assert not workarounds.is_module(SimpleNamespace(namespace=None))

@@ -51,17 +51,18 @@ class Scheduler(Protocol):
 
 
 class Modifier(Protocol):
-    """``workflow.modifier``, which says how a module is imported."""
+    """``workflow.modifier``, which says how a module is imported.
 
-    def is_main_snakefile(self) -> bool:
-        """Return whether the workflow is not a module of another one."""
-        ...
+    Attributes:
+        namespace: Name of the module; None in the main workflow.
+    """
+
+    namespace: str | None
 
 
 class Workflow(Protocol):
     """``workflow``."""
 
-    modifier: Modifier
     _onstart: Callable[[Any], object]
     _onsuccess: Callable[[Any], object]
 
@@ -70,22 +71,28 @@ _MODULE_HOOKS: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {}
 """Output folder of each imported workflow -> its hooks."""
 
 
+def is_module(modifier: Modifier) -> bool:
+    """Return whether another workflow imports this one.
+
+    For Snakemake 9.12 to 9.27: the later ones have ``is_main_snakefile`` for this.
+    """
+    return modifier.namespace is not None
+
+
 def run_hooks_of_module(
     workflow: Workflow, output: str, onstart: Callable[[], object], onsuccess: Callable[[], object]
 ) -> None:
     """Run the hooks of this workflow after those of a workflow that imports it.
 
-    For Snakemake 9.27, which runs the hooks of the main workflow only. A hook that the main workflow defines below the
-    import replaces these.
+    For Snakemake 9.27, which runs the hooks of the main workflow only; in 9.12, those of a module take their place. A
+    hook that the main workflow defines below the import replaces these.
 
     Args:
-        workflow: The workflow, while it is being read. It is read again for each ``use rule``.
+        workflow: The workflow, while the module is being read, which is done again for each ``use rule``.
         output: Output folder, which tells the imports apart.
         onstart: Hook that runs before the first job.
         onsuccess: Hook that runs after the last job.
     """
-    if workflow.modifier.is_main_snakefile():
-        return
     if not _MODULE_HOOKS:
         before = workflow._onstart, workflow._onsuccess
         workflow._onstart = lambda log: [before[0](log), *(hooks[0]() for hooks in _MODULE_HOOKS.values())]

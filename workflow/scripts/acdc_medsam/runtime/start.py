@@ -62,3 +62,18 @@ def claim_output(lock: RunLock, repairs: Repairs, folders: Sequence[Path], logge
         raise AcdcError(describe_os_error(error)) from error
     if removed:
         logger.info(f"removed {removed} files that an earlier run left half-written", extra=ON_SCREEN)
+
+
+def release_output(lock: RunLock, manifest: Path, report: Path, logger: logging.Logger) -> None:
+    """Say where the dataset is, if it is complete, and release the output folder after a run that succeeded.
+
+    Args:
+        lock: Lock of the output folder.
+        manifest: Manifest of the dataset.
+        report: Report of the dataset.
+        logger: Logger that shows messages on the screen.
+    """
+    result = describe_result(manifest, report)
+    if result:
+        logger.info(result, extra=ON_SCREEN)
+    lock.end()
