@@ -36,6 +36,8 @@ class LogHandler(LogHandlerBase):
 
     def __post_init__(self) -> None:
         """Show nothing yet."""
+        # The base class of snakemake-interface-logger-plugins 1 leaves this out.
+        logging.Handler.__init__(self)
         self.bar: tqdm[Any] | None = None
         self.closed = threading.Event()
         self.stopping = False
