@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "workflow/scripts/acdc_medsam"
 FLOORS = (
-    {"errors"},
+    {"errors", "project"},
     {"config", "formats"},
     {"runtime"},
     {"acdc"},

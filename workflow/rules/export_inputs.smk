@@ -16,7 +16,7 @@ def exportable_manifest(wildcards):
 
 def export_volumes(wildcards):
     """The raw images and labels, if the layout is made from them."""
-    return [str(path) for path in raw_volumes()] if "volumes" in LAYOUTS[wildcards.layout].options else []
+    return [local(str(path)) for path in raw_volumes()] if "volumes" in LAYOUTS[wildcards.layout].options else []
 
 
 def export_options(wildcards):

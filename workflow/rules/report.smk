@@ -1,4 +1,4 @@
-PAGE = Path(workflow.basedir, "workflow/report/page")
+PAGE = PROJECT / "workflow/report/page"
 # A benchmark on all patients; those of train.patients have folders of their own.
 SHOWN_BENCHMARK = out(f"training/{ENCODER}/benchmark/benchmark.json")
 

@@ -205,7 +205,7 @@ def test_a_transfer_that_breaks_off_continues_where_it_stopped(server: Server, p
 def test_a_later_run_continues_where_an_earlier_one_gave_up(server: Server, path: Path) -> None:
     server.misbehave = lambda handler, count: handler.serve(send=1000) is None
     message = refusal(server, path)
-    assert f"6000 of {len(DATA)} bytes arrived) in 6 attempts; run the workflow again to continue" in message
+    assert f"6000 of {len(DATA)} bytes arrived) in 6 attempts; run the same command again to continue" in message
     server.misbehave = lambda handler, count: False
     download_checkpoint(server.url, SHA256, path)
     assert_whole(path)

@@ -30,7 +30,9 @@ def job_log(path: str) -> Iterator[None]:
 
     screen = logging.StreamHandler(sys.stderr)
     screen.addFilter(lambda record: record.levelno >= logging.WARNING or hasattr(record, "on_screen"))
-    screen.setFormatter(logging.Formatter("%(message)s"))
+    # The line of a terminal may hold a bar of the run, which is drawn again below the message.
+    clear_line = "\r\033[K" if sys.stderr.isatty() else ""
+    screen.setFormatter(logging.Formatter(f"{clear_line}%(message)s"))
 
     file = logging.FileHandler(path, mode="w", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

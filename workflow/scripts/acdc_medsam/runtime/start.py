@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from acdc_medsam.errors import AcdcError, describe_os_error
+from acdc_medsam.runtime.jobs import ON_SCREEN
 from acdc_medsam.runtime.repairs import Repairs
 from acdc_medsam.runtime.run_lock import RunLock, remove_temporary_files
+
+STOPPING = {"stopping": True}
+"""``extra`` of the log record that says that the user has stopped the run."""
 
 EMBEDDING_MIB = 4
 """Size of an embedding on disk."""
@@ -73,4 +77,19 @@ def claim_output(lock: RunLock, repairs: Repairs, folders: Sequence[Path], logge
     except OSError as error:
         raise AcdcError(describe_os_error(error)) from error
     if removed:
-        logger.info(f"removed {removed} files that an earlier run left half-written")
+        logger.info(f"removed {removed} files that an earlier run left half-written", extra=ON_SCREEN)
+
+
+def release_output(lock: RunLock, manifest: Path, report: Path, logger: logging.Logger) -> None:
+    """Say where the dataset is, if it is complete, and release the output folder after a run that succeeded.
+
+    Args:
+        lock: Lock of the output folder.
+        manifest: Manifest of the dataset.
+        report: Report of the dataset.
+        logger: Logger that shows messages on the screen.
+    """
+    result = describe_result(manifest, report)
+    if result:
+        logger.info(result, extra=ON_SCREEN)
+    lock.end()

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from acdc_medsam.errors import CheckpointError
 from acdc_medsam.formats.files import atomic_path, sha256_file
+from acdc_medsam.runtime.progress import BYTES, Progress
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +174,7 @@ def _complete(part: PartialDownload, sha256: str | None, path: Path) -> None:
         except InterruptedTransfer as error:
             if attempt == ATTEMPTS:
                 raise CheckpointError(
-                    f"{url} could not be downloaded ({error}) in {ATTEMPTS} attempts; run the workflow again to "
+                    f"{url} could not be downloaded ({error}) in {ATTEMPTS} attempts; run the same command again to "
                     f"continue where it broke off, or download it by hand to {path}"
                 ) from error
             pause = FIRST_PAUSE * 2 ** (attempt - 1)
@@ -207,8 +208,12 @@ def _download_rest(part: PartialDownload, sha256: str | None) -> None:
         if first == 0:
             part.remove()
             part.note.write_text(json.dumps({"url": part.url, "version": _find_version(response.headers)}))
-        with part.file.open("ab") as file:
-            received = first + _copy(response, file, first, part.url)
+        progress = Progress(total, BYTES, first)
+        try:
+            with part.file.open("ab") as file:
+                received = first + _copy(response, file, progress, part.url)
+        finally:
+            progress.close()
     if total is not None and received != total:
         raise InterruptedTransfer(f"{received} of {total} bytes arrived")
 
@@ -262,8 +267,9 @@ def _find_version(headers: http.client.HTTPMessage) -> str | None:
     return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
 
 
-def _copy(response: http.client.HTTPResponse, file: BinaryIO, first: int, url: str) -> int:
+def _copy(response: http.client.HTTPResponse, file: BinaryIO, progress: Progress, url: str) -> int:
     """Copy a response to a file while it arrives, and return the number of bytes."""
+    first = progress.done
     received = 0
     started = time.monotonic()
     while True:
@@ -278,6 +284,7 @@ def _copy(response: http.client.HTTPResponse, file: BinaryIO, first: int, url: s
         if first + received > MAX_CHECKPOINT_BYTES:
             raise CheckpointError(f"{url} sends more bytes than any checkpoint has; check encoder.url")
         file.write(block)
+        progress.advance(len(block))
 
         # A server that sends a byte now and then never stalls, but would keep the run waiting for ever.
         seconds = time.monotonic() - started
