@@ -409,7 +409,7 @@ def test_a_command_says_what_is_wrong(
 
 def test_the_documented_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
     text = (ROOT / "docs/training.md").read_text()
-    commands = re.findall(r"^python -m acdc_medsam\.(train|evaluate) (.*)$", text, re.MULTILINE)
+    commands = re.findall(r"^acdc-medsam (train|evaluate) (.*)$", text, re.MULTILINE)
     assert len(commands) >= 2
     for name, options in commands:
         with pytest.raises(SystemExit):
