@@ -11,9 +11,8 @@ from sphinx.domains.python import PyObject
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "workflow/scripts"), str(ROOT / "docs")]
 
-from generate import SCHEMA, generate  # noqa: E402
-
 from acdc_medsam import __version__  # noqa: E402
+from generate import SCHEMA, generate  # noqa: E402
 
 project = "ACDC to MedSAM"
 author = "The ACDC to MedSAM developers"

@@ -1,7 +1,6 @@
 """Take the pictures of the tutorial: sections of the report on the demo's dataset, as Chromium shows them.
 
-make demo
-python docs/draw_report.py
+Run ``make demo`` first, so that there is a report.
 """
 
 import io

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from acdc_medsam.phantom.cohort import write_cohort
+from pages import ROOT
 from small_dataset import SmallDataset
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -27,6 +28,18 @@ def report(request: pytest.FixtureRequest) -> Path:
     """Path of the report."""
     made = request.getfixturevalue(request.param)
     return made if isinstance(made, Path) else made[0].data / "report.html"
+
+
+@pytest.mark.usefixtures("browser")
+def test_the_pictures_of_the_tutorial_can_be_taken(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_report = pytest.importorskip("draw_report")
+    monkeypatch.setattr(draw_report, "REPORT", phantoms)
+    monkeypatch.setattr(draw_report, "PICTURES", tmp_path)
+    draw_report.main()
+    pictures = ROOT / "docs/pictures"
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in pictures.iterdir()}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
