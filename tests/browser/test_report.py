@@ -1,5 +1,6 @@
 """The report in a browser: wide and narrow, light and dark, printed, and operated by keyboard."""
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -30,16 +31,10 @@ def report(request: pytest.FixtureRequest) -> Path:
     return made if isinstance(made, Path) else made[0].data / "report.html"
 
 
-@pytest.mark.usefixtures("browser")
-def test_the_pictures_of_the_tutorial_can_be_taken(
-    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    draw_report = pytest.importorskip("draw_report")
-    monkeypatch.setattr(draw_report, "REPORT", phantoms)
-    monkeypatch.setattr(draw_report, "PICTURES", tmp_path)
-    draw_report.main()
-    pictures = ROOT / "docs/pictures"
-    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in pictures.iterdir()}
+def test_the_pictures_of_the_tutorial_can_be_taken(browser: "sync_api.Browser", phantoms: Path, tmp_path: Path) -> None:
+    importlib.import_module("draw_report").take_pictures(browser, phantoms, tmp_path)
+    taken = {path.name for path in tmp_path.iterdir()}
+    assert taken == {path.name for path in (ROOT / "docs/pictures").iterdir()}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

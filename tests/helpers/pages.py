@@ -27,7 +27,7 @@ FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 ANY_FENCE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
-INLINE = re.compile(r"`((?:snakemake|acdc-medsam|make|(?:\.venv/bin/)?python) [^`]+)`")
+INLINE = re.compile(r"`((?:snakemake|acdc-medsam|make|(?:\.venv/bin/)?python)\s[^`]+)`")
 
 
 @dataclass(frozen=True)

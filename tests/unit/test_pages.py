@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from test_config import keys
 
 import generate
 from acdc_medsam.config import load_schema
@@ -16,7 +15,13 @@ from pages import COMMANDS, PAGES, ROOT, as_module, find_commands
 
 PACKAGE = ROOT / "workflow/scripts/acdc_medsam"
 SCHEMA = load_schema(generate.SCHEMA)
-KEYS: list[tuple[str, Any]] = keys(SCHEMA)
+KEYS: list[tuple[str, Any]] = [
+    (f"{group}.{name}" if name else group, key)
+    for group, part in SCHEMA["properties"].items()
+    for name, key in part.get("properties", {"": part}).items()
+]
+"""Name of each key with its part of the schema."""
+
 FOR_DEVELOPERS = {"card", "config", "provenance", "report", "runtime", "verify"}
 """Rooms that only the workflow itself uses."""
 
@@ -59,10 +64,9 @@ def listed(value: object) -> list[object]:
 
 def test_every_room_for_users_has_a_page_of_reference() -> None:
     rooms = {path.stem for path in PACKAGE.iterdir() if not path.name.startswith("_")}
-    asked = {path.stem: re.findall(r"<!-- generated: room (\w+) -->", path.read_text()) for path in PAGES}
-    assert {name: found for name, found in asked.items() if found} == {
-        room: [room] for room in rooms - FOR_DEVELOPERS - {"cli"}
-    }
+    asked = [(path.stem, re.findall(r"<!-- generated: room (\w+) -->", path.read_text())) for path in PAGES]
+    described = sorted(rooms - FOR_DEVELOPERS - {"cli"})
+    assert [(name, found) for name, found in asked if found] == [(room, [room]) for room in described]
 
 
 def test_a_room_is_described_with_all_its_modules() -> None:
