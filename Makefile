@@ -2,10 +2,11 @@
 # make test         Run all tests.
 # make docs         Build the documentation as a site, into docs/_build.
 # make linkcheck    Follow the links of the documentation, which needs the internet.
+# make wheel        Build the wheel, into dist.
 # make lint         Check formatting, style, types and the rules, as CI does.
 # make test-oldest  Run a complete run, the README's commands and the unit tests with the oldest versions allowed.
 # make test-repeat  Repeat the tests of timing 20 times, or TIMES=n times.
-# make clean        Remove the environments and the demo.
+# make clean        Remove the environments, the demo, the wheel and the site.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -27,7 +28,7 @@ OLDEST_LESS := --deselect tests/workflow/test_commands.py::test_a_command_for_a_
 	--deselect tests/workflow/test_commands.py::test_the_tutorial_works \
 	--deselect tests/benchmarks/test_benchmarks.py::test_the_start_of_jobs_is_timed
 
-.PHONY: help demo test test-repeat test-oldest docs linkcheck lint clean
+.PHONY: help demo test test-repeat test-oldest docs linkcheck wheel lint clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -77,13 +78,20 @@ docs: .venv/.ready
 linkcheck: .venv/.ready
 	$(BIN)/python -m sphinx --builder linkcheck --quiet docs docs/_build/linkcheck
 
+wheel: .venv/.ready
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
 lint: .venv/.ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy --strict workflow/scripts/acdc_medsam
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(BIN)/python -m acdc_medsam.phantom $(PATIENTS)
 	$(BIN)/snakemake --configfile demo/config.yaml --lint
 
 clean:
-	rm -rf .venv .venv-oldest demo/raw demo/out
+	rm -rf .venv .venv-oldest demo/raw demo/out build dist docs/_build

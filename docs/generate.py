@@ -1,9 +1,11 @@
 """Write the parts of the documentation that are made from the code, so that they cannot disagree with it.
 
 A page holds a line such as ``<!-- generated: configuration -->``, which this module turns into Markdown when the pages
-are built. The page of the workflow catalog, ``config/README.md``, is written by ``python docs/generate.py``.
+are built. What others read from the repository is written by ``python docs/generate.py``: ``config/README.md`` for the
+workflow catalog, and ``.zenodo.json`` for Zenodo.
 """
 
+import json
 import pkgutil
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -11,11 +13,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from acdc_medsam.config import Schema, load_schema
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+CITATION = ROOT / "CITATION.cff"
 CATALOG_PAGE = ROOT / "config/README.md"
+ZENODO = ROOT / ".zenodo.json"
 CATALOG_INTRODUCTION = """# Configuration
 
 Edit `config.yaml` at the root of the repository, or overlay single keys of it with `--configfile mine.yaml`. The only
@@ -89,7 +95,8 @@ def command_line_reference() -> str:
     """Return the reference of the command line, which Sphinx reads from the commands themselves."""
     if find_spec("acdc_medsam.cli") is None:
         return "Run `acdc-medsam --help` for the commands, and `acdc-medsam verify --help` for the options of one.\n"
-    lines = ["```{eval-rst}", ".. click:: acdc_medsam.cli:main", "   :prog: acdc-medsam", "   :nested: full", "```"]
+    options = ["   :prog: acdc-medsam", "   :nested: full"]
+    lines = ["```{eval-rst}", ".. click:: acdc_medsam.cli:commands", *options, "```"]
     return "\n".join(lines) + "\n"
 
 
@@ -117,6 +124,25 @@ def catalog_page() -> str:
     return f"{CATALOG_INTRODUCTION}\n{generate('configuration')}"
 
 
+def zenodo_record() -> str:
+    """Return the metadata that Zenodo gives to an archived release, as JSON: those of CITATION.cff."""
+    citation = yaml.safe_load(CITATION.read_text(encoding="utf-8"))
+    record = {
+        "title": citation["title"],
+        "description": citation["abstract"],
+        "upload_type": citation["type"],
+        "version": citation["version"],
+        "license": citation["license"],
+        "creators": [{"name": author["name"]} for author in citation["authors"]],
+        "keywords": citation["keywords"],
+        "related_identifiers": [
+            {"scheme": "doi", "identifier": reference["doi"], "relation": "cites"}
+            for reference in citation["references"]
+        ],
+    }
+    return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+
+
 if __name__ == "__main__":
-    CATALOG_PAGE.parent.mkdir(exist_ok=True)
     CATALOG_PAGE.write_text(catalog_page(), encoding="utf-8")
+    ZENODO.write_text(zenodo_record(), encoding="utf-8")

@@ -15,12 +15,12 @@ NEEDS = {"ACDC", "a GPU", "a cluster", "the internet"}
 
 PROGRAMS = {
     "snakemake": "snakemake",
-    "acdc-medsam train": "acdc_medsam.train",
-    "acdc-medsam evaluate": "acdc_medsam.evaluate",
-    "acdc-medsam phantom": "acdc_medsam.phantom",
+    "acdc-medsam train": "acdc_medsam.train --data_dir",
+    "acdc-medsam evaluate": "acdc_medsam.evaluate --data_dir",
+    "acdc-medsam phantom": "acdc_medsam.phantom --out",
     "acdc-medsam": "acdc_medsam",
 }
-"""Start of a command -> module that does the same in an environment in which the program is not installed."""
+"""Start of a command -> the same as a module of Python, with which no program need be installed."""
 
 FENCE = re.compile(
     r"^(?P<indent> *)(?:<!-- not tested: needs (?P<needs>[^\n]+) -->\n *)?```sh\n(?P<body>.*?)^ *```$",

@@ -79,7 +79,7 @@ def test_a_room_is_described_with_all_its_modules() -> None:
 def test_the_reference_of_the_command_line_is_made_from_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     for found in (None, object()):
         monkeypatch.setattr(generate, "find_spec", lambda name, found=found: found)
-        assert (".. click:: acdc_medsam.cli" in generate.generate("command line")) == (found is not None)
+        assert (".. click:: acdc_medsam.cli:commands" in generate.generate("command line")) == (found is not None)
 
 
 @pytest.mark.parametrize("part", ["room", "rooms data", "nothing"])
@@ -103,7 +103,7 @@ def test_commands_are_found_in_blocks_and_sentences(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("pages.ROOT", tmp_path)
     found = [(command.text, command.needs) for command in find_commands(page)]
     assert found == [("make demo", ""), ("sinfo", "a cluster"), ("snakemake -n", "")]
-    assert as_module("acdc-medsam train --epochs 1") == "-m acdc_medsam.train --epochs 1"
+    assert as_module("snakemake -n") == "-m snakemake -n"
 
 
 def test_pages_have_commands() -> None:
