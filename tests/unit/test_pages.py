@@ -22,7 +22,7 @@ KEYS: list[tuple[str, Any]] = [
 ]
 """Name of each key with its part of the schema."""
 
-FOR_DEVELOPERS = {"card", "config", "provenance", "report", "runtime", "verify"}
+FOR_DEVELOPERS = {"card", "config", "project", "provenance", "report", "runtime", "verify"}
 """Rooms that only the workflow itself uses."""
 
 

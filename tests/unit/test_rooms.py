@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "workflow/scripts/acdc_medsam"
 FLOORS = (
-    {"errors"},
+    {"errors", "project"},
     {"config", "formats"},
     {"runtime"},
     {"acdc"},
@@ -19,6 +19,7 @@ FLOORS = (
     {"card", "exports", "phantom", "provenance", "report"},
     {"train"},
     {"evaluate"},
+    {"cli"},
     {"__main__"},
 )
 """Rooms on each floor, from the bottom to the top."""

@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from acdc_medsam.__main__ import main
+from acdc_medsam.cli import main
 from harms import HARMS, overwrite
 from undisturbed import contents, differences
 from workflow_run import Run, Workflow

@@ -5,21 +5,25 @@ from pathlib import Path
 
 from snakemake.logging import logger
 
-# Rules find the package without its being installed, as the scripts do.
-sys.path.insert(0, f"{workflow.basedir}/workflow/scripts")
+# A checkout's rules find its own package, as the scripts do, whether or not it is installed.
+sys.path.insert(0, os.path.abspath(f"{workflow.current_basedir}/../scripts"))
 
 from acdc_medsam.acdc.cohort import H5, find_cohort
 from acdc_medsam.acdc.naming import PATIENT_PATTERN
 from acdc_medsam.config import check_config, load_schema
+from acdc_medsam.encoders.registry import ENCODERS, find_checkpoint_path
 from acdc_medsam.exports.registry import LAYOUTS
 from acdc_medsam.formats.files import sha256_file
 from acdc_medsam.layout import DATASET
+from acdc_medsam.project import PROJECT
 from acdc_medsam.runtime import requirements, snakemake_workarounds
 from acdc_medsam.runtime.code_hash import code_hash
 from acdc_medsam.runtime.outside import OutsideFiles
 
 snakemake_workarounds.put_own_code_first()
 refusals = partial(snakemake_workarounds.show_message_alone, logger)
+# Taken here, because later, when the functions of the rules are called, the modifier is that of the importing workflow.
+below_prefix = workflow.modifier.modify_path
 
 
 wildcard_constraints:
@@ -28,12 +32,17 @@ wildcard_constraints:
     layout="|".join(LAYOUTS),
 
 
+def out(path):
+    """Put a path below the configured output folder, and that below the prefix of a workflow that imports this one."""
+    return below_prefix(os.path.normpath(os.path.join(config["output"], path)))
+
+
 @refusals()
 def load_config():
     """Validate the configuration, fill in its defaults, and find the cohort, or stop with one clear message."""
-    schema = load_schema(Path(workflow.basedir, "workflow/schemas/config.schema.yaml"))
+    schema = load_schema(PROJECT / "workflow/schemas/config.schema.yaml")
     config.update(check_config(config, schema))
-    cohort = find_cohort(Path(config["raw"]), config["exclude"], Path(config["output"]))
+    cohort = find_cohort(Path(config["raw"]), config["exclude"], Path(out("")))
 
     for name in cohort.unknown if workflow.is_main_process else ():
         logger.warning(f"exclude: there is no {name} in {config['raw']} to leave out")
@@ -47,12 +56,7 @@ RAW_KIND, PATIENTS, LEFT_OUT = load_config()
 FIRST_STAGE = "adopt" if RAW_KIND == H5 else "normalize"
 SOURCES = [path for patient in PATIENTS.values() for path in patient.sources]
 ENCODER = config["encoder"]["name"]
-CHECKPOINT = config["encoder"]["checkpoint"]
-
-
-def out(path):
-    """Put a path below the configured output folder."""
-    return os.path.normpath(os.path.join(config["output"], path))
+CHECKPOINT = find_checkpoint_path(ENCODER, config["encoder"]["checkpoint"])
 
 
 def log_of(job):
@@ -67,7 +71,7 @@ def benchmark_of(job):
 
 def script_hash(stage):
     """Hash of the modules that a stage's script uses: Snakemake itself looks at the script alone."""
-    return code_hash(Path(workflow.basedir, f"workflow/scripts/{stage}.py"))
+    return code_hash(PROJECT / f"workflow/scripts/{stage}.py")
 
 
 def batch_of(patient):

@@ -52,7 +52,7 @@ if config["encoder"]["url"]:
 
     rule download_checkpoint:
         output:
-            config["encoder"]["checkpoint"],
+            local(str(CHECKPOINT)),
         params:
             url=config["encoder"]["url"],
             sha256=config["encoder"]["sha256"],

@@ -18,14 +18,9 @@ if workflow.is_main_process:
 
 onstart:
     with refusals():
-        if snakemake_workarounds.is_planned(workflow.dag, "positional_encoding"):
-            requirements.require_usable_weights(ENCODER, Path(CHECKPOINT), config["encoder"]["sha256"])
-        folders = [
-            Path(out("work")),
-            *Path(config["output"]).glob(f"{NAME}_*"),
-            Path(out("data")),
-            Path(out("training")),
-        ]
+        if snakemake_workarounds.is_planned(workflow.dag, ENCODING):
+            requirements.require_usable_weights(ENCODER, CHECKPOINT, config["encoder"]["sha256"])
+        folders = [*map(Path, map(out, ("work", "data", "training"))), *Path(out("")).glob(f"{NAME}_*")]
         start.claim_output(RUN_LOCK, REPAIRS, folders, logger)
     snakemake_workarounds.remove_rate_limit(workflow.scheduler)
     SignalStop(lambda: logger.error("stopping; the same command goes on from here")).install()
@@ -36,3 +31,7 @@ onsuccess:
     if result:
         logger.info(result)
     RUN_LOCK.end()
+
+
+# Another workflow that has hooks of its own calls these in them, by the name that it gave to this workflow.
+snakemake_workarounds.run_hooks_of_module(workflow, out(""), onstart, onsuccess)

@@ -1,11 +1,10 @@
 # Functions for inputs, params and threads of rules: what depends on wildcards, or may be refused before any job runs.
-from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.runtime.repairs import Repairs
 from acdc_medsam.runtime.run_lock import RunLock
 from acdc_medsam.train.requirements import require_validation_slices, require_whole_patients
 from acdc_medsam.verify.checks import has_passed
 
-RUN_LOCK = RunLock(Path(config["output"]))
+RUN_LOCK = RunLock(Path(out("")))
 REPAIRS = Repairs(Path(out("")), OUTSIDE, RUN_LOCK, logger)
 
 
@@ -47,7 +46,7 @@ def patient_sources(wildcards):
     requirements.require_patient(wildcards.patient, PATIENTS, Path(config["raw"]))
     # Every plan asks for the raw files of some patient first, which makes this the place to look for damage.
     plan_repairs()
-    return [str(path) for path in PATIENTS[wildcards.patient].sources]
+    return [local(str(path)) for path in PATIENTS[wildcards.patient].sources]
 
 
 def patient_digests(wildcards):
@@ -79,13 +78,13 @@ def embed_threads(wildcards):
 def checkpoint(wildcards):
     """The encoder's weights, or an error before any job runs that says where they are to be had."""
     published_at = "" if ENCODER == "none" else ENCODERS[ENCODER].published_at
-    requirements.require_checkpoint(ENCODER, Path(CHECKPOINT), config["encoder"]["url"], published_at)
-    return CHECKPOINT
+    requirements.require_checkpoint(ENCODER, CHECKPOINT, config["encoder"]["url"], published_at)
+    return local(str(CHECKPOINT))
 
 
 def checkpoint_digest(wildcards):
     """Sha256 of the encoder's weights; None where they are to be downloaded, after which Snakemake asks again."""
-    return OUTSIDE.sha256(Path(CHECKPOINT)) if os.path.isfile(CHECKPOINT) else None
+    return OUTSIDE.sha256(CHECKPOINT) if CHECKPOINT.is_file() else None
 
 
 @refusals()
@@ -110,7 +109,7 @@ def raw_volumes():
 
 def export_volumes(wildcards):
     """The raw images and labels, if the layout is made from them."""
-    return [str(path) for path in raw_volumes()] if "volumes" in LAYOUTS[wildcards.layout].options else []
+    return [local(str(path)) for path in raw_volumes()] if "volumes" in LAYOUTS[wildcards.layout].options else []
 
 
 def export_options(wildcards):

@@ -5,7 +5,7 @@ rule measure:
         h5=of_patients(H5_INDEX),
         slices=of_patients(SLICES),
         embeddings=of_batches(EMBEDDINGS),
-        raw=ancient([str(path) for patient in PATIENTS.values() for path in patient.images]),
+        raw=ancient([local(str(path)) for patient in PATIENTS.values() for path in patient.images]),
     output:
         index=MEASURES,
     params:

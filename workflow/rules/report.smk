@@ -1,4 +1,4 @@
-PAGE = Path(workflow.basedir, "workflow/report/page")
+PAGE = PROJECT / "workflow/report/page"
 
 
 # The job draws again only what its last report did not show: it keeps the pieces of the page beside its index, in

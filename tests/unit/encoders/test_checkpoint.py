@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from acdc_medsam.__main__ import main
+from acdc_medsam.cli import main
 from acdc_medsam.encoders import checkpoint_file, load_model
 from acdc_medsam.encoders.checkpoint import ARCHITECTURES, check_fit
 from acdc_medsam.encoders.registry import ENCODERS

@@ -13,8 +13,8 @@ from acdc_medsam.encoders.model import PRECISIONS, computing_in
 from acdc_medsam.encoders.registry import ENCODERS, EncoderSpec, fingerprint
 from acdc_medsam.errors import AcdcError, ConfigError
 
-PAIR = EncoderSpec("pair", 2, "min_max", "nowhere")
-PHOTO = EncoderSpec("photo", 2, "sam", "nowhere")
+PAIR = EncoderSpec("pair", 2, "min_max", "pair.pth", "nowhere", "nowhere")
+PHOTO = EncoderSpec("photo", 2, "sam", "photo.pth", "nowhere", "nowhere")
 
 
 def images(*pixels: list[list[int]]) -> torch.Tensor:
@@ -95,7 +95,7 @@ def test_sam_takes_mean_and_deviation_of_each_color() -> None:
 @pytest.mark.parametrize(("shape", "size"), [((50, 50), 32), ((20, 20), 32), ((60, 41), 16), ((64, 24), 32)])
 def test_other_sizes_are_resized_as_pillow_does(shape: tuple[int, int], size: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    spec = EncoderSpec("any", size, "sam", "nowhere")
+    spec = EncoderSpec("any", size, "sam", "any.pth", "nowhere", "nowhere")
     prepared = prepare_images(torch.from_numpy(pixels[None]), spec)[0, 0] * 58.395 + 123.675
     pillow = Image.fromarray(pixels.astype(np.float32)).resize((size, size), Image.Resampling.BILINEAR)
     np.testing.assert_allclose(prepared, np.asarray(pillow), atol=1e-3)

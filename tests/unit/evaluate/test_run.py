@@ -16,13 +16,13 @@ from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.acdc.naming import volume_name
+from acdc_medsam.cli import main
 from acdc_medsam.data.slices import ItemOptions, SliceDataset
 from acdc_medsam.encoders import Encoder, load_model, make_encoder
 from acdc_medsam.encoders.decoder import PROMPT_SIZE
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.evaluate import run
-from acdc_medsam.evaluate.__main__ import main
 from acdc_medsam.evaluate.cases import choose_cases, pick_evenly
 from acdc_medsam.evaluate.metrics import UNSCALED, Mask, compute_metrics, ejection_fraction
 from acdc_medsam.evaluate.predict import Predict, to_labels
@@ -342,9 +342,8 @@ def test_the_files_of_an_earlier_evaluation_are_removed(
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
     assert splits_to_measure(kept / "data/ACDC") == list(SPLITS)
-    options = ["--data_dir", str(kept / "data/ACDC"), "--checkpoint", str(checkpoint), "--model", str(checkpoint)]
-    with pytest.raises(SystemExit):
-        main([*options, "--out", str(out), "--split", "train"])
+    options = ["evaluate", str(kept / "data/ACDC"), "--checkpoint", str(checkpoint), "--model", str(checkpoint)]
+    assert main([*options, "--out", str(out), "--split", "train"]) == 2
     assert main([*options, "--out", str(out)]) == 0
     assert re.match(r"val +structure", capsys.readouterr().out)
     assert [file for file in left if file.exists()] == [] and notes.exists()

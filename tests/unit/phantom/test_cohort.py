@@ -11,7 +11,7 @@ from scipy.ndimage import binary_dilation
 from acdc_medsam.acdc.cohort import find_cohort
 from acdc_medsam.acdc.labels import GROUPS, LABELS
 from acdc_medsam.acdc.raw_nifti import read_patient
-from acdc_medsam.phantom.__main__ import main
+from acdc_medsam.cli import main
 from acdc_medsam.phantom.cohort import write_cohort
 from acdc_medsam.stages.normalize import normalize_intensities
 
@@ -213,12 +213,11 @@ def test_sizes_that_cannot_hold_a_heart_are_refused(tmp_path: Path, size: dict[s
 
 
 def test_the_command_line_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--out", str(tmp_path), "--patients", "0", "--testing", "1", "--seed", "5"])
+    main(["phantom", str(tmp_path), "--patients", "0", "--testing", "1", "--seed", "5"])
     assert capsys.readouterr().out == f"synthetic patients written to {tmp_path}: 1\n"
     assert (tmp_path / "testing/patient001/Info.cfg").is_file()
 
 
 def test_the_command_line_refuses_what_cannot_hold_a_heart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["--out", str(tmp_path), "--depth", "2"])
+    assert main(["phantom", str(tmp_path), "--depth", "2"]) == 2
     assert "too few" in capsys.readouterr().err

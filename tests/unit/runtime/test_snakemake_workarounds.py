@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -126,9 +127,9 @@ def test_make_again_is_still_needed(workflow: Path) -> None:
 def test_is_planned() -> None:
     import snakemake.api  # takes a second, which other tests need not wait for
 
-    jobs = [SimpleNamespace(rule=SimpleNamespace(name=name)) for name in ("embed", "split")]
+    jobs = [SimpleNamespace(output=[f"{name}.tsv"]) for name in ("embed", "split")]
     dag = SimpleNamespace(forcefiles=set(), needrun_jobs=lambda: jobs)
-    assert workarounds.is_planned(dag, "embed") and not workarounds.is_planned(dag, "publish")
+    assert workarounds.is_planned(dag, "embed.tsv") and not workarounds.is_planned(dag, "publish.tsv")
     assert callable(snakemake.dag.DAG.needrun_jobs)
 
 
@@ -191,3 +192,29 @@ def test_show_message_alone_is_still_needed(workflow: Path) -> None:
     output = run(workflow, "refused.txt")
     assert "the message" in output
     assert "InputFunctionException in rule refused" in output, "the message is shown alone"
+
+
+def test_run_hooks_of_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workarounds, "_MODULE_HOOKS", {})
+    called: list[str] = []
+    modifier = SimpleNamespace(is_main_snakefile=lambda: True)
+    workflow = SimpleNamespace(modifier=modifier, _onstart=called.append, _onsuccess=called.append)
+
+    workarounds.run_hooks_of_module(workflow, "a", lambda: called.append("never"), lambda: called.append("never"))
+    workflow.modifier = SimpleNamespace(is_main_snakefile=lambda: False)
+    for output, name in (("a", "replaced"), ("a", "first"), ("b", "second")):
+        workarounds.run_hooks_of_module(
+            workflow, output, partial(called.append, f"{name} start"), partial(called.append, f"{name} end")
+        )
+    workflow._onstart("own start")
+    workflow._onsuccess("own end")
+    assert called == ["own start", "first start", "second start", "own end", "first end", "second end"]
+
+
+def test_run_hooks_of_module_is_still_needed(workflow: Path) -> None:
+    module = workflow.rename(workflow.with_name("module"))
+    workflow.mkdir()
+    (workflow / "Snakefile").write_text(
+        f"module other:\n    snakefile: '{module}/Snakefile'\nuse rule * from other as other_*\n"
+    )
+    assert "timers:" not in run(workflow, "--", "other.txt")

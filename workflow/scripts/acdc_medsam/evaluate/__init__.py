@@ -1,1 +1,1 @@
-"""Evaluate the masks of whole patients at the original resolution: ``python -m acdc_medsam.evaluate``."""
+"""Evaluate the masks of whole patients at the original resolution: ``acdc-medsam evaluate``."""

@@ -8,7 +8,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1]
+from acdc_medsam.project import PACKAGE
 
 _IMPORT = re.compile(
     rf"^[ \t]*(?:from[ \t]+({PACKAGE.name}[\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)|import[ \t]+([^\n]*))",

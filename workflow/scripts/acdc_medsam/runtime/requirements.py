@@ -109,8 +109,8 @@ def require_checkpoint(encoder: str, checkpoint: Path, url: str, published_at: s
         raise ConfigError("training needs embeddings: set encoder.name in config.yaml to something else than none")
     if not checkpoint.is_file() and not url:
         raise CheckpointError(
-            f"no checkpoint for {encoder}: looked for {checkpoint}. Get it from {published_at}.\n"
-            "Put it there, or set encoder.checkpoint or encoder.url in config.yaml.\n"
+            f"no checkpoint for {encoder}: looked for {checkpoint}. Get it from {published_at},\n"
+            f"by `acdc-medsam weights {encoder}` or by hand, or set encoder.checkpoint or encoder.url in config.yaml.\n"
             "The targets 'images' and 'slices' need no checkpoint, and 'encoder: {name: none}' makes the whole "
             "dataset without embeddings."
         )

@@ -8,28 +8,26 @@ the functions get its objects from the rules.
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
 from acdc_medsam.errors import AcdcError
-from acdc_medsam.runtime.code_hash import PACKAGE
+from acdc_medsam.project import IS_INSTALLED, PACKAGE
 
 # What the functions below touch of Snakemake's objects, and nothing else of them.
 
 
-class Named(Protocol):
-    """A rule."""
-
-    name: str
-
-
 class Job(Protocol):
-    """A job."""
+    """A job.
 
-    rule: Named
+    Attributes:
+        output: Files that the job makes.
+    """
+
+    output: Iterable[str]
 
 
 class Dag(Protocol):
@@ -52,6 +50,49 @@ class Scheduler(Protocol):
     job_rate_limiter: object
 
 
+class Modifier(Protocol):
+    """``workflow.modifier``, which says how a module is imported."""
+
+    def is_main_snakefile(self) -> bool:
+        """Return whether the workflow is not a module of another one."""
+        ...
+
+
+class Workflow(Protocol):
+    """``workflow``."""
+
+    modifier: Modifier
+    _onstart: Callable[[Any], object]
+    _onsuccess: Callable[[Any], object]
+
+
+_MODULE_HOOKS: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {}
+"""Output folder of each imported workflow -> its hooks."""
+
+
+def run_hooks_of_module(
+    workflow: Workflow, output: str, onstart: Callable[[], object], onsuccess: Callable[[], object]
+) -> None:
+    """Run the hooks of this workflow after those of a workflow that imports it.
+
+    For Snakemake 9.27, which runs the hooks of the main workflow only. A hook that the main workflow defines below the
+    import replaces these.
+
+    Args:
+        workflow: The workflow, while it is being read. It is read again for each ``use rule``.
+        output: Output folder, which tells the imports apart.
+        onstart: Hook that runs before the first job.
+        onsuccess: Hook that runs after the last job.
+    """
+    if workflow.modifier.is_main_snakefile():
+        return
+    if not _MODULE_HOOKS:
+        before = workflow._onstart, workflow._onsuccess
+        workflow._onstart = lambda log: [before[0](log), *(hooks[0]() for hooks in _MODULE_HOOKS.values())]
+        workflow._onsuccess = lambda log: [before[1](log), *(hooks[1]() for hooks in _MODULE_HOOKS.values())]
+    _MODULE_HOOKS[output] = (onstart, onsuccess)
+
+
 def put_own_code_first() -> None:
     """Let every Python process that this one starts find this package before an installed one.
 
@@ -60,7 +101,11 @@ def put_own_code_first() -> None:
     PYTHONPATH comes before both. Jobs inherit it, and a job on a cluster calls this too when it reads the workflow.
     Snakemake removes PYTHONPATH under ``--sdm conda``, where the script's folder is enough, because no environment of
     ``envs/`` has the package.
+
+    An installed package is where jobs look anyway. To put all of site-packages first could hide Python's own modules.
     """
+    if IS_INSTALLED:
+        return
     before = os.environ.get("PYTHONPATH")
     own = str(PACKAGE.parent)
     os.environ["PYTHONPATH"] = own if not before else os.pathsep.join([own, before])
@@ -78,12 +123,12 @@ def make_again(dag: Dag, files: Iterable[Path]) -> None:
     dag.forcefiles.update(map(str, files))
 
 
-def is_planned(dag: Dag, rule: str) -> bool:
-    """Return whether the run will do a job of a rule.
+def is_planned(dag: Dag, file: str) -> bool:
+    """Return whether the run will do the job that makes a file.
 
     For Snakemake 9.27, whose ``onstart`` is not told what is planned.
     """
-    return any(job.rule.name == rule for job in dag.needrun_jobs())
+    return any(file in job.output for job in dag.needrun_jobs())
 
 
 def submit_without_waiting(plugin: ModuleType | None) -> None:

@@ -1,4 +1,4 @@
-"""Fine-tune a model's mask decoder on the stored embeddings: ``python -m acdc_medsam.train --data_dir data/ACDC``."""
+"""Fine-tune a model's mask decoder on the stored embeddings: ``acdc-medsam train data/ACDC``."""
 
 import importlib.util
 import logging
@@ -16,9 +16,7 @@ def require_libraries() -> None:
     # Importing them would take seconds.
     missing = [name for name in ("monai", "pytorch_lightning") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ConfigError(
-            f"training needs {' and '.join(missing)}: pip install --constraint constraints.txt --editable '.[train]'"
-        )
+        raise ConfigError(f"training needs {' and '.join(missing)}: pip install monai pytorch-lightning")
 
 
 def silence_libraries() -> None:

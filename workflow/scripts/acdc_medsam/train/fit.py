@@ -123,8 +123,8 @@ def training_identity(data: Path, checkpoint: Path, options: TrainOptions) -> st
             f"{manifest} has no column {error}: another version of the workflow made it; run the workflow again"
         ) from error
 
-    # The hash covers the module and everything that it imports.
-    code = code_hash(Path(__file__).with_name("__main__.py"))
+    # The hash covers this module and everything that it imports.
+    code = code_hash(Path(__file__))
     facts = [slices, asdict(options), sha256_file(checkpoint), code]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 

@@ -1,0 +1,97 @@
+"""The command line: every command has help with an example, and arguments for Snakemake are completed."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from acdc_medsam import __version__, cli
+from acdc_medsam.cli import _snakemake, main
+from acdc_medsam.project import IS_INSTALLED, PROJECT
+
+ROOT = Path(__file__).parents[3]
+COMMANDS = sorted(path.stem for path in Path(cli.__file__).parent.glob("[!_]*.py"))
+SNAKEFILE = ["--snakefile", str(PROJECT / "Snakefile")]
+
+
+def test_the_project_is_this_checkout() -> None:
+    assert PROJECT == ROOT and not IS_INSTALLED
+
+
+def test_every_module_is_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert {"init", "run", "demo", "verify", "train", "evaluate", "export", "phantom", "weights"} <= {*COMMANDS}
+    assert main(["--help"]) == 0
+    listed = capsys.readouterr().out
+    for name in COMMANDS:
+        line = next(line for line in listed.splitlines() if line.split()[:1] == [name])
+        assert line.endswith("."), "the first sentence of its help fits into the line"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Example" in text and f"\n    acdc-medsam {name}" in text.replace("\n  acdc", "\n    acdc")
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"acdc-medsam, version {__version__}\n"
+
+
+def test_the_console_script_is_this_command() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {cli.NAME: "acdc_medsam.cli:main"}
+
+
+def test_a_configuration_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.yaml").write_text("raw: mine\n")
+    assert main(["init", str(tmp_path)]) == 1
+    assert f"{tmp_path}/config.yaml exists and is not overwritten" in capsys.readouterr().err
+    assert (tmp_path / "config.yaml").read_text() == "raw: mine\n"
+
+
+def test_an_error_of_the_system_is_shown_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main(["init", str(tmp_path / "file/folder")]) == 1
+    assert capsys.readouterr().err.startswith(f"Error: {tmp_path}/file/folder: Not a directory")
+
+
+def test_an_unknown_layout_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "coco"]) == 2
+    assert "name a layout: nnunet, webdataset, lists, structures" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "completed"),
+    [
+        ([], ["--configfile", "config.yaml", *SNAKEFILE]),
+        (["images", "-n"], ["--configfile", "config.yaml", *SNAKEFILE, "images", "-n"]),
+        (["--configfile", "a.yaml", "--", "all"], [*SNAKEFILE, "--configfile", "config.yaml", "a.yaml", "--", "all"]),
+        (["--configfile=a.yaml"], [*SNAKEFILE, "--configfile", "config.yaml", "a.yaml"]),
+    ],
+)
+def test_the_configuration_of_the_folder_is_used(
+    given: list[str], completed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _snakemake.complete_arguments(given) == [*SNAKEFILE, *given] or "=" in given[0]
+    (tmp_path / "config.yaml").touch()
+    assert _snakemake.complete_arguments(given) == completed
+
+
+def test_the_configuration_of_the_checkout_is_not_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert _snakemake.complete_arguments(["-n"]) == [*SNAKEFILE, "-n"]
+
+
+def test_a_profile_of_the_folder_comes_before_one_of_the_workflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = [*SNAKEFILE, "--profile", str(PROJECT / "profiles/slurm")]
+    assert _snakemake.complete_arguments(["--profile", "slurm"]) == own
+    assert _snakemake.complete_arguments(["--profile=slurm"]) == own
+    (tmp_path / "slurm").mkdir()
+    assert _snakemake.complete_arguments(["--profile", "slurm"]) == [*SNAKEFILE, "--profile", "slurm"]
+    assert _snakemake.complete_arguments(["--profile", "other"]) == [*SNAKEFILE, "--profile", "other"]
