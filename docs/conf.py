@@ -2,7 +2,6 @@
 
 import re
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -20,8 +19,6 @@ project_copyright = f"2026, {author}"
 version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
-if find_spec("acdc_medsam.cli"):
-    extensions.append("sphinx_click")
 exclude_patterns = ["_build"]
 nitpicky = True
 # Only the package's own names are looked up: those of other packages would need their inventories from the internet.

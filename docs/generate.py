@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import click
 import yaml
 
 from acdc_medsam.config import Schema, load_schema
@@ -22,6 +23,9 @@ SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 CITATION = ROOT / "CITATION.cff"
 CATALOG_PAGE = ROOT / "config/README.md"
 ZENODO = ROOT / ".zenodo.json"
+HELP_WIDTH = 88
+"""Columns of the help of a command, as many as fit on a page."""
+
 CATALOG_INTRODUCTION = """# Configuration
 
 Edit `config.yaml` at the root of the repository, or overlay single keys of it with `--configfile mine.yaml`. The only
@@ -92,12 +96,19 @@ def room_reference(room: str) -> str:
 
 
 def command_line_reference() -> str:
-    """Return the reference of the command line, which Sphinx reads from the commands themselves."""
+    """Return the help of each command of ``acdc-medsam``, as the command line shows it."""
     if find_spec("acdc_medsam.cli") is None:
         return "Run `acdc-medsam --help` for the commands, and `acdc-medsam verify --help` for the options of one.\n"
-    options = ["   :prog: acdc-medsam", "   :nested: full"]
-    lines = ["```{eval-rst}", ".. click:: acdc_medsam.cli:commands", *options, "```"]
-    return "\n".join(lines) + "\n"
+
+    commands: click.Group = import_module("acdc_medsam.cli").commands
+    program = click.Context(commands, info_name="acdc-medsam", terminal_width=HELP_WIDTH)
+    blocks = ["```text", program.get_help(), "```", ""]
+    for name in commands.list_commands(program):
+        command = commands.get_command(program, name)
+        if command is not None:
+            context = click.Context(command, program, name, terminal_width=HELP_WIDTH)
+            blocks += [f"### {name}", "", "```text", command.get_help(context), "```", ""]
+    return "\n".join(blocks)
 
 
 def generate(part: str) -> str:

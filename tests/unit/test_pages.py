@@ -3,9 +3,12 @@
 import re
 import runpy
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import click
 import pytest
 from PIL import Image
 
@@ -77,9 +80,22 @@ def test_a_room_is_described_with_all_its_modules() -> None:
 
 
 def test_the_reference_of_the_command_line_is_made_from_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    for found in (None, object()):
-        monkeypatch.setattr(generate, "find_spec", lambda name, found=found: found)
-        assert (".. click:: acdc_medsam.cli:commands" in generate.generate("command line")) == (found is not None)
+    @click.command(epilog="\b\nExample:\n  acdc-medsam verify data/ACDC")
+    @click.option("--threads", default=2, help="Number of files read at a time.")
+    def command(threads: int) -> None:
+        """Compare a dataset with its record."""
+
+    monkeypatch.setattr(generate, "find_spec", lambda name: object())
+    monkeypatch.setitem(
+        sys.modules, "acdc_medsam.cli", SimpleNamespace(commands=click.Group(commands={"verify": command}))
+    )
+    reference = generate.generate("command line")
+    assert "Usage: acdc-medsam [OPTIONS] COMMAND [ARGS]..." in reference
+    assert "### verify\n\n```text\nUsage: acdc-medsam verify [OPTIONS]" in reference
+    assert "  --threads INTEGER" in reference and "Example:\n    acdc-medsam verify data/ACDC" in reference
+
+    monkeypatch.setattr(generate, "find_spec", lambda name: None)
+    assert "`acdc-medsam --help`" in generate.generate("command line")
 
 
 @pytest.mark.parametrize("part", ["room", "rooms data", "nothing"])
