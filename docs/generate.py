@@ -95,6 +95,11 @@ def room_reference(room: str) -> str:
     return "\n".join(blocks)
 
 
+def help_block(context: click.Context) -> str:
+    """Return the help of a command as a block of text, without the marks by which click keeps line breaks."""
+    return f"```text\n{context.get_help()}\n```\n".replace("\b", "")
+
+
 def command_line_reference() -> str:
     """Return the help of each command of ``acdc-medsam``, as the command line shows it."""
     if find_spec("acdc_medsam.cli") is None:
@@ -102,12 +107,12 @@ def command_line_reference() -> str:
 
     commands: click.Group = import_module("acdc_medsam.cli").commands
     program = click.Context(commands, info_name="acdc-medsam", terminal_width=HELP_WIDTH)
-    blocks = ["```text", program.get_help(), "```", ""]
+    blocks = [help_block(program)]
     for name in commands.list_commands(program):
         command = commands.get_command(program, name)
         if command is not None:
             context = click.Context(command, program, name, terminal_width=HELP_WIDTH)
-            blocks += [f"### {name}", "", "```text", command.get_help(context), "```", ""]
+            blocks += [f"### {name}\n", help_block(context)]
     return "\n".join(blocks)
 
 

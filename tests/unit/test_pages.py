@@ -80,7 +80,7 @@ def test_a_room_is_described_with_all_its_modules() -> None:
 
 
 def test_the_reference_of_the_command_line_is_made_from_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    @click.command(epilog="\b\nExample:\n  acdc-medsam verify data/ACDC")
+    @click.command(epilog="\b\nExample:\n  acdc-medsam verify data/ACDC\n\b\nMore.")
     @click.option("--threads", default=2, help="Number of files read at a time.")
     def command(threads: int) -> None:
         """Compare a dataset with its record."""
@@ -93,6 +93,8 @@ def test_the_reference_of_the_command_line_is_made_from_the_commands(monkeypatch
     assert "Usage: acdc-medsam [OPTIONS] COMMAND [ARGS]..." in reference
     assert "### verify\n\n```text\nUsage: acdc-medsam verify [OPTIONS]" in reference
     assert "  --threads INTEGER" in reference and "Example:\n    acdc-medsam verify data/ACDC" in reference
+
+    assert "\b" not in reference
 
     monkeypatch.setattr(generate, "find_spec", lambda name: None)
     assert "`acdc-medsam --help`" in generate.generate("command line")
