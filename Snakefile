@@ -11,7 +11,7 @@ configfile: f"{workflow.basedir}/config.yaml"
 report: "workflow/report/workflow.rst"
 
 
-# For `--sdm apptainer`; docs/container.md says how to make it.
+# For `--sdm apptainer`; docs/cluster.md says how to make it.
 container: f"{workflow.basedir}/acdc-medsam.sif"
 
 
