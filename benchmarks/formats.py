@@ -11,6 +11,7 @@ range from the smallest intensity to the one at which the volume is clipped. Vox
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -199,7 +200,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object per format")
     options = parser.parse_args()
 
-    patients = find_cohort(options.raw or make_phantoms(options.patients)).patients
+    cohort = find_cohort(options.raw or make_phantoms(options.patients))
+    patients = [patient for patient in cohort.patients if isinstance(patient, Patient)]
+    if not patients:
+        sys.exit(f"{options.raw} holds no NIfTI files of patients")
     figures = {name: Figures() for name in FORMATS}
     for patient in patients:
         with tempfile.TemporaryDirectory() as temporary:

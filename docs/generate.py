@@ -62,7 +62,7 @@ def configuration_tables(schema: Schema) -> str:
     """
     properties = schema["properties"]
     single = {name: part for name, part in properties.items() if "properties" not in part}
-    groups = {"": {"description": SINGLE_KEYS, "properties": single}}
+    groups: dict[str, Schema] = {"": {"description": SINGLE_KEYS, "properties": single}}
     groups |= {name: part for name, part in properties.items() if "properties" in part}
 
     lines: list[str] = []
