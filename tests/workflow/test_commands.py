@@ -29,9 +29,9 @@ WRAPPED = re.findall(r"wrap='(snakemake [^']+)'", CLUSTER)
 FOR_CLUSTER = sorted({*(command for command in TO_PLAN if "profiles/slurm" in command), *WRAPPED})
 TESTED_ELSEWHERE = (
     *("make ", "python benchmarks/", "python docs/draw_", "python docs/generate.py"),
-    *("acdc-medsam train ", "acdc-medsam evaluate ", "acdc-medsam demo"),
+    *("acdc-medsam train ", "acdc-medsam evaluate ", "acdc-medsam demo", "acdc-medsam init"),
 )
-"""See test_readme.py, test_benchmarks.py, test_installed.py, tests/unit/test_pages.py and tests/unit/train/test_fit.py."""
+"""See test_readme.py, test_benchmarks.py, tests/unit/test_pages.py, tests/unit/train/test_fit.py, test_installed.py."""
 
 TESTED_BELOW = (". .venv/bin/activate", "awk ", "cp ", "python -m pytest ", ".venv/bin/python -m pytest ")
 APPTAINER = """#!/bin/bash
