@@ -1,4 +1,4 @@
-# What a job needs, for `snakemake --sdm apptainer`; docs/cluster.md says how to build and use it. The packages are those of
+# What a job needs, for `snakemake --sdm apptainer`; docs/container.md says how to build and use it. The packages are those of
 # pyproject.toml at the versions of constraints.txt. The workflow's own code is not in it: jobs read it from the checkout.
 FROM python:3.11-slim-bookworm
 WORKDIR /opt/acdc-medsam

@@ -1,9 +1,12 @@
 # make demo         Run the whole workflow on synthetic patients, into demo/out.
 # make test         Run all tests.
+# make docs         Build the documentation as a site, into docs/_build.
+# make linkcheck    Follow the links of the documentation, which needs the internet.
+# make wheel        Build the wheel, into dist.
 # make lint         Check formatting, style, types and the rules, as CI does.
 # make test-oldest  Run a complete run, the README's commands and the unit tests with the oldest versions allowed.
 # make test-repeat  Repeat the tests of timing 20 times, or TIMES=n times.
-# make clean        Remove the environments and the demo.
+# make clean        Remove the environments, the demo, the wheel and the site.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -23,9 +26,10 @@ OLDEST_TESTS := tests/workflow/test_incremental.py::test_the_first_run_makes_eve
 # needs an option of a later Snakemake.
 OLDEST_LESS := --deselect tests/workflow/test_commands.py::test_a_command_for_a_cluster_can_be_planned \
 	--deselect tests/workflow/test_commands.py::test_make_demo \
+	--deselect tests/workflow/test_commands.py::test_the_tutorial_works \
 	--deselect tests/benchmarks/test_benchmarks.py::test_the_start_of_jobs_is_timed
 
-.PHONY: help demo test test-repeat test-oldest lint clean
+.PHONY: help demo test test-repeat test-oldest docs linkcheck wheel lint clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -33,7 +37,7 @@ help:
 .venv/.ready: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, not " + sys.version.split()[0] + ": make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps $(NNUNET)
 	touch $@
 
@@ -66,13 +70,27 @@ test-repeat: .venv/.ready $(CHECKPOINT) $(WHEEL)
 test-oldest: .venv-oldest/.ready $(CHECKPOINT) $(WHEEL)
 	OMP_WAIT_POLICY=PASSIVE $(OLDEST) -m pytest --numprocesses 2 --dist loadfile $(OLDEST_LESS) $(OLDEST_TESTS)
 
+# -n reports every reference within the package that leads nowhere.
+docs: .venv/.ready
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env --quiet docs docs/_build
+
+linkcheck: .venv/.ready
+	$(BIN)/python -m sphinx --builder linkcheck --quiet docs docs/_build/linkcheck
+
+wheel: .venv/.ready
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
 lint: .venv/.ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy --strict workflow/scripts/acdc_medsam workflow/scripts/snakemake_logger_plugin_acdc_medsam
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(BIN)/acdc-medsam phantom demo/raw $(PATIENTS)
 	$(BIN)/snakemake --configfile demo/config.yaml --lint
 
 clean:
-	rm -rf .venv .venv-oldest demo/raw demo/out
+	rm -rf .venv .venv-oldest demo/raw demo/out build dist docs/_build

@@ -15,10 +15,13 @@ import torch
 import attention
 import cohort
 from acdc_medsam.acdc.cohort import find_cohort
+from pages import COMMANDS, ROOT
 from workflow_run import SERVER
 
-ROOT = Path(__file__).parents[2]
-DOCUMENTED = re.findall(r"^python (benchmarks/\S+\.py.*)$", (ROOT / "docs/benchmarks.md").read_text(), re.MULTILINE)
+BENCHMARKS = re.findall(r"^python (benchmarks/\S+)", (ROOT / "docs/benchmarks.md").read_text(), re.MULTILINE)
+DOCUMENTED = sorted(
+    {command.text.removeprefix("python ") for command in COMMANDS if command.text.startswith("python benchmarks/")}
+)
 LITTLE = {
     "benchmarks/encoder.py": "--model lite_medsam --device cpu --batch 1 --threads 2 --rounds 1 --matrix 1024 --json",
     "benchmarks/embed.py": "--model lite_medsam --device cpu --threads 1 --slices 1 --beside loop reference --json",
@@ -38,7 +41,7 @@ def run(command: str, served: bool = True) -> str:
 def test_every_script_is_documented() -> None:
     scripts = {path.relative_to(ROOT).as_posix() for path in (ROOT / "benchmarks").glob("*.py")}
     helpers = {f"benchmarks/{name}.py" for name in ("child", "finished_cohort", "reference")}
-    assert {command.split()[0] for command in DOCUMENTED} == scripts - helpers
+    assert {*BENCHMARKS} == {command.split()[0] for command in DOCUMENTED} == scripts - helpers
 
 
 def test_documented_options_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,6 +98,19 @@ def test_codecs_are_compared(raw: Path) -> None:
     assert list(found) == [*names, "write an H5 volume", "unzip a NIfTI file"]
     assert all(row["items"] > 0 and row["ratio"] > 0 for row in found.values())
     assert found["unzip a NIfTI file"]["items"] == 16 and found["write an H5 volume"]["new_kb"] > 1
+
+
+def test_formats_are_compared(raw: Path) -> None:
+    rows = run(f"benchmarks/formats.py --raw '{raw}' --size 64 --rounds 1 --json").splitlines()
+    found = {row["format"]: row for row in map(json.loads, rows)}
+    assert list(found) == ["NIfTI", "H5 volume", "H5 slice", "PNG", "embedding"]
+    assert [row["files_per_patient"] for row in found.values()] == [4, 2, 6, 12, 6]
+    assert all(row["bytes_per_slice"] > 0 and row["ms_per_slice"] > 0 for row in found.values())
+    assert found["NIfTI"]["clipped"] == found["NIfTI"]["largest_error"] == 0
+    assert found["H5 volume"]["largest_error"] < 1e-6 and 0 < found["H5 volume"]["clipped"] < 0.02
+    # Both sides are shorter than that of the images, so masks that are resized back are equal to the labels.
+    assert {found[name]["labels_changed"] for name in ("NIfTI", "H5 volume", "H5 slice", "PNG")} == {0}
+    assert 0.001 < found["PNG"]["mean_error"] < 0.1
 
 
 def test_the_start_of_jobs_is_timed() -> None:

@@ -1,10 +1,12 @@
 """The report in a browser: wide and narrow, light and dark, printed, and operated by keyboard."""
 
+import importlib
 from pathlib import Path
 
 import pytest
 
 from acdc_medsam.phantom.cohort import write_cohort
+from pages import ROOT
 from small_dataset import SmallDataset
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -29,6 +31,12 @@ def report(request: pytest.FixtureRequest) -> Path:
     """Path of the report."""
     made = request.getfixturevalue(request.param)
     return made if isinstance(made, Path) else made[0].data / "report.html"
+
+
+def test_the_pictures_of_the_tutorial_can_be_taken(browser: "sync_api.Browser", phantoms: Path, tmp_path: Path) -> None:
+    importlib.import_module("draw_report").take_pictures(browser, phantoms, tmp_path)
+    taken = {path.name for path in tmp_path.iterdir()}
+    assert taken == {path.name for path in (ROOT / "docs/pictures").iterdir()}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,6 +1,7 @@
-"""Every command in the README and in docs/cluster.md works as a user types it at the root of the repository.
+"""Every command on a page of the documentation works as a user types it at the root of the repository.
 
-Training, evaluation and the demo start as a user's do; the tests' server starts the other commands and their jobs.
+Commands of the pages in RUN are run. Others are variants, of which it is enough that they can be planned. Training,
+evaluation and the demo start as a user's do; the tests' server starts the other commands and their jobs.
 """
 
 import os
@@ -15,13 +16,24 @@ import yaml
 
 from acdc_medsam.formats.index import read_index_comments
 from acdc_medsam.phantom.cohort import write_cohort
+from pages import COMMANDS, NEEDS, ROOT, as_module, commands_of
 from workflow_run import SERVER, Workflow
 
-ROOT = Path(__file__).parents[2]
-COMMAND = re.compile(r"(?:`|^ +)((?:snakemake|acdc-medsam) [^`\n]+)", re.MULTILINE)
-# `acdc-medsam demo` has a test of its own.
-COMMANDS = sorted(set(COMMAND.findall((ROOT / "README.md").read_text())) - {"acdc-medsam demo"})
-CLUSTER = (ROOT / "docs/cluster.md").read_text()
+GUIDES = ("workstation", "without_embeddings", "exports", "problems", "get_started", "command_line")
+RUN = ("README.md", *(f"docs/{name}.md" for name in GUIDES))
+PROGRAMS_RUN = ("snakemake", "acdc-medsam verify", "acdc-medsam weights", "acdc-medsam phantom")
+TO_RUN = [command for program in PROGRAMS_RUN for command in commands_of(*RUN, starts=program)]
+TO_PLAN = sorted({*commands_of(starts="snakemake")} - {*TO_RUN})
+CLUSTER = "".join((ROOT / f"docs/{name}.md").read_text() for name in ("cluster", "container"))
+WRAPPED = re.findall(r"wrap='(snakemake [^']+)'", CLUSTER)
+FOR_CLUSTER = sorted({*(command for command in TO_PLAN if "profiles/slurm" in command), *WRAPPED})
+TESTED_ELSEWHERE = (
+    *("make ", "python benchmarks/", "python docs/draw_", "python docs/generate.py"),
+    *("acdc-medsam train ", "acdc-medsam evaluate ", "acdc-medsam demo", "acdc-medsam init"),
+)
+"""See test_readme.py, test_benchmarks.py, tests/unit/test_pages.py, tests/unit/train/test_fit.py, test_installed.py."""
+
+TESTED_BELOW = (". .venv/bin/activate", "awk ", "cp ", "python -m pytest ", ".venv/bin/python -m pytest ")
 APPTAINER = """#!/bin/bash
 [ "$1" = --version ] && exec echo apptainer version 1.3.0
 echo "$@" >> apptainer.log
@@ -61,6 +73,7 @@ def root(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone with two tiny patients where the README puts them, and with LiteMedSAM instead of MedSAM."""
     folder = clone(tmp_path_factory.mktemp("clone"))
     write_cohort(folder / "ACDC/raw", patients=2, in_plane=(48, 40), depth=3)
+    write_cohort(folder / "demo/raw", patients=5, depth=6)
     config = yaml.safe_load((folder / "config.yaml").read_text())
     config["encoder"]["name"] = "lite_medsam"
     config["train"]["epochs"] = 1
@@ -79,17 +92,34 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_readme_has_the_commands_that_are_tested() -> None:
-    assert {"snakemake --cores 16 --resources gpu=1", "acdc-medsam verify data/ACDC"} <= set(COMMANDS)
-    assert len(COMMANDS) >= 7
+@pytest.fixture(scope="module")
+def demo(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A clone after `make demo` with fewer and smaller patients, and what it has printed."""
+    if not (ROOT / ".venv/.ready").exists():
+        pytest.skip("no .venv in this checkout; `make test` makes it")
+    folder = clone(tmp_path_factory.mktemp("demo"))
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    for name in ("constraints.txt", "pyproject.toml"):  # so that make considers the environment up to date
+        os.utime(folder / name, (0, 0))
+    return folder, run(["make", "demo", "PATIENTS=--patients 2 --depth 3"], folder)
+
+
+def test_the_pages_have_the_commands_that_are_tested() -> None:
+    assert {"snakemake --cores 16 --resources gpu=1", "acdc-medsam verify data/ACDC"} <= set(commands_of("README.md"))
+    assert len(TO_RUN) >= 14 and len(TO_PLAN) >= 10
+
+
+def test_every_command_is_tested_or_says_what_it_needs() -> None:
+    tested = ("snakemake", *PROGRAMS_RUN, *TESTED_ELSEWHERE, *TESTED_BELOW)
+    assert [command for command in COMMANDS if not command.needs and not command.text.startswith(tested)] == []
+    assert {command.needs for command in COMMANDS} - {""} <= NEEDS
 
 
 # The complete run comes first, because the other commands need what it makes.
-@pytest.mark.parametrize("command", sorted(COMMANDS, key=lambda command: not command.startswith("snakemake --cores")))
+@pytest.mark.parametrize("command", sorted(TO_RUN, key=lambda command: not command.startswith("snakemake --cores")))
 def test_a_command_works(root: Path, command: str) -> None:
     python = sys.executable if "evaluate" in command else SERVER.python()
-    module = command.replace("acdc-medsam", "acdc_medsam").replace("medsam_vit_b", "lite_medsam")
-    output = run(["bash", "-c", f'"{python}" -m {module}'], root)
+    output = run(["bash", "-c", f'"{python}" {as_module(command).replace("medsam_vit_b", "lite_medsam")}'], root)
     if "--cores" in command:
         assert "report: data/ACDC/report.html" in output
     if "evaluate" in command:
@@ -100,13 +130,29 @@ def test_a_command_works(root: Path, command: str) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    "command", sorted(set(re.findall(r"(?:`|^|')(snakemake [^`\n]+[^`\n'])", CLUSTER, re.MULTILINE)))
-)
+@pytest.mark.parametrize("command", sorted({*TO_PLAN} - {*FOR_CLUSTER}))
+def test_a_variant_can_be_planned(root: Path, command: str) -> None:
+    run(["bash", "-c", f'"{SERVER.python()}" {as_module(command)} --dry-run'], root)
+
+
+@pytest.mark.parametrize("command", FOR_CLUSTER)
 def test_a_command_for_a_cluster_can_be_planned(root: Path, tools: Path, command: str) -> None:
     """The tests in tests/slurm run the jobs."""
-    command = command.replace("medsam_vit_b", "lite_medsam")
-    run(["bash", "-c", f'PATH="{tools}:$PATH" "{SERVER.python()}" -m {command} --dry-run'], root)
+    command = command.replace("medsam_vit_b", "lite_medsam").replace("/shared/ACDC", "ACDC").replace("/shared/", "")
+    run(["bash", "-c", f'PATH="{tools}:$PATH" "{SERVER.python()}" {as_module(command)} --dry-run'], root)
+
+
+def test_a_copy_is_verified(root: Path) -> None:
+    commands = [command.text for command in COMMANDS if command.page == "docs/cloud.md" and not command.needs]
+    copy, verify = (command.replace("/shared/prepared/", "") for command in commands if "copy" in command)
+    output = run(["bash", "-c", f'{copy} && "{SERVER.python()}" {as_module(verify)}'], root)
+    assert "match provenance.json" in output
+
+
+def test_tests_named_on_a_page_exist() -> None:
+    arguments = [command.partition(" -m pytest ")[2] for command in commands_of() if " -m pytest " in command]
+    collect = f'"{sys.executable}" -m pytest {" ".join(arguments)} --collect-only --quiet'
+    assert "tests collected" in run(["bash", "-c", collect], ROOT)
 
 
 def test_the_speed_of_embedding_is_read_from_the_logs(root: Path) -> None:
@@ -130,16 +176,22 @@ def test_jobs_run_in_the_container(workflow: Workflow, tools: Path) -> None:
     assert call.startswith("exec ") and " --nv " in call and f" {ROOT}/acdc-medsam.sif " in call
 
 
-def test_make_demo(checkpoint: Path, tmp_path: Path) -> None:
-    if not (ROOT / ".venv/.ready").exists():
-        pytest.skip("no .venv in this checkout; `make test` makes it")
-    folder = clone(tmp_path)
-    (folder / ".venv").symlink_to(ROOT / ".venv")
-    for name in ("constraints.txt", "pyproject.toml"):  # so that make considers the environment up to date
-        os.utime(folder / name, (0, 0))
-    # Fewer and smaller patients than in `make demo`.
-    output = run(["make", "demo", "PATIENTS=--patients 2 --depth 3"], folder)
+def test_make_demo(demo: tuple[Path, str]) -> None:
+    folder, output = demo
     assert re.search(
         r"^\d+ slices in demo/out/data/ACDC; report: demo/out/data/ACDC/report\.html$", output, re.MULTILINE
     )
     assert read_index_comments(folder / "demo/out/work/accepted.tsv").notes == ("19 checks passed",)
+
+
+def test_the_tutorial_works(demo: tuple[Path, str]) -> None:
+    """Its commands in their order, after `make demo`."""
+    first, activate, *commands = [command.text for command in COMMANDS if command.page == "docs/tutorial.md"][:5]
+    assert (first, activate) == ("make demo", ". .venv/bin/activate")
+    plan, copy, verify = commands
+    planned = run(["bash", "-c", f'"{sys.executable}" {as_module(plan)}'], demo[0])
+    verified = run(["bash", "-c", f'{copy} && "{sys.executable}" {as_module(verify)}'], demo[0])
+    jobs = set(re.findall(r"^(\w+) +\d+$", planned, re.MULTILINE))
+    page = (ROOT / "docs/tutorial.md").read_text()
+    assert jobs == set(re.findall(r"^(\w+) +\d+$", page, re.MULTILINE))
+    assert re.fullmatch(r"demo/out/copy: all \d+ files match provenance.json\n", verified)

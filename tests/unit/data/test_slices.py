@@ -195,12 +195,24 @@ def test_loading_needs_neither_snakemake_nor_a_training_library() -> None:
     assert run.stdout == "set()\n"
 
 
-def test_the_example_of_the_readme_works(root: Path) -> None:
-    example = re.search(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+def test_the_example_of_a_page_works(root: Path, page: str) -> None:
+    names = run_example(root, page)
+    assert isinstance(names["batch"], dict) and names["batch"]["embedding"].shape[1:] == (256, 64, 64)
+
+
+def test_the_example_of_the_reference_works(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_example(root, "docs/api.md")
+    assert "torch.Size([1, " in capsys.readouterr().out
+
+
+def run_example(root: Path, page: str) -> dict[str, object]:
+    """Run the Python code on a page with another dataset; return its variables."""
+    example = re.search(r"```python\n(.*?)```", (README.parent / page).read_text(), re.DOTALL)
     assert example is not None
     names: dict[str, object] = {}
-    exec(example[1].replace('"data/ACDC"', repr(str(root))), names)
-    assert isinstance(names["batch"], dict) and names["batch"]["embedding"].shape[1:] == (256, 64, 64)
+    exec(re.sub(r'"(?:demo/out/)?data/ACDC"', repr(str(root)), example[1]), names)
+    return names
 
 
 def test_an_assignment_takes_slices_from_where_they_are_published(root: Path) -> None:
