@@ -23,7 +23,11 @@ exclude_patterns = ["_build"]
 nitpicky = True
 # Only the package's own names are looked up: those of other packages would need their inventories from the internet.
 # Variables of types have a letter as their name, and no documentation.
-nitpick_ignore_regex = [(r"py:.*", r"(?!acdc_medsam\b).*"), (r"py:class", r"acdc_medsam\..*\.[A-Z]")]
+nitpick_ignore_regex = [
+    (r"py:.*", r"(?!acdc_medsam\b).*"),
+    (r"py:class", r"acdc_medsam\..*\.[A-Z]"),
+    (r"py:class", r"acdc_medsam\.report\..*"),
+]
 
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 3
