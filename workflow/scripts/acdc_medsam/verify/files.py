@@ -162,28 +162,25 @@ def read_tensor(path: Path) -> SavedTensor:
             raise DatasetError(f"{size} bytes, more than a tensor of the dataset takes")
         if may_be_zip_bomb(path):
             raise DatasetError("claims more than a file of its size holds")
-        data = path.read_bytes()
+        return _parse_tensor(path.read_bytes())
     except FileNotFoundError as error:
         raise DatasetError("missing") from error
-    except OSError as error:
-        raise _unreadable(error) from error
+    except DatasetError:
+        raise
+    except Exception as error:  # a damaged file raises errors of many types, see load_saved
+        raise DatasetError(f"not readable with weights_only=True ({type(error).__name__})") from error
 
+
+def _parse_tensor(data: bytes) -> SavedTensor:
+    """Read the content of a file that holds one tensor; see :func:`read_tensor`."""
     sha256 = hashlib.sha256(data).hexdigest()
     values = read_plain(data, EMBEDDING_SHAPE)
     if values is not None:
         return SavedTensor(values.shape, "torch.float32", bool(np.isfinite(values).all()), sha256)
-    return _read_with_torch(data, sha256)
 
-
-def _read_with_torch(data: bytes, sha256: str) -> SavedTensor:
-    """Read the content of a file that holds one tensor of any kind; see :func:`read_tensor`."""
     import torch
 
-    try:
-        tensor = load_saved(io.BytesIO(data))
-    except Exception as error:  # a damaged file raises errors of many types, see load_saved
-        raise _unreadable(error) from error
-
+    tensor = load_saved(io.BytesIO(data))
     if not isinstance(tensor, torch.Tensor):
         raise DatasetError(f"holds a {type(tensor).__name__}, not a tensor")
     # A sparse or expanded tensor can claim a shape that is far larger than its file.
@@ -191,10 +188,6 @@ def _read_with_torch(data: bytes, sha256: str) -> SavedTensor:
         raise DatasetError(f"holds a tensor {list(tensor.shape)} that is larger than its file")
     sound = tensor.dtype == torch.float32 and bool(torch.isfinite(tensor).all())
     return SavedTensor(tuple(tensor.shape), str(tensor.dtype), sound, sha256)
-
-
-def _unreadable(error: Exception) -> DatasetError:
-    return DatasetError(f"not readable with weights_only=True ({type(error).__name__})")
 
 
 def _check_embedding(path: Path, row: Row, image: Gray | None, records: Records) -> list[Finding]:
