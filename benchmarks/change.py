@@ -81,8 +81,8 @@ def correct_label(patient: Path, seed: int) -> None:
 
 
 def replace_frame(patient: Path, seed: int) -> None:
-    """Shift the intensities of the image's columns in the first frame."""
-    rewrite(min(patient.glob("*_frame??.nii.gz")), lambda image: np.roll(image, seed, axis=0))
+    """Move the image of the first frame by some columns, beyond whose last one comes the first."""
+    rewrite(min(patient.glob("*_frame??.nii.gz")), lambda image: np.roll(image, 1 + seed % (len(image) - 1), axis=0))
 
 
 def replace_patient(patient: Path, seed: int) -> None:

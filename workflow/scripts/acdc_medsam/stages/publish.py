@@ -8,6 +8,7 @@ follow the dataset's pattern are replaced or removed; stage verify reports any o
 import logging
 import os
 import shutil
+import stat
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -171,17 +172,19 @@ def link_file(source: Path, target: Path, mode: str) -> None:
 
 def _is_published(source: Path, target: Path, mode: str) -> bool:
     """Whether ``target`` is already the link to, or the copy of, ``source`` that ``mode`` asks for."""
-    if mode == "symlink" or target.is_symlink():
-        return mode == "symlink" and target.is_symlink() and target.exists() and target.samefile(source)
-    if not target.exists():
+    try:
+        theirs = target.lstat()
+    except (FileNotFoundError, NotADirectoryError):
         return False
-    # One file under two names is a hard link.
-    if target.samefile(source):
-        return mode != "copy"
+    is_symlink = stat.S_ISLNK(theirs.st_mode)
+    if mode == "symlink" or is_symlink:
+        return mode == "symlink" and is_symlink and target.exists() and target.samefile(source)
 
-    # copy2 keeps size and time, and no file in work/ is ever changed in place.
+    # One file under two names is a hard link.
     ours = source.stat()
-    theirs = target.stat()
+    if os.path.samestat(ours, theirs):
+        return mode != "copy"
+    # copy2 keeps size and time, and no file in work/ is ever changed in place.
     return mode != "hard" and (ours.st_size, ours.st_mtime_ns) == (theirs.st_size, theirs.st_mtime_ns)
 
 

@@ -163,13 +163,7 @@ def read_tensor(path: Path) -> SavedTensor:
             raise DatasetError(f"{size} bytes, more than a tensor of the dataset takes")
         if may_be_zip_bomb(path):
             raise DatasetError("claims more than a file of its size holds")
-        data = path.read_bytes()
-        sha256 = hashlib.sha256(data).hexdigest()
-
-        values = read_plain(data, EMBEDDING_SHAPE)
-        if values is None:
-            return _read_with_torch(data, sha256)
-        return SavedTensor(values.shape, "torch.float32", bool(np.isfinite(values).all()), sha256)
+        return _parse_tensor(path.read_bytes())
     except FileNotFoundError as error:
         raise DatasetError("missing") from error
     except DatasetError:
@@ -178,8 +172,13 @@ def read_tensor(path: Path) -> SavedTensor:
         raise DatasetError(f"not readable with weights_only=True ({type(error).__name__})") from error
 
 
-def _read_with_torch(data: bytes, sha256: str) -> SavedTensor:
-    """Read the content of a file that holds one tensor of any kind; see :func:`read_tensor`."""
+def _parse_tensor(data: bytes) -> SavedTensor:
+    """Read the content of a file that holds one tensor; see :func:`read_tensor`."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    values = read_plain(data, EMBEDDING_SHAPE)
+    if values is not None:
+        return SavedTensor(values.shape, "torch.float32", bool(np.isfinite(values).all()), sha256)
+
     import torch
 
     tensor = load_saved(io.BytesIO(data))
