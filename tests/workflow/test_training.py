@@ -74,6 +74,7 @@ KINDS = (
     "best.ckpt",
     "log.tsv",
     "trained.tsv",
+    "training.json",
     "metrics.json",
     "evaluated.tsv",
     "cases/val/*.png",
@@ -85,10 +86,11 @@ KINDS = (
 def contents_of(folder: Path) -> dict[Path, bytes | list[dict[str, str]]]:
     """Return the content of every file, without what depends on how long an epoch took.
 
-    Left out are the seconds in the log, the index of the log, and the notes of files' times.
+    Left out are the seconds in the log, the files with a digest of the log, and the notes of files' times.
     """
+    with_digest = ("trained.tsv", "training.json")
     files = [
-        path for path in folder.rglob("*") if path.is_file() and path.name != "trained.tsv" and path.name[0] != "."
+        path for path in folder.rglob("*") if path.is_file() and path.name not in with_digest and path.name[0] != "."
     ]
     rows = read_table(folder / "log.tsv")
     untimed = [{key: value for key, value in row.items() if "seconds" not in key} for row in rows]

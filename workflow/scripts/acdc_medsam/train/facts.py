@@ -56,26 +56,34 @@ def write_facts(model: Written, others: Sequence[Written], identity: str, facts:
 
 
 def read_facts(model: Path) -> dict[str, Any] | None:
-    """Read the facts of the training that made a model; None if there are none, or they are about another model."""
+    """Read the facts of the training that made a model; None if there are none, or they are about another model.
+
+    The digests of the training's other files are left out: the log has durations, so that they differ between equal
+    trainings.
+    """
+    facts = _read(model)
+    return None if facts is None else {key: value for key, value in facts.items() if key != "files"}
+
+
+def is_finished(model: Path, identity: str) -> bool:
+    """Whether a training of this identity has finished, and its files are still those that it wrote."""
+    facts = _read(model)
+    if facts is None or facts.get("identity") != identity:
+        return False
+    digests = {model.with_name(name): facts["files"].get(name) for name in (BEST, LOG)}
+    return all(path.is_file() and sha256_file(path) == sha256 for path, sha256 in digests.items())
+
+
+def _read(model: Path) -> dict[str, Any] | None:
     try:
         facts = json.loads(model.with_name(FACTS).read_text(encoding="utf-8"))
         if facts["model_sha256"] != sha256_file(model):
             return None
         patients = {split: [str(name) for name in facts["patients"][split]] for split in ("train", "val")}
+        return {**facts, "patients": patients, "files": dict(facts["files"])}
     # The model may come from anywhere, and so may a file of this name.
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return {**facts, "patients": patients}
-
-
-def is_finished(model: Path, identity: str) -> bool:
-    """Whether a training of this identity has finished, and its files are still those that it wrote."""
-    facts = read_facts(model)
-    if facts is None or facts.get("identity") != identity:
-        return False
-    digests = {name: facts.get("files", {}).get(name) for name in (BEST, LOG)}
-    files = {name: model.with_name(name) for name in digests}
-    return all(files[name].is_file() and sha256_file(files[name]) == sha256 for name, sha256 in digests.items())
 
 
 def list_training(model: Path, identity: str) -> None:
