@@ -17,17 +17,8 @@ from small_dataset import SmallDataset, provenance_of
 
 pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed; `make test` installs it")
 
-COMMAND = """
-import sys
-from acdc_medsam.cli.push import command
-from acdc_medsam.errors import AcdcError
-
-try:
-    command(prog_name="acdc-medsam push")
-except AcdcError as error:
-    sys.exit(f"Error: {error}")
-"""
-"""Run the command, and show errors as ``acdc-medsam`` does."""
+COMMAND = "import sys; from acdc_medsam.cli import main; sys.exit(main())"
+"""Run the command ``acdc-medsam``."""
 
 REPOSITORY = "jane/acdc-medsam"
 
@@ -48,7 +39,7 @@ class User:
             before: Python code to run before.
         """
         process = subprocess.run(
-            [sys.executable, "-c", before + COMMAND, *map(str, arguments)],
+            [sys.executable, "-c", before + COMMAND, "push", *map(str, arguments)],
             env=self.environment,
             input=said,
             stdout=subprocess.PIPE,
@@ -349,7 +340,7 @@ def test_the_page_on_the_hub_is_right(user: User, dataset_once: Path, tmp_path: 
 
     tools = tmp_path / "tools"
     tools.mkdir()
-    (tools / "acdc-medsam").write_text(f"#!{sys.executable}\nimport sys\ndel sys.argv[1]\n{COMMAND}")
+    (tools / "acdc-medsam").write_text(f"#!{sys.executable}\n{COMMAND}\n")
     (tools / "acdc-medsam").chmod(0o755)
     path = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]])
     (tmp_path / "data").mkdir()
