@@ -78,7 +78,7 @@ def upscale_masks(upscaling: nn.Module, image: Tensor, weights: Tensor) -> Tenso
     pixels = F.layer_norm(pixels, pixels.shape[-1:], norm.weight, norm.bias, norm.eps)
     pixels = last_activation(_double(second, activation(pixels)))  # (B, S * S, 2 * 2, 2 * 2, 32)
 
-    logits = pixels.flatten(1, 3) @ weights.transpose(1, 2)  # (B, 16 * S * S, M)
+    logits: Tensor = pixels.flatten(1, 3) @ weights.transpose(1, 2)  # (B, 16 * S * S, M)
     side = math.isqrt(image.shape[1])
     # Axes: image, row, column, then row and column inside a token, row and column inside its quarter, mask.
     blocks = logits.view(len(image), side, side, 2, 2, 2, 2, -1)
@@ -90,7 +90,7 @@ def _double(convolution: nn.ConvTranspose2d, pixels: Tensor) -> Tensor:
     channels = convolution.out_channels
     matrix = convolution.weight.permute(2, 3, 1, 0).reshape(4 * channels, -1)
     bias = cast(Tensor, convolution.bias).repeat(4)
-    return F.linear(pixels, matrix, bias).unflatten(-1, (4, channels))
+    return F.linear(pixels, matrix, bias).view(*pixels.shape[:-1], 4, channels)
 
 
 @torch.inference_mode()

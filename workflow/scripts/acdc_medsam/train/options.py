@@ -22,7 +22,7 @@ class TrainOptions:
     learning_rate: float = 3e-4
     seed: int = 2026
     patients: int | None = None
-    batch_size: int = 2
+    batch_size: int = 1
     box_jitter: float = 20.0
 
     def __post_init__(self) -> None:
