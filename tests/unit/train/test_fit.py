@@ -23,8 +23,8 @@ from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.cli import main
 from acdc_medsam.data.assignment import Assignment
 from acdc_medsam.encoders import load_model
-from acdc_medsam.encoders.decoder import decode, decode_box, encode_boxes
-from acdc_medsam.encoders.sam import modeling
+from acdc_medsam.encoders.decoder import decode, decode_box, encode_boxes, upscale_masks
+from acdc_medsam.encoders.sam import LayerNorm2d, modeling
 from acdc_medsam.encoders.tiny_vit import build_lite_medsam
 from acdc_medsam.errors import CheckpointError, ConfigError, DatasetError
 from acdc_medsam.evaluate.predict import without_prompts
@@ -57,6 +57,10 @@ def epochs(log: Path) -> list[dict[str, str]]:
 
 def test_a_batch_is_decoded_as_segment_anything_does_one_by_one() -> None:
     model = build_lite_medsam().requires_grad_(False)
+    norm = model.mask_decoder.output_upscaling[1]
+    # Fresh weights are 1 and 0, which would not show that they are mixed up.
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
     embeddings = torch.randn(2, 256, 64, 64)
     encoding = model.prompt_encoder.get_dense_pe()
     boxes = torch.tensor([[100.0, 200, 600, 700], [300, 0, 1000, 500]])
@@ -67,6 +71,26 @@ def test_a_batch_is_decoded_as_segment_anything_does_one_by_one() -> None:
         expected, _ = model.mask_decoder.predict_masks(embeddings[one], encoding, sparse[one], dense[one])
         torch.testing.assert_close(found[one], expected, rtol=1e-4, atol=1e-4)
     assert decode_box(model, embeddings[0], encoding, boxes[0], 0, 512).shape == (512, 512)
+
+
+def test_each_token_becomes_sixteen_pixels_in_their_places() -> None:
+    first = torch.nn.ConvTranspose2d(1, 2, 2, stride=2)
+    second = torch.nn.ConvTranspose2d(2, 1, 2, stride=2)
+    quarters = torch.tensor([[1.0, -2], [3, 4]])
+    pixels = torch.tensor([[1.0, 10], [100, 1000]])
+    with torch.no_grad():
+        # The two channels are each other's negatives, so normalization leaves their signs.
+        first.weight.copy_(torch.stack([quarters, -quarters])[None])
+        second.weight.copy_(torch.stack([pixels, 0 * pixels])[:, None])
+        torch.nn.init.zeros_(first.bias)
+        torch.nn.init.ones_(second.bias)
+    keep = torch.nn.Identity()
+    upscaling = torch.nn.Sequential(first, LayerNorm2d(2, eps=0), keep, second, keep)
+    tokens = torch.tensor([[5.0, -7], [0.25, 2]])
+    found = upscale_masks(upscaling, tokens.reshape(1, 4, 1), torch.tensor([[[1.0], [-2]]]))
+
+    expected = torch.kron(tokens.sign(), torch.kron(quarters.sign(), pixels)) + 1
+    torch.testing.assert_close(found, torch.stack([expected, -2 * expected])[None])
 
 
 def reference_factor(step: int, steps: int) -> float:

@@ -14,7 +14,7 @@ class TrainOptions:
         learning_rate: The peak learning rate of AdamW.
         seed: The seed of the order of slices and of everything that is drawn.
         patients: The number of patients to train on; None for all, see :mod:`acdc_medsam.train.budget`.
-        batch_size: The number of slices in a batch.
+        batch_size: The number of slices in a batch. Few slices teach more in small batches, see docs/training.md.
         box_jitter: The largest distance by which each side of a box is moved, in pixels of 1024.
     """
 
@@ -22,7 +22,7 @@ class TrainOptions:
     learning_rate: float = 3e-4
     seed: int = 2026
     patients: int | None = None
-    batch_size: int = 4
+    batch_size: int = 1
     box_jitter: float = 20.0
 
     def __post_init__(self) -> None:
