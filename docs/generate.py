@@ -68,7 +68,8 @@ def configuration_tables(schema: Schema) -> str:
     lines: list[str] = []
     for group, part in groups.items():
         prefix = f"{group}." if group else ""
-        lines += ["", f"## {group}" if group else "## Input and output", "", part["description"], ""]
+        # The name alone would become the identifier of an element, and scripts take `exports` for a variable of theirs.
+        lines += ["", f"## Keys of {group}" if group else "## Input and output", "", part["description"], ""]
         lines += ["| key | default | accepted values | meaning |", "| --- | --- | --- | --- |"]
         lines += [configuration_row(name, key) for name, key in single_keys(part, prefix)]
     return "\n".join(lines).strip() + "\n"

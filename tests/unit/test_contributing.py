@@ -21,7 +21,7 @@ def named_files(text: str) -> list[str]:
 def exists(path: str) -> bool:
     """Whether a path exists in the repository, in the package, or, as a file's name alone, in a folder of either."""
     if "/" in path or (ROOT / path).exists():
-        return (ROOT / path).exists() or (PACKAGE / path).exists() or path.startswith("demo/out")
+        return (ROOT / path).exists() or (PACKAGE / path).exists() or path.startswith(("demo/out", "docs/_build"))
     return any((ROOT / "workflow").rglob(path))
 
 

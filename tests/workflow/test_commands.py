@@ -22,17 +22,27 @@ from workflow_run import SERVER, Workflow
 GUIDES = ("workstation", "without_embeddings", "exports", "problems", "get_started", "command_line")
 RUN = ("README.md", *(f"docs/{name}.md" for name in GUIDES))
 PROGRAMS_RUN = ("snakemake", "acdc-medsam verify", "acdc-medsam weights", "acdc-medsam phantom")
-TO_RUN = [command for program in PROGRAMS_RUN for command in commands_of(*RUN, starts=program)]
-TO_PLAN = sorted({*commands_of(starts="snakemake")} - {*TO_RUN})
+TESTED_ELSEWHERE = (
+    *("make ", "python benchmarks/", "python docs/draw_", "python docs/generate.py"),
+    *("acdc-medsam train ", "acdc-medsam evaluate ", "acdc-medsam demo", "acdc-medsam init", "acdc-medsam run"),
+    *("acdc-medsam push", "hf download", "rm -r copy/", "snakemake benchmark"),
+)
+"""See test_readme.py, test_benchmarks.py, test_benchmark.py, test_installed.py, and in tests/unit test_pages.py,
+train/test_fit.py, cli/test_cli.py and hub/test_push.py."""
+
+TO_RUN = [
+    command
+    for program in PROGRAMS_RUN
+    for command in commands_of(*RUN, starts=program)
+    if not command.startswith(TESTED_ELSEWHERE)
+]
+TO_PLAN = sorted(
+    {command for command in commands_of(starts="snakemake") if not command.startswith(TESTED_ELSEWHERE)} - {*TO_RUN}
+)
+
 CLUSTER = "".join((ROOT / f"docs/{name}.md").read_text() for name in ("cluster", "container"))
 WRAPPED = re.findall(r"wrap='(snakemake [^']+)'", CLUSTER)
 FOR_CLUSTER = sorted({*(command for command in TO_PLAN if "profiles/slurm" in command), *WRAPPED})
-TESTED_ELSEWHERE = (
-    *("make ", "python benchmarks/", "python docs/draw_", "python docs/generate.py"),
-    *("acdc-medsam train ", "acdc-medsam evaluate ", "acdc-medsam demo", "acdc-medsam init"),
-)
-"""See test_readme.py, test_benchmarks.py, tests/unit/test_pages.py, tests/unit/train/test_fit.py, test_installed.py."""
-
 TESTED_BELOW = (". .venv/bin/activate", "awk ", "cp ", "python -m pytest ", ".venv/bin/python -m pytest ")
 APPTAINER = """#!/bin/bash
 [ "$1" = --version ] && exec echo apptainer version 1.3.0

@@ -174,7 +174,7 @@ def test_a_run_that_is_killed_again_and_again(
     assert [start(moment) for moment in moments] == [-signal.SIGKILL] * kills
     assert not (tmp_path / "killed/model.pth").exists()
     with keeping_last():
-        assert main([*folders, *options]) == 0
+        assert main(["train", *folders, *options]) == 0
 
     whole = trained / "training"
     killed = tmp_path / "killed"
