@@ -7,6 +7,7 @@ import pytest
 
 from acdc_medsam import __version__, cli
 from acdc_medsam.cli import _snakemake, main
+from acdc_medsam.exports.registry import LAYOUTS
 from acdc_medsam.project import IS_INSTALLED, PROJECT
 
 ROOT = Path(__file__).parents[3]
@@ -33,6 +34,12 @@ def test_the_help_of_a_command_has_an_example(name: str, capsys: pytest.CaptureF
     assert main([name, "--help"]) == 0
     text = capsys.readouterr().out
     assert "Example" in text and f"\n    acdc-medsam {name}" in text.replace("\n  acdc", "\n    acdc")
+    assert "\b" not in text, "the mark of a paragraph that keeps its lines stands alone between blank lines"
+
+
+def test_the_help_of_export_lists_all_layouts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "--help"]) == 0
+    assert {*LAYOUTS} <= {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip()}
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

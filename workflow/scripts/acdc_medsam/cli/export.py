@@ -7,9 +7,15 @@ from acdc_medsam.cli._options import PassOn
 EPILOG = """\b
 Layouts:
   nnunet       nnU-Net v2, from the original NIfTI volumes
-  webdataset   tar shards of image, mask, embedding and metadata
-  lists        volumes and slices by split, for SSL4MIS
+  medsam       images and masks as NumPy files, for MedSAM
+  medsam2      whole volumes as NumPy archives, for MedSAM2
+  sam_med2d    images, masks of single structures, and lists, for SAM-Med2D
+  automedsam   one dataset for each ventricle, for AutoMedSAM
   structures   one dataset for each structure
+  webdataset   tar shards of image, mask, embedding and metadata
+  zarr         embeddings of a split as one Zarr array
+  lists        volumes and slices by split, for SSL4MIS
+
 \b
 Example:
   acdc-medsam export nnunet webdataset

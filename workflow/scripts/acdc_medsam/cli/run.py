@@ -11,9 +11,10 @@ Examples:
   acdc-medsam run images --cores 4         only up to the images
   acdc-medsam run train evaluate           train and evaluate a model
   acdc-medsam run --profile slurm          on a Slurm cluster
+
 \b
 Targets: volumes, slices, images, embeddings, dataset, verify, report, provenance,
-train, evaluate, nnunet, webdataset, lists, structures, repair, prune.
+train, evaluate, benchmark, repair, prune, and the layouts of `acdc-medsam export`.
 """
 
 

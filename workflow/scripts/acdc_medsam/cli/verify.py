@@ -30,6 +30,7 @@ def command(context: click.Context, dataset: Path, threads: int) -> None:
     files and work/ are read as well. The exit status is 0 if everything matches, 1 if anything differs, and 2 if there
     is no dataset.
     """
+    from acdc_medsam.verify.copy import describe_difference
     from acdc_medsam.verify.everything import check_everything
 
     if not dataset.is_dir():
@@ -38,8 +39,8 @@ def command(context: click.Context, dataset: Path, threads: int) -> None:
         raise click.UsageError(f"{dataset} holds no {PROVENANCE}; give the folder that does, such as {DATASET}")
 
     files, differences, has_work = check_everything(dataset, threads)
-    for name, reason in differences:
-        click.echo(f"{name if name.isprintable() else ascii(name)}: {reason}")
+    for difference in differences:
+        click.echo(describe_difference(difference))
     if not differences:
         click.echo(f"{dataset}: all {files} files match {PROVENANCE}")
         return

@@ -22,7 +22,7 @@ from acdc_medsam.formats.files import sha256_file
 from acdc_medsam.hub.repository import Repository
 from acdc_medsam.layout import DATASET, METADATA, PROVENANCE, PUBLISHED_NAME, SPLITS, expected_folders
 from acdc_medsam.runtime.progress import Progress
-from acdc_medsam.verify.copy import check_copy, plain_file, read_provenance
+from acdc_medsam.verify.copy import check_copy, describe_difference, plain_file, read_provenance
 
 FILES_PER_COMMIT = 100
 """Most files that the hub recommends for a commit, which it would otherwise not finish in time.
@@ -110,7 +110,7 @@ def _require_verified(root: Path, threads: int) -> None:
     if not differences:
         return
 
-    lines = [f"{name if name.isprintable() else ascii(name)}: {reason}" for name, reason in differences]
+    lines = list(map(describe_difference, differences))
     if len(lines) > SHOWN_DIFFERENCES:
         lines[SHOWN_DIFFERENCES:] = [f"and {len(lines) - SHOWN_DIFFERENCES} more"]
     raise DatasetError(

@@ -34,6 +34,12 @@ Difference = tuple[str, str]
 """Name of a file, relative to the dataset's folder, and what is wrong with it."""
 
 
+def describe_difference(difference: Difference) -> str:
+    """Return a difference as a line of text, in which control characters of the name are escaped."""
+    name, reason = difference
+    return f"{name if name.isprintable() else ascii(name)}: {reason}"
+
+
 def read_provenance(root: Path) -> tuple[dict[str, Any], bool]:
     """Read the provenance.json in a folder.
 
