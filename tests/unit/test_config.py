@@ -41,6 +41,8 @@ def test_values_from_the_command_line_are_text() -> None:
     checked = check_config({"split": {"seed": "7", "stratify": "false", "unit": "slice", "fold": "null"}}, SCHEMA)
     assert checked["split"] == CONFIG["split"] | {"seed": 7, "stratify": False, "unit": "slice"}
     assert check_config({"split": {"scheme": "nnunet", "fold": "3"}}, SCHEMA)["split"]["fold"] == 3
+    assert check_config({"benchmark": {"folds": ["0", "2"]}}, SCHEMA)["benchmark"]["folds"] == [0, 2]
+    assert check_config({"exclude": ["patient001"]}, SCHEMA)["exclude"] == ["patient001"]
 
 
 def nested(key: str, value: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 from acdc_medsam.runtime.repairs import Repairs
 from acdc_medsam.runtime.run_lock import RunLock
 from acdc_medsam.stages.split import plan_split
-from acdc_medsam.train.requirements import require_validation_slices, require_whole_patients
+from acdc_medsam.train.requirements import require_budget, require_validation_slices, require_whole_patients
 from acdc_medsam.verify.checks import has_passed
 
 RUN_LOCK = RunLock(Path(out("")))
@@ -106,6 +106,7 @@ def trainable_manifest(wildcards):
     patients = list(SUBSETS.values()).count("training")
     splits = plan_split(SPLIT_RULE, SPLIT_FILE, SUBSETS, KNOWN_PATIENTS)
     require_validation_slices(SPLIT_RULE, patients, set(splits.values()))
+    require_budget(SPLIT_RULE, patients, splits.values(), config["train"]["patients"])
     return MANIFEST
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from acdc_medsam.errors import ConfigError
 from acdc_medsam.stages.split_rule import SplitRule
-from acdc_medsam.train.requirements import require_validation_slices, require_whole_patients
+from acdc_medsam.train.requirements import require_budget, require_validation_slices, require_whole_patients
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,19 @@ def test_evaluation_needs_a_split_by_patient() -> None:
     require_whole_patients("patient")
     with pytest.raises(ConfigError, match=r"with split\.unit: slice the patients of 'val' are in 'train' too"):
         require_whole_patients("slice")
+
+
+@pytest.mark.parametrize(
+    ("rule", "splits", "most"),
+    [
+        (SplitRule(), [], 80),
+        (SplitRule(unit="slice"), [], 100),
+        (SplitRule(fold=0), [], 100),
+        (SplitRule("ssl4mis"), ["train"] * 70 + ["val"] * 10 + ["test"] * 20, 70),
+    ],
+)
+def test_more_patients_than_there_are_to_train_on_are_refused(rule: SplitRule, splits: list[str], most: int) -> None:
+    require_budget(rule, 100, splits, None)
+    require_budget(rule, 100, splits, most)
+    with pytest.raises(ConfigError, match=rf"train\.patients is {most + 1}, and the split leaves {most} patients"):
+        require_budget(rule, 100, splits, most + 1)

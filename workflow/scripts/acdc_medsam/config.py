@@ -58,6 +58,8 @@ def with_defaults(value: Any, schema: Schema) -> Any:
         except yaml.YAMLError:
             return value
 
+    if isinstance(value, list):
+        return [with_defaults(item, schema.get("items", {"type": "string"})) for item in value]
     if not isinstance(value, Mapping):
         return value
 
@@ -99,4 +101,5 @@ def _explain(error: jsonschema.ValidationError) -> Iterator[str]:
 
     # The validator's own words are the last resort: they do not say what is expected in the user's terms.
     expected = schema.get("x-expected") or error.message
-    yield f"{key}: {value!r} given; expected {expected}"
+    shown = "null" if value is None else repr(value)
+    yield f"{key}: {shown} given; expected {expected}"

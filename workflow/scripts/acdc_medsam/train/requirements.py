@@ -37,6 +37,35 @@ def require_validation_slices(rule: SplitRule, patients: int, splits: Collection
         )
 
 
+def require_budget(rule: SplitRule, patients: int, splits: Collection[str], budget: int | None) -> None:
+    """Refuse to train on more patients than there can be on the training side.
+
+    Args:
+        rule: How the dataset is split.
+        patients: Number of patients of ``training``.
+        splits: Split of each patient, empty where it is not known before any job runs.
+        budget: Number of patients to train on; None for all.
+
+    Raises:
+        ConfigError: There are fewer patients to train on.
+    """
+    if budget is None:
+        return
+
+    if splits:
+        most = list(splits).count("train")
+    elif rule.is_share and rule.unit == "patient":
+        most = patients - validation_count(patients, rule.validation)
+    else:
+        # How many patients a fold holds depends on the pathology groups; a split by slice takes slices of all patients.
+        most = patients
+    if budget > most:
+        raise ConfigError(
+            f"train.patients is {budget}, and the split leaves {most} patients to train on at most; set it to {most} or "
+            "less in config.yaml, or to null for all patients"
+        )
+
+
 def require_whole_patients(unit: str) -> None:
     """Refuse a split that leaves no patient of the validation split unseen by training.
 
