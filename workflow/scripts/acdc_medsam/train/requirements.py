@@ -61,8 +61,8 @@ def require_budget(rule: SplitRule, patients: int, splits: Collection[str], budg
         most = patients
     if budget > most:
         raise ConfigError(
-            f"train.patients is {budget}, and the split leaves {most} patients to train on at most; set it to {most} or "
-            "less in config.yaml, or to null for all patients"
+            f"train.patients is {budget}, and the split leaves {most} patients to train on at most; set it to {most} "
+            "or less in config.yaml, or to null for all patients"
         )
 
 
