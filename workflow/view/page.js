@@ -71,6 +71,7 @@ async function show() {
   const slice = sliceOf();
   describe();
   press();
+  canvas.setAttribute("aria-busy", "true");
   try {
     const [image, outlines, embedding] = await fetchSlice(slice);
     if (slice !== sliceOf()) return;
@@ -82,6 +83,7 @@ async function show() {
     explain(error.message);
   }
   draw();
+  canvas.setAttribute("aria-busy", "false");
   const near = [state.slice - 1, state.slice + 1].map((index) => volumeOf().slices[index]);
   near.filter(Boolean).forEach((other) => fetchSlice(other).catch(() => null));
 }

@@ -55,7 +55,7 @@ class ViewedDataset:
         manifest = root / MANIFEST
         rows = read_table(manifest)
         require_columns(rows, manifest)
-        reject_outside_names(rows, manifest)
+        reject_outside_names(rows, manifest, need_embeddings=False)
         # The split of a row becomes part of paths, so only a known name is used.
         self.rows = {row["slice"]: row for row in rows if row["split"] in SPLITS}
         if not self.rows:
