@@ -73,6 +73,7 @@ class User:
     served: Served
     messages: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    tolerated: str = ""
 
     def open(self, address: str) -> None:
         self.page.on("console", lambda message: self.messages.append(message.text))
@@ -113,12 +114,21 @@ class User:
     @property
     def slice(self) -> str:
         """Name of the slice that is shown."""
-        return str(self.page.evaluate("decodeURIComponent(location.hash.slice(1))"))
+        return self.page.title().partition(" ")[0]
 
-    @property
-    def last(self) -> Prompt:
+    def has_asked(self, expected: Prompt) -> bool:
+        """Wait until the decoder was asked something, and return whether it was."""
+        for _ in range(500):
+            if self._last() == expected:
+                return True
+            self.page.wait_for_timeout(20)
+        return False
+
+    def _last(self) -> Prompt | None:
         """The last prompt, in whole pixels."""
         decoder: Any = self.served.viewer.decoder
+        if not decoder.asked:
+            return None
         prompt = decoder.asked[-1]
         box = prompt.box and [round(value) for value in prompt.box]
         points = [[round(value) for value in point] for point in prompt.points]
@@ -134,7 +144,7 @@ def user(request: pytest.FixtureRequest, browser: "sync_api.Browser", served: Se
         one = User(context.new_page(), served)
         one.open(served.address)
         yield one
-        assert one.messages == []
+        assert [text for text in one.messages if not one.tolerated or one.tolerated not in text] == []
         assert [url for url in one.requests if not url.startswith((served.address, "data:"))] == []
 
 
@@ -158,7 +168,7 @@ def test_the_page_works(user: User) -> None:
     else:
         user.page.mouse.click(*user.at(256, 512))
     user.wait_for("#answer", "Dice")
-    assert user.last == Prompt([[256, 512]], [True])
+    assert user.has_asked(Prompt([[256, 512]], [True]))
     check()
     user.press("?")
     assert user.page.get_by_role("dialog").is_visible()
@@ -188,6 +198,7 @@ def test_the_slices_are_leafed_through_by_keyboard(user: User, served: Served) -
     user.page.get_by_label("Patient and frame").select_option("3")
     assert user.slice == volumes[3][0]
     user.press("ArrowRight")
+    user.page.wait_for_url(f"**#{user.slice}")
     user.page.reload()
     user.wait_for("#place", "2 of")
     assert user.slice == volumes[3][1]
@@ -214,6 +225,7 @@ def test_the_mask_and_the_embedding_are_drawn(user: User, served: Served) -> Non
     red, green, blue = user.pixel(*middle)
     assert not red == green == blue
     user.press("e", "m")
+    user.wait_until_drawn()
     assert user.pixel(*middle) == drawn
 
 
@@ -225,7 +237,7 @@ def test_a_drag_is_a_box_whose_answer_is_drawn(user: User) -> None:
     user.page.mouse.move(*user.at(0, 0))
     user.page.mouse.up()
     user.wait_for("#answer", r"Dice \d\.\d{3} \(\d+ ms\)")
-    assert user.last == Prompt([], [], [0, 0, 320, 256])
+    assert user.has_asked(Prompt([], [], [0, 0, 320, 256]))
     after = user.pixel(20, 20), user.pixel(900, 900)
     assert after[0] != before[0] and after[1] == before[1]
 
@@ -241,14 +253,12 @@ def test_clicks_add_up_and_are_inside_or_outside(user: User) -> None:
     user.page.mouse.click(*user.at(300, 200))
     user.press("2")
     user.wait_for("#answer", "myocardium")
-    user.page.wait_for_load_state("networkidle")
-    assert user.last == Prompt([[512, 512], [100, 200], [300, 200]], [True, False, False], structure="MYO")
+    assert user.has_asked(Prompt([[512, 512], [100, 200], [300, 200]], [True, False, False], structure="MYO"))
 
     user.page.get_by_role("button", name="Clear").click()
     user.press("n")
     user.wait_for("#answer", "myocardium")
-    user.page.wait_for_load_state("networkidle")
-    assert user.last == Prompt([], [], structure="MYO")
+    assert user.has_asked(Prompt([], [], structure="MYO"))
     user.press("ArrowRight", "3")
     user.wait_for("#answer", "left ventricle")
 
@@ -256,10 +266,9 @@ def test_clicks_add_up_and_are_inside_or_outside(user: User) -> None:
 def test_everything_can_be_asked_by_keyboard(user: User) -> None:
     user.press("Shift+ArrowRight", "Shift+ArrowDown", "b", *["Shift+ArrowLeft"] * 3, "Shift+ArrowUp", "b")
     user.wait_for("#answer", "Dice")
-    assert user.last == Prompt([], [], [480, 512, 528, 528])
+    assert user.has_asked(Prompt([], [], [480, 512, 528, 528]))
     user.press("Enter", "Shift+Enter")
-    user.page.wait_for_load_state("networkidle")
-    assert user.last == Prompt([[480, 512], [480, 512]], [True, False], [480, 512, 528, 528])
+    assert user.has_asked(Prompt([[480, 512], [480, 512]], [True, False], [480, 512, 528, 528]))
 
 
 def test_a_damaged_slice_is_named_and_the_next_one_is_shown(user: User, served: Served) -> None:
@@ -267,12 +276,12 @@ def test_a_damaged_slice_is_named_and_the_next_one_is_shown(user: User, served: 
     name = names(served)[3][0]
     path = dataset.root / dataset.rows[name]["split"] / "images" / f"{name}.png"
     flip_bit(path, 60)
+    user.tolerated = "the server responded with a status of 500"
     user.press(*["ArrowDown"] * 3, *["ArrowLeft"] * 3)
     user.wait_for("#problem", re.escape(str(path)))
     assert user.pixel(512, 512) == [0, 0, 0]
     user.press("ArrowRight")
     user.page.locator("#problem").wait_for(state="hidden")
-    user.messages.clear()  # the browser says that the server has answered 500
 
 
 def test_without_a_decoder_the_page_says_why(browser: "sync_api.Browser", served: Served) -> None:

@@ -4,6 +4,7 @@ import { drawPicture, paintAnswer, paintOutlines } from "./picture.js";
 import { watchPointer } from "./pointer.js";
 
 const STEP = 16; // of the cross, in pixels of a prompt
+const RENAME_DELAY = 300; // milliseconds: browsers refuse to change an address as often as a held key leafs
 const get = (id) => document.getElementById(id);
 const canvas = get("canvas");
 
@@ -17,6 +18,7 @@ let corner = null; // first corner of a box, by keyboard
 let dragged = null; // box that is being dragged
 let asked = null; // the latest question that has not been sent
 let isAsking = false;
+let renaming = null; // timer of the address
 
 const volumeOf = () => dataset.volumes[state.volume];
 const sliceOf = () => volumeOf().slices[state.slice];
@@ -53,7 +55,8 @@ function describe() {
   get("next").disabled = state.slice === volume.slices.length - 1;
   canvas.setAttribute("aria-label", slice.description);
   document.title = `${slice.name} - Viewer`;
-  history.replaceState(null, "", `#${encodeURIComponent(slice.name)}`);
+  clearTimeout(renaming);
+  renaming = setTimeout(() => history.replaceState(null, "", `#${encodeURIComponent(slice.name)}`), RENAME_DELAY);
 }
 
 function press() {

@@ -179,6 +179,13 @@ def test_without_embeddings_everything_else_is_shown(small: SmallDataset) -> Non
         assert served.request(f"slices/{name}/mask")[0] == 200
 
 
+@pytest.fixture
+def serves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dataset that is wrongly accepted ends the test instead of being served until Ctrl-C."""
+    monkeypatch.setattr(server, "serve", lambda *_: None)
+
+
+@pytest.mark.usefixtures("serves_nothing")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -197,6 +204,7 @@ def test_a_manifest_that_cannot_be_trusted_is_refused(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("serves_nothing")
 def test_a_manifest_without_columns_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_table(tmp_path / MANIFEST, ["slice", "split"], [{"slice": "a", "split": "train"}])
     assert main(["view", str(tmp_path)]) == 1
