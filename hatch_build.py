@@ -10,7 +10,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PATTERNS = (
     *("Snakefile", "config.yaml", "demo/config.yaml", "envs", "profiles"),
-    *("workflow/report", "workflow/rules", "workflow/schemas", "workflow/scripts/*.py"),
+    *("workflow/report", "workflow/rules", "workflow/schemas", "workflow/view", "workflow/scripts/*.py"),
 )
 
 

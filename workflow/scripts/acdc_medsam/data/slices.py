@@ -177,7 +177,7 @@ class SliceDataset(Dataset[SliceItem]):
         return jitter_box(box, self.options.box_jitter, PROMPT_SIZE, generator) if self.options.box_jitter else box
 
 
-def reject_outside_names(rows: Iterable[Row], manifest: Path) -> None:
+def reject_outside_names(rows: Iterable[Row], manifest: Path, need_embeddings: bool = True) -> None:
     """Reject a manifest whose names lead out of its folder: it may come from anyone.
 
     Only names are examined: a dataset published with ``publish: {link: symlink}`` has links that lead outside.
@@ -185,12 +185,13 @@ def reject_outside_names(rows: Iterable[Row], manifest: Path) -> None:
     Args:
         rows: Rows of the manifest.
         manifest: The manifest, for the message.
+        need_embeddings: Whether a slice must have an embedding.
 
     Raises:
         DatasetError: The name of a slice contains a folder, or that of an embedding leads out of the dataset's folder.
     """
     for row in rows:
-        embedding = PurePosixPath(row["embedding"])
+        embedding = PurePosixPath(row["embedding"] or ("" if need_embeddings else "none"))
         is_inside = {
             row["slice"]: PurePosixPath(row["slice"]).name == row["slice"],
             row["embedding"]: embedding.name and not embedding.is_absolute() and ".." not in embedding.parts,

@@ -27,6 +27,27 @@ def encode_boxes(prompt_encoder: nn.Module, boxes: Tensor) -> tuple[Tensor, Tens
     return prompts
 
 
+def encode_points(
+    prompt_encoder: nn.Module, points: Tensor, labels: Tensor, boxes: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Encode points, alone or together with boxes, for images of PROMPT_SIZE.
+
+    Args:
+        prompt_encoder: SAM's prompt encoder.
+        points: Points (B, N, 2) as x, y; N at least 1.
+        labels: Labels (B, N) of the points: 1 inside the mask, 0 outside of it.
+        boxes: Boxes (B, 4), or None.
+
+    Returns:
+        Sparse (B, N + 1, 256) prompts, (B, N + 2, 256) with boxes; and dense prompts (B, 256, 64, 64).
+    """
+    encoder = cast(Any, prompt_encoder)
+    scale = encoder.input_image_size[0] / PROMPT_SIZE
+    scaled = None if boxes is None else boxes * scale
+    prompts: tuple[Tensor, Tensor] = encoder(points=(points * scale, labels), boxes=scaled, masks=None)
+    return prompts
+
+
 def no_prompts(prompt_encoder: nn.Module, count: int) -> tuple[Tensor, Tensor]:
     """Return the prompts of images without any: sparse (count, 0, 256) and dense (count, 256, 64, 64)."""
     sparse, dense = cast(Any, prompt_encoder)(points=None, boxes=None, masks=None)

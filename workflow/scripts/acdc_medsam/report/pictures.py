@@ -97,9 +97,22 @@ class Series:
 
 
 def principal_axes(measures: Measures) -> Axes:
-    """Find the three axes along which the vectors of all embeddings vary most (principal component analysis)."""
+    """Find the three axes along which the vectors of all embeddings vary most."""
     mean = measures.pooled.mean((0, 2, 3), dtype=np.float64)
-    covariance = measures.token_products / measures.tokens - np.outer(mean, mean)
+    return find_axes(mean, measures.token_products / measures.tokens)
+
+
+def find_axes(mean: Floats, products: Floats) -> Axes:
+    """Find the three axes along which vectors vary most (principal component analysis).
+
+    Args:
+        mean: (256,) mean of the vectors.
+        products: (256, 256) mean of the outer products of the vectors with themselves.
+
+    Returns:
+        The axes.
+    """
+    covariance = products - np.outer(mean, mean)
     variances, vectors = np.linalg.eigh(covariance)  # in increasing order of variance
 
     # The sign of an axis is arbitrary, so its largest component is made positive.
