@@ -1,7 +1,7 @@
 """The command ``acdc-medsam``. Each public module of this room is one of its commands, named ``command`` in the module.
 
-The name of a command has ``-`` for each ``_`` of its module's name. A module is imported when its command is used, or its
-help is asked for. Therefore modules import what takes long, such as NumPy, only in the function of the command.
+The name of a command has ``-`` for each ``_`` of its module's name. A module is imported when its command is used, or
+its help is asked for. Therefore modules import what takes long, such as NumPy, only in the function of the command.
 """
 
 import importlib

@@ -5,7 +5,7 @@ import logging
 
 from acdc_medsam.errors import ConfigError
 
-OPSETS = (18, 23)
+OPSETS = (18, 21)
 """Lowest and highest version of ONNX's operators that can be asked for. Older onnxruntimes take the lowest one."""
 
 
