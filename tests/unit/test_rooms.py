@@ -18,7 +18,7 @@ FLOORS = (
     {"verify"},
     {"card", "exports", "hub", "phantom", "provenance", "report"},
     {"train"},
-    {"evaluate"},
+    {"evaluate", "onnx_export"},
     {"benchmark", "view"},
     {"cli"},
     {"__main__"},

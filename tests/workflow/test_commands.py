@@ -25,10 +25,11 @@ PROGRAMS_RUN = ("snakemake", "acdc-medsam verify", "acdc-medsam weights", "acdc-
 TESTED_ELSEWHERE = (
     *("make ", "python benchmarks/", "python docs/draw_", "python docs/generate.py"),
     *("acdc-medsam train ", "acdc-medsam evaluate ", "acdc-medsam demo", "acdc-medsam init", "acdc-medsam run"),
-    *("acdc-medsam push", "acdc-medsam view", "hf download", "rm -r copy/", "snakemake benchmark"),
+    *("acdc-medsam export-onnx", "acdc-medsam push", "acdc-medsam view"),
+    *("hf download", "rm -r copy/", "snakemake benchmark"),
 )
 """See test_readme.py, test_benchmarks.py, test_benchmark.py, test_installed.py, and in tests/unit test_pages.py,
-train/test_fit.py, cli/test_cli.py, hub/test_push.py and view/test_server.py."""
+train/test_fit.py, onnx_export/test_export.py, cli/test_cli.py, hub/test_push.py and view/test_server.py."""
 
 TO_RUN = [
     command

@@ -11,7 +11,7 @@ from acdc_medsam.exports.registry import LAYOUTS
 from acdc_medsam.project import IS_INSTALLED, PROJECT
 
 ROOT = Path(__file__).parents[3]
-COMMANDS = sorted(path.stem for path in Path(cli.__file__).parent.glob("[!_]*.py"))
+COMMANDS = sorted(path.stem.replace("_", "-") for path in Path(cli.__file__).parent.glob("[!_]*.py"))
 SNAKEFILE = ["--snakefile", str(PROJECT / "Snakefile")]
 ADDED = ["--logger", "acdc-medsam", *SNAKEFILE]
 

@@ -42,7 +42,7 @@ def relative_difference(actual: torch.Tensor, expected: torch.Tensor) -> float:
     return ((actual - expected).abs().max() / expected.abs().max()).item()
 
 
-@pytest.mark.parametrize("attention", [vit.blocked_attention, vit.folded_attention])
+@pytest.mark.parametrize("attention", [vit.blocked_attention, vit.folded_attention, vit.recorded_attention])
 @pytest.mark.parametrize(
     ("size", "window", "width"),
     [

@@ -1,7 +1,7 @@
 """The command ``acdc-medsam``. Each public module of this room is one of its commands, named ``command`` in the module.
 
-A module is imported when its command is used, or its help is asked for. Therefore modules import what takes long, such
-as NumPy, only in the function of the command.
+The name of a command has ``-`` for each ``_`` of its module's name. A module is imported when its command is used, or
+its help is asked for. Therefore modules import what takes long, such as NumPy, only in the function of the command.
 """
 
 import importlib
@@ -21,13 +21,14 @@ class CommandRoom(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
-        return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+        names = (module.name for module in pkgutil.iter_modules(__path__))
+        return sorted(name.replace("_", "-") for name in names if not name.startswith("_"))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command; None if there is none of this name."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name.replace('-', '_')}").command
         return command
 
     def invoke(self, ctx: click.Context) -> object:

@@ -71,8 +71,8 @@ def decode(decoder: nn.Module, embeddings: Tensor, encoding: Tensor, sparse: Ten
     """
     sam = cast(Any, decoder)
     outputs = torch.cat([sam.iou_token.weight, sam.mask_tokens.weight])
-    tokens = torch.cat([outputs.expand(len(sparse), -1, -1), sparse], dim=1)  # (B, 5 + N, 256)
-    decoded, image = sam.transformer(embeddings + dense, encoding.expand(len(sparse), -1, -1, -1), tokens)
+    tokens = torch.cat([outputs.expand(sparse.shape[0], -1, -1), sparse], dim=1)  # (B, 5 + N, 256)
+    decoded, image = sam.transformer(embeddings + dense, encoding.expand(sparse.shape[0], -1, -1, -1), tokens)
 
     networks = sam.output_hypernetworks_mlps
     # The first token predicts the quality of the masks; one token for each mask follows.
@@ -102,8 +102,8 @@ def upscale_masks(upscaling: nn.Module, image: Tensor, weights: Tensor) -> Tenso
     logits: Tensor = pixels.flatten(1, 3) @ weights.transpose(1, 2)  # (B, 16 * S * S, M)
     side = math.isqrt(image.shape[1])
     # Axes: image, row, column, then row and column inside a token, row and column inside its quarter, mask.
-    blocks = logits.view(len(image), side, side, 2, 2, 2, 2, -1)
-    return blocks.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(len(image), -1, 4 * side, 4 * side)
+    blocks = logits.view(image.shape[0], side, side, 2, 2, 2, 2, -1)
+    return blocks.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(image.shape[0], -1, 4 * side, 4 * side)
 
 
 def _double(convolution: nn.ConvTranspose2d, pixels: Tensor) -> Tensor:

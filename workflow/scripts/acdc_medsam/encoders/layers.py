@@ -30,6 +30,14 @@ class PointwiseConv2d(nn.Module):
         return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1)).permute(0, 3, 1, 2)
 
 
+def in_parts(x: Tensor) -> bool:
+    """Whether to compute with parts of ``x``: on a CPU, unless the computation is only recorded as a graph.
+
+    Whoever runs the graph divides the work again, and each part would have nodes of its own.
+    """
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 def in_strips(function: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> Tensor:
     """Compute ``function(x)``, on a CPU for a strip of rows at a time.
 
@@ -41,7 +49,7 @@ def in_strips(function: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> Ten
         x: Features (B, H, W, C).
         rows: Number of rows in a strip.
     """
-    if x.device.type != "cpu":
+    if not in_parts(x):
         return function(x)
     return torch.cat([function(strip) for strip in torch.split(x, rows, dim=1)], dim=1)
 

@@ -163,7 +163,10 @@ class RelativePositionAttention(nn.Module):
         row_bias = torch.einsum("bnhwc,hkc->bnhwk", grid, relative_table(self.rel_pos_h, rows)).flatten(2, 3)
         column_bias = torch.einsum("bnhwc,wkc->bnhwk", grid, relative_table(self.rel_pos_w, columns)).flatten(2, 3)
 
-        attention = blocked_attention if x.device.type == "cpu" else fused_attention
+        if torch.compiler.is_compiling():
+            attention = recorded_attention
+        else:
+            attention = blocked_attention if x.device.type == "cpu" else fused_attention
         return attention(q, k, v, row_bias, column_bias).view(x.shape)
 
 
@@ -212,6 +215,17 @@ def blocked_attention(q: Tensor, k: Tensor, v: Tensor, row_bias: Tensor, column_
         weights = torch.softmax(scores, -1, out=scores).to(v.dtype)
         mixed[image, block, group] = (weights @ v[image, group]).transpose(0, 1)
     return mixed
+
+
+def recorded_attention(q: Tensor, k: Tensor, v: Tensor, row_bias: Tensor, column_bias: Tensor) -> Tensor:
+    """Compute :func:`blocked_attention` in a form for graphs: no array is changed, and few nodes for any batch."""
+    blocks = []
+    for start in range(0, q.shape[2], QUERY_BLOCK):
+        block = slice(start, start + QUERY_BLOCK)
+        scores = (q[:, :, block] * q.shape[-1] ** -0.5) @ k.mT
+        scores = scores + full_bias(row_bias[:, :, block], column_bias[:, :, block])
+        blocks.append(torch.softmax(scores, -1) @ v)
+    return torch.cat(blocks, dim=2).transpose(1, 2).contiguous()
 
 
 REFUSED: set[tuple[str, torch.dtype]] = set()
