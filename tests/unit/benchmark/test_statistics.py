@@ -35,7 +35,8 @@ def test_equal_values_have_an_interval_of_no_width() -> None:
 def test_the_interval_is_that_of_scipy(count: int) -> None:
     values = np.random.default_rng(count).beta(20, 2, count)
     found = bootstrap_interval(values.tolist())
-    expected = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=20_000).confidence_interval
+    options = {"method": "percentile", "n_resamples": 20_000, "random_state": 0}
+    expected = stats.bootstrap((values,), np.mean, **options).confidence_interval
     assert found == pytest.approx((expected.low, expected.high), abs=0.05 * values.std())
     assert found == bootstrap_interval(values.tolist()), "the same values have the same interval"
 
