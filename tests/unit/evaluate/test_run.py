@@ -25,13 +25,14 @@ from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.evaluate import run
 from acdc_medsam.evaluate.cases import choose_cases, pick_evenly
-from acdc_medsam.evaluate.metrics import UNSCALED, Mask, compute_metrics, ejection_fraction
+from acdc_medsam.evaluate.metrics import UNSCALED, compute_metrics, ejection_fraction
 from acdc_medsam.evaluate.predict import Predict, to_labels
 from acdc_medsam.evaluate.run import evaluate_model, splits_to_measure
 from acdc_medsam.evaluate.seen import describe_seen, find_seen
 from acdc_medsam.evaluate.slices import VolumeSlices, find_volume, find_volumes, require_whole_patients
 from acdc_medsam.evaluate.summary import average_scores, ejection_fractions, format_table
 from acdc_medsam.evaluate.volumes import (
+    Mask,
     keep_largest_components,
     largest_component,
     read_truth,

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from monai.metrics import compute_average_surface_distance, compute_dice, compute_hausdorff_distance
 from torch import Tensor
 
-Mask = npt.NDArray[np.bool_]
-"""A binary mask of a slice (H, W) or of a volume (Z, H, W)."""
+from acdc_medsam.evaluate.volumes import Mask
 
 Spacing = Sequence[float]
 """Distance between voxels (z, y, x) in mm, or 1 in each direction where it is unknown."""
