@@ -1,22 +1,16 @@
-"""A trained model: which encoder it belongs to, how its images were made, and how it segments them."""
+"""A trained model: which encoder it belongs to, and how the images were made that it was trained on."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from acdc_medsam.encoders import Encoder, load_model, make_encoder
-from acdc_medsam.encoders.checkpoint import find_fitting, read_weights
-from acdc_medsam.encoders.model import PRECISIONS, computing_in, positional_encoding
-from acdc_medsam.encoders.registry import ENCODERS
+from acdc_medsam import __version__
+from acdc_medsam.encoders.registry import ENCODERS, PRECISIONS
 from acdc_medsam.errors import CheckpointError
-from acdc_medsam.evaluate.predict import decode_structures, to_labels
 from acdc_medsam.formats.files import sha256_file
 from acdc_medsam.train.facts import read_facts
 
-DEFAULTS = {"precision": "float32", "image_size": 1024, "percentile": 99.0}
+DEFAULTS: dict[str, Any] = {"precision": "float32", "image_size": 1024, "percentile": 99.0}
 """What is assumed of a model without ``training.json``: the defaults of the configuration."""
 
 
@@ -55,12 +49,22 @@ class ModelFacts:
             "percentile": self.percentile,
         }
 
+    def describe(self) -> dict[str, Any]:
+        """Return how scans are segmented, for the page."""
+        return {
+            "software": f"acdc-medsam {__version__}",
+            "model_path": str(self.path),
+            **self.settings,
+            "assumptions": self.describe_assumptions(),
+            "training": self.training,
+        }
+
     def describe_assumptions(self) -> str:
         """Say what is assumed, in one sentence; an empty text if nothing is."""
         if not self.assumed:
             return ""
         values = ", ".join(f"{name} {self.settings[name]}" for name in self.assumed)
-        return f"{self.path}: no training.json beside it says how it was trained, so this is assumed: {values}"
+        return f"{self.path}: nothing beside it says how all of its images were made, so this is assumed: {values}"
 
 
 def identify_model(path: Path, encoder: str | None = None) -> ModelFacts:
@@ -78,7 +82,7 @@ def identify_model(path: Path, encoder: str | None = None) -> ModelFacts:
     training = read_facts(path)
     # The file may come from anywhere, so that its values can be of any type.
     known = _usable_facts(training or {})
-    facts: dict[str, Any] = DEFAULTS | known
+    facts = DEFAULTS | known
     return ModelFacts(
         path=path,
         sha256=sha256_file(path),
@@ -89,6 +93,12 @@ def identify_model(path: Path, encoder: str | None = None) -> ModelFacts:
         assumed=tuple(name for name in ("encoder", *DEFAULTS) if name not in known),
         training=training,
     )
+
+
+def find_percentile(path: Path) -> float:
+    """Return the percentile at which intensities are clipped for a model, see :class:`ModelFacts`."""
+    percentile: float = (DEFAULTS | _usable_facts(read_facts(path) or {}))["percentile"]
+    return percentile
 
 
 def _usable_facts(training: dict[str, Any]) -> dict[str, Any]:
@@ -106,6 +116,9 @@ def _usable_facts(training: dict[str, Any]) -> dict[str, Any]:
 
 def _tell_encoder(path: Path, encoder: str | None) -> str:
     """Tell the encoder by the names and shapes of the weights; of several that fit, take the one that is named."""
+    # Only a model without training.json needs this, and torch with it.
+    from acdc_medsam.encoders.checkpoint import find_fitting, read_weights
+
     fitting = find_fitting(read_weights(path, ENCODERS[encoder or "medsam_vit_b"]))
     if encoder in fitting:
         return encoder
@@ -116,49 +129,3 @@ def _tell_encoder(path: Path, encoder: str | None) -> str:
         f"which encoder it was trained with; copy that file too, or name the encoder with --encoder: "
         f"{', '.join(ENCODERS)}"
     )
-
-
-@dataclass(frozen=True)
-class Segmenter:
-    """A model that is ready to segment images.
-
-    Attributes:
-        model: The model, its prompt encoder and mask decoder on the encoder's device.
-        encoder: Its image encoder.
-        encoding: Positional encoding (1, 256, 64, 64), on the encoder's device.
-    """
-
-    model: nn.Module
-    encoder: Encoder
-    encoding: Tensor
-
-    def label(self, images: Tensor) -> Tensor:
-        """Segment images without prompts.
-
-        Args:
-            images: Gray values (B, S, S) uint8.
-
-        Returns:
-            Labels (B, 1024, 1024) uint8 in {0, 1, 2, 3}, on the encoder's device.
-        """
-        embeddings = self.encoder.encode(images)
-        with computing_in("float32", self.encoder.device):
-            return to_labels(decode_structures(self.model, embeddings, self.encoding))
-
-
-def load_segmenter(facts: ModelFacts, device: torch.device) -> Segmenter:
-    """Load a model.
-
-    Args:
-        facts: What is known of it.
-        device: Device of the computation.
-
-    Raises:
-        CheckpointError: The file cannot be read or does not fit its encoder.
-    """
-    model = load_model(facts.encoder, facts.path)
-    encoding = positional_encoding(model).to(device)
-    encoder = make_encoder(model, ENCODERS[facts.encoder], facts.precision, device)
-    for part in (model.prompt_encoder, model.mask_decoder):
-        cast(nn.Module, part).to(device)
-    return Segmenter(model, encoder, encoding)

@@ -1,5 +1,6 @@
 """Read a scan and normalize it, frame by frame, as the volumes of the dataset were normalized."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,27 @@ class Prepared:
     scan: Scan
     header: Header
     sha256: str
+
+
+@dataclass(frozen=True)
+class ScanJob:
+    """A scan to segment.
+
+    Attributes:
+        name: Name of the scan.
+        path: File of the scan.
+        sha256: Hex sha256 of the file.
+        info_sha256: Hex sha256 of the patient's Info.cfg, from which the phases come; None if there is none.
+        slices: Number of slices of all frames, for the bar.
+        load: Function that reads and normalizes the scan.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    info_sha256: str | None
+    slices: int
+    load: Callable[[], Prepared]
 
 
 def prepare_scan(file: ScanFile, percentile: float) -> Prepared:

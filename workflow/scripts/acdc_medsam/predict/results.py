@@ -15,8 +15,8 @@ from acdc_medsam.predict.description import describe_scan
 from acdc_medsam.predict.layout import DESCRIPTION, PAGE, TABLE, mask_path, scan_folder
 from acdc_medsam.predict.page import write_page
 from acdc_medsam.predict.pictures import draw_scan
+from acdc_medsam.predict.prepare import ScanJob
 from acdc_medsam.predict.scan import Segmented
-from acdc_medsam.predict.segment import ScanJob
 from acdc_medsam.predict.table import write_measurements
 from acdc_medsam.runtime.code_hash import code_hash
 from acdc_medsam.runtime.progress import Progress

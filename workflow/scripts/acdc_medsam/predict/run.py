@@ -5,17 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from acdc_medsam import __version__
 from acdc_medsam.errors import VolumeError, describe_os_error
 from acdc_medsam.formats.files import sha256_file
 from acdc_medsam.formats.nifti import count_slices
 from acdc_medsam.predict.find_scans import ScanFile, find_scans
-from acdc_medsam.predict.model import ModelFacts, identify_model
-from acdc_medsam.predict.prepare import prepare_scan
+from acdc_medsam.predict.model import identify_model
+from acdc_medsam.predict.prepare import ScanJob, prepare_scan
 from acdc_medsam.predict.results import describe_scans, write_results
-from acdc_medsam.predict.segment import ScanJob, SegmentOptions, segment_scans
+from acdc_medsam.predict.segment import SegmentOptions, segment_scans
 from acdc_medsam.project import PROJECT
 
 logger = logging.getLogger(__name__)
@@ -66,19 +64,8 @@ def predict_scans(
     done = [job for job in jobs if job.name in masks]
     describe_scans(done, masks, output, facts.training, options.threads)
     names = [job.name for job in done]
-    write_results(names, failed, output, TEMPLATE, describe_settings(facts))
+    write_results(names, failed, output, TEMPLATE, facts.describe())
     return Outcome(tuple(names), failed)
-
-
-def describe_settings(model: ModelFacts) -> dict[str, Any]:
-    """Return how scans are segmented, for the page."""
-    return {
-        "software": f"acdc-medsam {__version__}",
-        "model_path": str(model.path),
-        **model.settings,
-        "assumed": model.describe_assumptions(),
-        "training": model.training,
-    }
 
 
 def _plan_scan(file: ScanFile, percentile: float, failed: dict[str, str]) -> ScanJob | None:

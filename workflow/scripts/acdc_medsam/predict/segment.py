@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,17 @@ from torch import Tensor
 
 from acdc_medsam.encoders.batches import ImageWorker, Work, map_ahead
 from acdc_medsam.encoders.devices import claimed_device, set_threads
-from acdc_medsam.errors import AcdcError
+from acdc_medsam.errors import AcdcError, DatasetError
 from acdc_medsam.evaluate.volumes import keep_largest_components, to_original_size
+from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.formats.kept import Kept, find_kept, keep
 from acdc_medsam.formats.nifti import bytes_like
 from acdc_medsam.predict.layout import mask_path, mask_record
-from acdc_medsam.predict.model import ModelFacts, load_segmenter
-from acdc_medsam.predict.prepare import Prepared
+from acdc_medsam.predict.model import ModelFacts, identify_model
+from acdc_medsam.predict.prepare import Prepared, ScanJob
+from acdc_medsam.predict.prepared import read_jobs
 from acdc_medsam.predict.scan import Gray, Labels
+from acdc_medsam.predict.segmenter import load_segmenter
 from acdc_medsam.runtime.code_hash import code_hash
 from acdc_medsam.runtime.outside import require_announced
 from acdc_medsam.runtime.progress import Progress
@@ -41,27 +44,6 @@ class SliceKey(NamedTuple):
     z: int
     height: int
     width: int
-
-
-@dataclass(frozen=True)
-class ScanJob:
-    """A scan to segment.
-
-    Attributes:
-        name: Name of the scan.
-        path: File of the scan.
-        sha256: Hex sha256 of the file.
-        info_sha256: Hex sha256 of the patient's Info.cfg, from which the phases come; None if there is none.
-        slices: Number of slices of all frames, for the bar.
-        load: Function that reads and normalizes the scan.
-    """
-
-    name: str
-    path: Path
-    sha256: str
-    info_sha256: str | None
-    slices: int
-    load: Callable[[], Prepared]
 
 
 @dataclass(frozen=True)
@@ -93,7 +75,8 @@ class SliceImage:
 
     def read(self) -> Gray:
         """Return the image (size, size)."""
-        return resize_gray(self.gray, self.size)
+        # Pillow's memory cannot be written to, which PyTorch warns about.
+        return resize_gray(self.gray, self.size).copy()
 
 
 def segment_scans(
@@ -201,3 +184,29 @@ def _segment_group(
 def _restore_size(key: SliceKey, label: Tensor) -> Labels:
     """Resize the label (1024, 1024) of a slice to the slice's own height and width."""
     return to_original_size(label.numpy(), (key.height, key.width))
+
+
+def segment_prepared(
+    prepared: Sequence[Path], model: Path, encoder: str | None, output: Path, index: Path, options: SegmentOptions
+) -> None:
+    """Write the masks of scans that were prepared by other jobs.
+
+    Args:
+        prepared: Index of each scan, see :mod:`acdc_medsam.predict.prepared`.
+        model: The trained weights.
+        encoder: Name of the model's encoder, if nothing else says which it is.
+        output: The folder of predictions.
+        index: Declared output, the index of the masks.
+        options: How they are segmented.
+
+    Raises:
+        AcdcError: The model, the device or a prepared file cannot be used.
+    """
+    facts = identify_model(model, encoder)
+    if facts.assumed:
+        logger.warning("%s", facts.describe_assumptions())
+    jobs, _ = read_jobs(prepared)
+    masks, failed = segment_scans(jobs, facts, output, options)
+    if failed:
+        raise DatasetError("prepared files cannot be used; run the same command again:\n" + "\n".join(failed.values()))
+    write_index(index, [index_row(mask.written, index) for mask in masks.values()])

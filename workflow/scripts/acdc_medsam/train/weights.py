@@ -6,8 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from acdc_medsam.encoders.model import PRECISIONS
-from acdc_medsam.encoders.registry import DEVICES, ENCODERS, fingerprint
+from acdc_medsam.encoders.registry import DEVICES, ENCODERS, PRECISIONS, fingerprint
 from acdc_medsam.errors import CheckpointError, DatasetError
 from acdc_medsam.formats.files import read_table, sha256_file
 from acdc_medsam.formats.png import read_gray
