@@ -12,7 +12,7 @@ if __name__ == "__main__" and "snakemake" in globals():
             unusable=snakemake.params.unusable,
             model=Path(snakemake.input.model),
             encoder=snakemake.params.encoder,
-            output=Path(snakemake.output.page).parent,
+            output=Path(snakemake.params.output),
             template=Path(snakemake.input.template),
             index=Path(snakemake.output.index),
             threads=snakemake.threads,

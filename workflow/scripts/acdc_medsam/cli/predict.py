@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from acdc_medsam.encoders.registry import ENCODERS
+
 EPILOG = """\b
 Examples:
   acdc-medsam predict --model training/lite_medsam/model.pth patient101_4d.nii.gz
@@ -19,7 +21,9 @@ Examples:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("predictions"), help="Output folder.")
 @click.option("--device", default="auto", help="auto, cpu, cuda, or one GPU such as cuda:0.")
 @click.option("--threads", type=click.IntRange(1), help="Threads to use; all processors by default.")
-@click.option("--encoder", help="Encoder of the model, if neither training.json nor the weights say which it is.")
+@click.option(
+    "--encoder", type=click.Choice(tuple(ENCODERS)), help="Encoder of the model, if training.json is not beside it."
+)
 @click.pass_context
 def command(
     context: click.Context,

@@ -1,22 +1,26 @@
 """Find the scans to segment: NIfTI files that are named, and those in folders."""
 
+import hashlib
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from acdc_medsam.acdc.labels import PHASES
 from acdc_medsam.acdc.naming import INFO_NAME, LABEL_ENDING
 from acdc_medsam.acdc.raw_nifti import SUFFIXES, read_info
-from acdc_medsam.errors import VolumeError, describe_os_error
+from acdc_medsam.errors import ConfigError, VolumeError, describe_os_error
 
 LONG_AXIS = re.compile(r"_LA(_|$)", re.IGNORECASE)
 """Part of the names of long-axis scans in M&Ms-2, which show the heart in another direction than the model knows."""
 
 NAME_LENGTH = 150
 """Longest name of a scan; file systems allow 255 bytes, of which temporary files need some."""
+
+SCANS_PER_JOB = 16
+"""Largest mean number of scans that one job segments."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _KIND = re.compile(r"(_(frame\d+|4d|sax?|cine|ed|es))+$", re.IGNORECASE)
@@ -120,6 +124,42 @@ def find_scans(paths: Sequence[Path], output: Path) -> Found:
         if str(file) not in failed
     ]
     return Found(tuple(scans), failed, tuple(passed_over))
+
+
+def require_scans(folder: str | None, found: Found) -> None:
+    """Refuse a run without any scan.
+
+    Args:
+        folder: The configured folder of scans.
+        found: What was found in it.
+
+    Raises:
+        ConfigError: No folder is configured, or there is no file in it that could be a scan.
+    """
+    if folder is None:
+        raise ConfigError("predict.scans in config.yaml must be the folder with the scans to segment; it is null")
+    if not found.scans:
+        raise ConfigError(f"predict.scans: no scan to segment in {folder}:\n" + "\n".join(found.failed.values()))
+
+
+def divide_scans(names: Iterable[str]) -> dict[str, list[str]]:
+    """Divide scans into parts that are segmented by one job each.
+
+    A scan's part depends on its name alone, until there are so many scans that each part is divided in two.
+
+    Returns:
+        Name of each part, such as ``1-of-4`` -> names of its scans.
+    """
+    ordered = sorted(names)
+    count = 1
+    while len(ordered) > count * SCANS_PER_JOB:
+        count *= 2
+
+    parts = defaultdict[str, list[str]](list)
+    for name in ordered:
+        number = int(hashlib.sha256(name.encode()).hexdigest(), 16) % count
+        parts[f"{number + 1}-of-{count}"].append(name)
+    return dict(parts)
 
 
 def _list_files(path: Path, output: Path) -> Iterator[Path]:

@@ -67,18 +67,27 @@ class ModelFacts:
         return f"{self.path}: nothing beside it says how all of its images were made, so this is assumed: {values}"
 
 
+def require_model(path: Path) -> None:
+    """Check that there is a model.
+
+    Raises:
+        CheckpointError: There is no such file.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such model; train one with `acdc-medsam train`, or name another")
+
+
 def identify_model(path: Path, encoder: str | None = None) -> ModelFacts:
     """Find out how a model was trained: from ``training.json`` beside it, else from its weights and the defaults.
 
     Args:
         path: The trained weights.
-        encoder: Name of the encoder, if neither ``training.json`` nor the weights say which it is.
+        encoder: Name of the encoder that is assumed if nothing beside the model says which it is and several fit.
 
     Raises:
         CheckpointError: The file is missing or holds no weights, or which encoder it belongs to is unknown.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such model; train one with `acdc-medsam train`, or name another")
+    require_model(path)
     training = read_facts(path)
     # The file may come from anywhere, so that its values can be of any type.
     known = _usable_facts(training or {})
@@ -115,14 +124,14 @@ def _usable_facts(training: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tell_encoder(path: Path, encoder: str | None) -> str:
-    """Tell the encoder by the names and shapes of the weights; of several that fit, take the one that is named."""
+    """Tell the encoder by the names and shapes of the weights; of several that fit, take the assumed one."""
     # Only a model without training.json needs this, and torch with it.
     from acdc_medsam.encoders.checkpoint import find_fitting, read_weights
 
     fitting = find_fitting(read_weights(path, ENCODERS[encoder or "medsam_vit_b"]))
-    if encoder in fitting:
+    if encoder is not None and encoder in fitting:
         return encoder
-    if len(fitting) == 1 and encoder is None:
+    if len(fitting) == 1:
         return fitting[0]
     raise CheckpointError(
         f"{path} fits {' and '.join(fitting) or 'no encoder of this version'}, and no training.json beside it says "

@@ -32,7 +32,7 @@ def report_scans(
         prepared: Index of each prepared scan, see :mod:`acdc_medsam.predict.prepared`.
         unusable: File or folder -> why it was not prepared.
         model: The trained weights.
-        encoder: Name of the model's encoder, if nothing else says which it is.
+        encoder: Name of the encoder that is assumed if nothing else says which it is.
         output: The folder of predictions.
         template: The Jinja2 template of the page.
         index: Declared output, the index of all files but the masks. Each note in it is a scan that failed.

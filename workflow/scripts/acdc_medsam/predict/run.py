@@ -44,7 +44,7 @@ def predict_scans(
         paths: NIfTI files, and folders of them.
         output: The output folder.
         options: How the scans are segmented.
-        encoder: Name of the model's encoder, if nothing else says which it is.
+        encoder: Name of the encoder that is assumed if nothing else says which it is.
 
     Raises:
         AcdcError: The model or the device cannot be used.

@@ -194,7 +194,7 @@ def segment_prepared(
     Args:
         prepared: Index of each scan, see :mod:`acdc_medsam.predict.prepared`.
         model: The trained weights.
-        encoder: Name of the model's encoder, if nothing else says which it is.
+        encoder: Name of the encoder that is assumed if nothing else says which it is.
         output: The folder of predictions.
         index: Declared output, the index of the masks.
         options: How they are segmented.
@@ -210,3 +210,8 @@ def segment_prepared(
     if failed:
         raise DatasetError("prepared files cannot be used; run the same command again:\n" + "\n".join(failed.values()))
     write_index(index, [index_row(mask.written, index) for mask in masks.values()])
+    # Indexes of another division of the scans would name masks that other jobs make from now on.
+    division = index.name.partition("-")[2]
+    for path in index.parent.glob("*.tsv"):
+        if not path.name.endswith(f"-{division}"):
+            path.unlink(missing_ok=True)
