@@ -214,7 +214,8 @@ def bytes_like(voxels: npt.NDArray[np.uint8], header: Header) -> bytes:
         header: Header of the other image, see :class:`Nifti`.
     """
     own = header.as_byteswapped("<")
-    for field in ("descrip", "aux_file", "db_name", "intent_name"):
+    # NIfTI-2 lacks some of these fields.
+    for field in {"descrip", "aux_file", "data_type", "db_name", "intent_name"} & {*own.keys()}:
         own[field] = b""
     for field in ("cal_max", "cal_min", "intent_code", "intent_p1", "intent_p2", "intent_p3"):
         own[field] = 0

@@ -56,7 +56,6 @@ class ModelFacts:
             "model_path": str(self.path),
             **self.settings,
             "assumptions": self.describe_assumptions(),
-            "training": self.training,
         }
 
     def describe_assumptions(self) -> str:

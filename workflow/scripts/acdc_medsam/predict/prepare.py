@@ -14,10 +14,6 @@ from acdc_medsam.predict.scan import Gray, Scan
 from acdc_medsam.stages.normalize import compare_spacings, normalize_intensities, to_array
 from acdc_medsam.stages.render import round_image
 
-LONGEST_FRAME = 0.25
-"""Longest believable time between two frames of a cine in seconds. A heart beat takes about a second and is recorded in
-12 to 35 frames in ACDC; some headers say 1 s, as if they had been given no time."""
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -71,16 +67,15 @@ def prepare_scan(file: ScanFile, percentile: float) -> Prepared:
     voxels = to_array(image, file.path)
     frames = voxels if voxels.ndim == 4 else voxels[None]  # (T, Z, H, W)
     x, y, z = image.spacing
-    seconds, time_notes = _find_frame_time(image.header, len(frames), file.path)
 
     scan = Scan(
         name=file.name,
         subject=file.subject,
         images=np.stack([_normalize(frame, number, file.path, percentile) for number, frame in enumerate(frames, 1)]),
         spacing=(z, y, x),
-        frame_seconds=seconds,
+        frame_seconds=read_frame_time(image.header) if len(frames) > 1 else None,
         phases=file.phases(len(frames)),
-        notes=(*compare_spacings(file.path.name, (z, y, x), image.affine), *time_notes),
+        notes=compare_spacings(file.path.name, (z, y, x), image.affine),
     )
     return Prepared(scan, image.header, image.sha256)
 
@@ -91,13 +86,3 @@ def _normalize(frame: Array, number: int, path: Path, percentile: float) -> Gray
         return round_image(normalize_intensities(frame, percentile).image)
     except VolumeError as error:
         raise VolumeError(f"{path.name}, frame {number}: {error}") from error
-
-
-def _find_frame_time(header: Header, frames: int, path: Path) -> tuple[float | None, tuple[str, ...]]:
-    """Return the time between two frames of a cine in seconds, None if it is unknown, and remarks."""
-    if frames == 1:
-        return None, ()
-    seconds = read_frame_time(header)
-    if seconds is not None and seconds > LONGEST_FRAME:
-        return None, (f"{path.name}: its header says {seconds:g} s between two frames, which is too long to be true",)
-    return seconds, ()

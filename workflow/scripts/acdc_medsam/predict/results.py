@@ -80,6 +80,10 @@ def write_description(job: ScanJob, made_from: Mapping[str, Any], output: Path) 
     description = describe_scan(segmented, made_from["training"])
     pictures = draw_scan(segmented, description)
     files = [write_bytes(folder / name, content) for name, content in pictures.items()]
+    # Other slices may have been drawn for another mask.
+    for path in {*folder.glob("*.webp")} - {file.path for file in files}:
+        path.unlink()
+
     # The description is written last, so that its record names only pictures that are there.
     content = {
         "made_from": made_from,
