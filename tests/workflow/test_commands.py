@@ -26,9 +26,10 @@ TESTED_ELSEWHERE = (
     *("make ", "python benchmarks/", "python docs/draw_", "python docs/generate.py"),
     *("acdc-medsam train ", "acdc-medsam evaluate ", "acdc-medsam demo", "acdc-medsam init", "acdc-medsam run"),
     *("acdc-medsam push", "hf download", "rm -r copy/", "snakemake benchmark"),
+    *("acdc-medsam predict", "snakemake predict"),
 )
-"""See test_readme.py, test_benchmarks.py, test_benchmark.py, test_installed.py, and in tests/unit test_pages.py,
-train/test_fit.py, cli/test_cli.py and hub/test_push.py."""
+"""See test_readme.py, test_benchmarks.py, test_benchmark.py, test_predict.py, test_installed.py, and in tests/unit
+test_pages.py, train/test_fit.py, predict/test_run.py, cli/test_cli.py and hub/test_push.py."""
 
 TO_RUN = [
     command
