@@ -38,6 +38,7 @@ from acdc_medsam.train.facts import (
 from acdc_medsam.train.folder import BEST, LAST, LOG, remove_training
 from acdc_medsam.train.history import History
 from acdc_medsam.train.options import TrainOptions
+from acdc_medsam.train.ranges import measure_ranges
 from acdc_medsam.train.task import FineTuning, start_as_single_mask
 from acdc_medsam.train.weights import identify_encoder
 
@@ -111,7 +112,8 @@ def fine_tune(
         # The checkpoint may come from anywhere, so nothing in it is executed.
         trainer.fit(task, module, ckpt_path=last, weights_only=True)
 
-    save_training(task, sam, model, checkpoint_io.written, describe_training(rows, assignment, options))
+    facts = describe_training(rows, assignment, options) | {"ranges": measure_ranges(data, rows, assignment)}
+    save_training(task, sam, model, checkpoint_io.written, facts)
 
 
 def training_identity(
