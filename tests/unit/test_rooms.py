@@ -19,7 +19,7 @@ FLOORS = (
     {"card", "exports", "hub", "phantom", "provenance", "report"},
     {"train"},
     {"evaluate"},
-    {"benchmark"},
+    {"benchmark", "predict"},
     {"cli"},
     {"__main__"},
 )

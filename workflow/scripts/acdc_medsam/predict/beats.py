@@ -52,10 +52,14 @@ class Examination:
 
     @property
     def warnings(self) -> list[str]:
-        """Warnings of all scans, and of the beat."""
-        several = len(self.scans) > 1
+        """Warnings of the scans, with the names of the scans that they are about if not of all, and of the beat."""
+        names: dict[str, list[str]] = {}
+        for scan in self.scans:
+            for warning in scan["warnings"]:
+                names.setdefault(warning, []).append(scan["name"])
         listed = [
-            f"{scan['name']}: {warning}" if several else warning for scan in self.scans for warning in scan["warnings"]
+            warning if len(about) == len(self.scans) else f"{', '.join(about)}: {warning}"
+            for warning, about in names.items()
         ]
         for ventricle in VENTRICLES:
             if self.beat is not None and self.beat.stroke_volume(ventricle) < 0:

@@ -53,4 +53,4 @@ def _draw_volumes(
         axes.plot(times, smoothed if structure == "LV" else curve, color=color, linewidth=1, label=structure)
     axes.set(xlabel="ms" if timed else "frame", ylabel="ml")
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=len(STRUCTURE_NAMES))
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=len(STRUCTURE_NAMES))

@@ -10,7 +10,7 @@ from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.measures.function import muscle_grams
 from acdc_medsam.predict.framing import frame_heart
 from acdc_medsam.predict.scan import Scan, Segmented
-from acdc_medsam.predict.volumes import Curve, find_phases, measure_volumes, smooth_beat
+from acdc_medsam.predict.volumes import Curve, find_phases, measure_volumes, smooth_volumes
 from acdc_medsam.predict.warnings import find_warnings
 
 BEAT_SECONDS = (0.3, 3.0)
@@ -43,7 +43,7 @@ def describe_scan(segmented: Segmented, training: Mapping[str, Any] | None) -> d
         "spacing": [float(size) for size in scan.spacing],
         "frame_seconds": step,
         "frames": _describe_frames(scan, volumes, phases, step),
-        "smoothed": smooth_beat(volumes["LV"].sum(1)).tolist(),
+        "smoothed": smooth_volumes(volumes["LV"]).tolist(),
         "phases": phases,
         "pictures": frame_heart(segmented, phases),
         "warnings": find_warnings(segmented, volumes, gray, ranges),

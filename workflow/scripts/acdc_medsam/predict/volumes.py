@@ -44,7 +44,7 @@ def measure_volumes(labels: Labels, spacing: Sequence[float]) -> dict[str, Curve
 def find_jumps(volumes: Curve) -> list[int]:
     """Find the frames in which a structure is much larger or smaller than in the frames before and after.
 
-    The last frame is a neighbor of the first one, see :func:`smooth_beat`.
+    The last frame is a neighbor of the first one, see :func:`smooth_volumes`.
 
     Args:
         volumes: Volumes (T, Z) of the structure in the slices of a cine.
@@ -67,21 +67,29 @@ def neighbors_mean(curve: Curve) -> Curve:
     return (np.roll(curve, 1) + np.roll(curve, -1)) / 2
 
 
-def smooth_beat(curve: Curve) -> Curve:
-    """Smooth a curve over a beat by a parabola through each frame and its neighbors, which keeps peaks in place.
+def smooth_volumes(volumes: Curve) -> Curve:
+    """Smooth the volumes of a structure over a beat by a parabola through each frame and its neighbors.
 
-    The last frame is a neighbor of the first one, because a cine covers a beat, or all of it but the last 5 to 10 %:
+    This keeps peaks in place. A frame in which the structure jumps has the mean of its neighbors before that. The last
+    frame is a neighbor of the first one, because a cine covers a beat, or all of it but the last 5 to 10 %:
     Bernard et al. 2018 on ACDC. Source of the filter: A. Savitzky and M. Golay, Analytical Chemistry 36(8), 1964.
 
     Args:
-        curve: (T,); returned as it is if it is too short.
+        volumes: Volumes (T, Z) of the structure in the slices.
+
+    Returns:
+        Volumes (T,) of the structure. Those of fewer frames than the parabola needs are not smoothed.
     """
+    curve: Curve = volumes.sum(1)
+    jumps = find_jumps(volumes)
+    curve[jumps] = neighbors_mean(curve)[jumps]
     if len(curve) < SMOOTHING_FRAMES:
         return curve
     # SciPy's filters take long to import, and jobs that measure single frames do without.
     from scipy.signal import savgol_filter
 
-    return np.asarray(savgol_filter(curve, SMOOTHING_FRAMES, polyorder=2, mode="wrap"))
+    smoothed: Curve = savgol_filter(curve, SMOOTHING_FRAMES, polyorder=2, mode="wrap")
+    return smoothed
 
 
 def find_phases(left_ventricle: Curve, named: Sequence[str | None]) -> dict[str, int]:
@@ -99,12 +107,8 @@ def find_phases(left_ventricle: Curve, named: Sequence[str | None]) -> dict[str,
     if len(named) == 1:
         return {named[0]: 0} if named[0] in PHASES else {}
 
-    curve = left_ventricle.sum(1)
-    jumps = find_jumps(left_ventricle)
-    filled = curve.copy()
-    filled[jumps] = neighbors_mean(curve)[jumps]
-    smoothed = smooth_beat(filled)
-    smoothed[jumps] = np.nan
-    if not np.nanmax(smoothed) > np.nanmin(smoothed):
+    curve = smooth_volumes(left_ventricle)
+    curve[find_jumps(left_ventricle)] = np.nan
+    if not np.nanmax(curve) > np.nanmin(curve):
         return {}
-    return {"ED": int(np.nanargmax(smoothed)), "ES": int(np.nanargmin(smoothed))}
+    return {"ED": int(np.nanargmax(curve)), "ES": int(np.nanargmin(curve))}
