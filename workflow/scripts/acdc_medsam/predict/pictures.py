@@ -13,7 +13,7 @@ from acdc_medsam.predict.scan import Gray, Segmented
 SIDE = 192
 """Side of a picture in pixels."""
 
-QUALITY = 70
+QUALITY = 60
 """Quality of WebP pictures, 0 to 100."""
 
 ANIMATION = "beat.webp"
