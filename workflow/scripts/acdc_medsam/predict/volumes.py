@@ -108,7 +108,7 @@ def find_phases(left_ventricle: Curve, named: Sequence[str | None]) -> dict[str,
         return {named[0]: 0} if named[0] in PHASES else {}
 
     curve = smooth_volumes(left_ventricle)
-    curve[find_jumps(left_ventricle)] = np.nan
-    if not np.nanmax(curve) > np.nanmin(curve):
+    steady = np.setdiff1d(np.arange(len(curve)), find_jumps(left_ventricle))
+    if not len(steady) or curve[steady].max() == curve[steady].min():
         return {}
-    return {"ED": int(np.nanargmax(curve)), "ES": int(np.nanargmin(curve))}
+    return {"ED": int(steady[curve[steady].argmax()]), "ES": int(steady[curve[steady].argmin()])}
