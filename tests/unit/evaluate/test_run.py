@@ -25,7 +25,7 @@ from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.evaluate import run
 from acdc_medsam.evaluate.cases import choose_cases, pick_evenly
-from acdc_medsam.evaluate.metrics import UNSCALED, compute_metrics, ejection_fraction
+from acdc_medsam.evaluate.metrics import UNSCALED, compute_metrics
 from acdc_medsam.evaluate.predict import Predict, to_labels
 from acdc_medsam.evaluate.run import evaluate_model, splits_to_measure
 from acdc_medsam.evaluate.seen import describe_seen, find_seen
@@ -44,6 +44,7 @@ from acdc_medsam.formats.files import read_sealed, read_table, sha256_file
 from acdc_medsam.formats.h5 import read_h5, write_h5
 from acdc_medsam.formats.png import read_gray
 from acdc_medsam.layout import WAYS
+from acdc_medsam.measures.function import ejection_fraction
 from acdc_medsam.report.results import results_section
 from acdc_medsam.stages.render import resize_label
 from indexes import is_whole

@@ -37,6 +37,7 @@ from acdc_medsam.train.facts import (
 from acdc_medsam.train.folder import BEST, LAST, LOG, remove_training
 from acdc_medsam.train.history import History
 from acdc_medsam.train.options import TrainOptions
+from acdc_medsam.train.ranges import measure_ranges
 from acdc_medsam.train.task import FineTuning, load_trainable
 from acdc_medsam.train.weights import describe_images, identify_encoder
 
@@ -113,6 +114,7 @@ def fine_tune(
         trainer.fit(task, module, ckpt_path=last, weights_only=True)
 
     facts = describe_training(rows, assignment, options) | describe_images(data, name, precision, percentile)
+    facts["ranges"] = measure_ranges(data, rows, assignment)
     save_training(task, sam, model, checkpoint_io.written, facts)
 
 
