@@ -7,6 +7,7 @@ import click
 EPILOG = """\b
 Example:
   acdc-medsam phantom ACDC/raw --patients 10 --testing 5
+
 \b
 With --cine there are also, beside the two labeled frames of a patient:
   patientNNN_4d.nii.gz     the whole heart beat, with the time between frames in the header
