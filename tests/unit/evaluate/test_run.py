@@ -124,6 +124,7 @@ def test_cases_are_the_ends_and_the_middle() -> None:
 def test_a_pixel_is_of_the_structure_with_the_highest_logit() -> None:
     logits = torch.tensor([[-1.0, 1, 1], [-2, 2, -1], [-3, 1.5, 0.5]])[:, None]
     assert to_labels(logits).tolist() == [[0, 2, 1]]
+    assert to_labels(torch.stack([logits, -logits])).tolist() == [[[0, 2, 1]], [[3, 0, 2]]]
 
 
 def test_the_largest_component_of_each_structure_is_kept() -> None:

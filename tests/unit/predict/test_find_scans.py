@@ -86,3 +86,4 @@ def test_a_further_scan_leaves_the_others_in_their_parts() -> None:
     halves = {frozenset(name for name in part if name in names) for part in many.values()}
     assert all(any(half <= set(part) for part in before.values()) for half in halves) and len(many) == 8
     assert divide_scans(["one"]) == {"1-of-1": ["one"]}
+    assert before["1-of-4"][:3] == ["scan14", "scan16", "scan19"], "as in every process"

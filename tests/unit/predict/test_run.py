@@ -14,7 +14,7 @@ from acdc_medsam.cli import main
 from acdc_medsam.encoders import Encoder
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import CheckpointError
-from acdc_medsam.formats.files import sha256_file
+from acdc_medsam.formats.files import read_table, sha256_file
 from acdc_medsam.predict import segment
 from acdc_medsam.predict.find_scans import ScanFile
 from acdc_medsam.predict.model import identify_model
@@ -116,6 +116,13 @@ def test_what_is_done_is_not_done_again(model: Path, scans: Path) -> None:
     # A scan that was not named stays where it is, but is not on the page.
     assert (out / "masks/two_4d.nii.gz").exists()
     assert "two_4d" not in (out / "measurements.tsv").read_text()
+
+    # The phases are not in the mask.
+    write_scan(scans / "patient001_4d.nii.gz", (12, 10, 2, 3))
+    assert predict(model, scans / "patient001_4d.nii.gz") == 6
+    (scans / "Info.cfg").write_text("ED: 1\nES: 3\n")
+    assert predict(model, scans / "patient001_4d.nii.gz") == 0
+    assert [row["named_phase"] for row in read_table(out / "measurements.tsv")] == ["ED", "", "ES"]
 
     picture = next((out / "scans/one").glob("*.webp"))
     drawn = picture.read_bytes()
