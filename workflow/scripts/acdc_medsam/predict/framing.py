@@ -34,7 +34,7 @@ def frame_heart(segmented: Segmented, phases: Mapping[str, int]) -> dict[str, An
     Returns:
         The ``window`` around the heart; the ``middle`` slice; and for each phase, or for the first frame under an
         empty name if there are no phases, the index of the ``frame`` and its ``slices`` from base to apex, each with
-        its ``index`` and its ``outlines`` as SVG paths, see :func:`acdc_medsam.report.pictures.trace_outlines`.
+        its ``index`` and its ``outlines`` as SVG paths in a square of side 256.
     """
     window = find_window(segmented.labels, segmented.scan.spacing)
     shown = list_slices(segmented.labels, phases.get("ED", 0))

@@ -16,7 +16,7 @@ from acdc_medsam.measures.function import MUSCLE_DENSITY
 from acdc_medsam.predict.beats import VENTRICLES, Description, Examination, group_scans
 from acdc_medsam.predict.curves import chart_volumes
 from acdc_medsam.predict.pictures import ANIMATION, picture_name
-from acdc_medsam.predict.volumes import JUMP_SHARE, JUMP_SLICES, SMOOTHING_FRAMES
+from acdc_medsam.predict.volumes import JUMP_SHARE, JUMP_SLICES, SMOOTHING
 from acdc_medsam.predict.warnings import OPEN_SHARE, SMALLEST_PART
 from acdc_medsam.report.drawing import Chart
 from acdc_medsam.report.elements import Table
@@ -102,7 +102,7 @@ def write_page(
         structure_names=STRUCTURE_NAMES,
         density=MUSCLE_DENSITY,
         limits={
-            "smoothing": SMOOTHING_FRAMES,
+            "smoothing": len(SMOOTHING),
             "open": OPEN_SHARE,
             "part": SMALLEST_PART,
             "jump": JUMP_SHARE,

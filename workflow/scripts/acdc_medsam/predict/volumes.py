@@ -12,8 +12,9 @@ from acdc_medsam.predict.scan import Labels
 Curve = npt.NDArray[np.float64]
 """A value for each frame (T,)."""
 
-SMOOTHING_FRAMES = 5
-"""Number of neighboring frames that a parabola is fitted to, about a sixth of a beat."""
+SMOOTHING = np.array([-3, 12, 17, 12, -3]) / 35
+"""Weights of five neighboring frames, about a sixth of a beat, which give the value of the parabola that fits them best
+at the one in the middle: A. Savitzky and M. Golay, Analytical Chemistry 36(8), 1964."""
 
 JUMP_SHARE = 0.15
 """Share of its largest volume by which a structure must leave the mean of the two neighboring frames to jump there.
@@ -53,7 +54,7 @@ def find_jumps(volumes: Curve) -> list[int]:
         Indices of the frames; none for a cine that is too short to have a course.
     """
     curve = volumes.sum(1)
-    if len(curve) < SMOOTHING_FRAMES:
+    if len(curve) < len(SMOOTHING):
         return []
     jump = np.abs(curve - neighbors_mean(curve))
     tall = (jump > JUMP_SHARE * curve.max()) & (jump > JUMP_SLICES * volumes.max())
@@ -83,13 +84,9 @@ def smooth_volumes(volumes: Curve) -> Curve:
     curve: Curve = volumes.sum(1)
     jumps = find_jumps(volumes)
     curve[jumps] = neighbors_mean(curve)[jumps]
-    if len(curve) < SMOOTHING_FRAMES:
+    if len(curve) < len(SMOOTHING):
         return curve
-    # SciPy's filters take long to import, and jobs that measure single frames do without.
-    from scipy.signal import savgol_filter
-
-    smoothed: Curve = savgol_filter(curve, SMOOTHING_FRAMES, polyorder=2, mode="wrap")
-    return smoothed
+    return np.convolve(np.pad(curve, len(SMOOTHING) // 2, mode="wrap"), SMOOTHING, mode="valid")
 
 
 def find_phases(left_ventricle: Curve, named: Sequence[str | None]) -> dict[str, int]:
