@@ -32,6 +32,7 @@ include: "workflow/rules/export.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/benchmark.smk"
+include: "workflow/rules/predict.smk"
 
 
 rule all:

@@ -26,8 +26,7 @@ import numpy as np
 import torch
 
 from acdc_medsam.encoders.checkpoint_file import checked_sha256
-from acdc_medsam.encoders.model import PRECISIONS
-from acdc_medsam.encoders.registry import ENCODERS
+from acdc_medsam.encoders.registry import ENCODERS, PRECISIONS
 from acdc_medsam.encoders.store import Maker, Store, embedding_digest
 from acdc_medsam.formats.files import read_sealed
 from acdc_medsam.layout import EMBEDDING_SHAPE

@@ -22,8 +22,8 @@ from torch import nn
 from acdc_medsam.encoders import make_encoder, prepare_images
 from acdc_medsam.encoders.checkpoint import ARCHITECTURES
 from acdc_medsam.encoders.devices import keep_freed_memory
-from acdc_medsam.encoders.model import LOW_PRECISIONS, PRECISIONS, computing_in
-from acdc_medsam.encoders.registry import ENCODERS
+from acdc_medsam.encoders.model import LOW_PRECISIONS, computing_in
+from acdc_medsam.encoders.registry import ENCODERS, PRECISIONS
 from child import run_child
 from reference import CHECKPOINTS, reference_model
 

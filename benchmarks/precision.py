@@ -24,8 +24,7 @@ from acdc_medsam.data import tight_box
 from acdc_medsam.encoders import load_model, make_encoder, positional_encoding
 from acdc_medsam.encoders.decoder import PROMPT_SIZE, decode_box
 from acdc_medsam.encoders.devices import keep_freed_memory
-from acdc_medsam.encoders.model import PRECISIONS
-from acdc_medsam.encoders.registry import ENCODERS
+from acdc_medsam.encoders.registry import ENCODERS, PRECISIONS
 from acdc_medsam.evaluate.metrics import dice_coefficient
 
 

@@ -26,6 +26,8 @@ def look_at(browser: Browser, path: Path, width: int, scheme: str) -> int:
         page.on("pageerror", lambda error: messages.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
         page.goto(path.as_uri())
+        # Those that are loaded when they come into view would be waited for in vain.
+        page.evaluate("[...document.images].forEach(image => image.loading = 'eager')")
         page.evaluate("Promise.all([...document.images].map(image => image.decode()))")
         assert page.evaluate("[...document.images].filter(image => !image.naturalWidth).length") == 0
         pictures: int = page.evaluate("document.images.length")

@@ -19,7 +19,7 @@ FLOORS = (
     {"card", "exports", "hub", "phantom", "provenance", "report"},
     {"train"},
     {"evaluate", "onnx_export"},
-    {"benchmark", "view"},
+    {"benchmark", "predict", "view"},
     {"cli"},
     {"__main__"},
 )

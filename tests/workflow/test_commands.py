@@ -25,11 +25,12 @@ PROGRAMS_RUN = ("snakemake", "acdc-medsam verify", "acdc-medsam weights", "acdc-
 TESTED_ELSEWHERE = (
     *("make ", "python benchmarks/", "python docs/draw_", "python docs/generate.py"),
     *("acdc-medsam train ", "acdc-medsam evaluate ", "acdc-medsam demo", "acdc-medsam init", "acdc-medsam run"),
-    *("acdc-medsam export-onnx", "acdc-medsam push", "acdc-medsam view"),
-    *("hf download", "rm -r copy/", "snakemake benchmark"),
+    *("acdc-medsam export-onnx", "acdc-medsam predict", "acdc-medsam push", "acdc-medsam view"),
+    *("hf download", "rm -r copy/", "snakemake benchmark", "snakemake predict"),
 )
-"""See test_readme.py, test_benchmarks.py, test_benchmark.py, test_installed.py, and in tests/unit test_pages.py,
-train/test_fit.py, onnx_export/test_export.py, cli/test_cli.py, hub/test_push.py and view/test_server.py."""
+"""See test_readme.py, test_benchmarks.py, test_benchmark.py, test_predict.py, test_installed.py, and in tests/unit
+test_pages.py, train/test_fit.py, onnx_export/test_export.py, predict/test_run.py, cli/test_cli.py, hub/test_push.py
+and view/test_server.py."""
 
 TO_RUN = [
     command

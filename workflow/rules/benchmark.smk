@@ -41,6 +41,7 @@ rule train_fold:
         index=FOLD_TRAINED,
     params:
         **config["train"],
+        percentile=config["normalize"]["percentile"],
         weights=checkpoint_digest,
         code=script_hash("train_fold"),
     threads: embed_threads

@@ -8,7 +8,7 @@ from snakemake.logging import logger
 # A checkout's rules find its own package, as the scripts do, whether or not it is installed.
 sys.path.insert(0, os.path.abspath(f"{workflow.current_basedir}/../scripts"))
 
-from acdc_medsam.acdc.cohort import H5, find_cohort
+from acdc_medsam.acdc.cohort import H5, NIFTI, find_cohort
 from acdc_medsam.acdc.naming import PATIENT_PATTERN
 from acdc_medsam.config import check_config, load_schema
 from acdc_medsam.encoders.registry import ENCODERS, find_checkpoint_path
@@ -33,6 +33,8 @@ wildcard_constraints:
     batch=r"p\d+-\d+",
     layout="|".join(LAYOUTS),
     fold=r"fold_\d+|test",
+    scan=r"[A-Za-z0-9][\w.-]*",
+    part=r"\d+-of-\d+",
 
 
 def out(path):
@@ -45,6 +47,9 @@ def load_config():
     """Validate the configuration, fill in its defaults, and find the cohort, or stop with one clear message."""
     schema = load_schema(PROJECT / "workflow/schemas/config.schema.yaml")
     config.update(check_config(config, schema))
+    # Scans can be segmented by a finished model where there is no dataset; whatever needs patients then says so.
+    if all(config["predict"].values()) and not os.path.exists(config["raw"]):
+        return NIFTI, {}, [], set()
     cohort = find_cohort(Path(config["raw"]), config["exclude"], Path(out("")))
 
     for name in cohort.unknown if workflow.is_main_process else ():

@@ -20,7 +20,7 @@ def prepare_run():
     with refusals():
         if snakemake_workarounds.is_planned(workflow.dag, ENCODING):
             requirements.require_usable_weights(ENCODER, CHECKPOINT, config["encoder"]["sha256"])
-        folders = [*map(Path, map(out, ("work", "data", "training"))), *Path(out("")).glob(f"{NAME}_*")]
+        folders = [*map(Path, map(out, ("work", "data", "training", "predictions"))), *Path(out("")).glob(f"{NAME}_*")]
         start.claim_output(RUN_LOCK, REPAIRS, folders, logger)
     snakemake_workarounds.remove_rate_limit(workflow.scheduler)
     SignalStop(lambda: logger.error("stopping; the same command goes on from here", extra=start.STOPPING)).install()

@@ -16,7 +16,7 @@ def recorded_indexes():
         + of_patients(PNG_INDEX)
         + of_batches(EMBEDDINGS)
         + [ENCODING_INDEX, MEASURES, PUBLISHED, VERIFIED, ACCEPTED, REPORT_INDEX, CARD_INDEX, PROVENANCE_INDEX]
-        + [TRAINED, EVALUATED, *BENCHMARK_INDEXES, *expand(EXPORT_INDEX, layout=LAYOUTS)]
+        + [TRAINED, EVALUATED, *BENCHMARK_INDEXES, *expand(EXPORT_INDEX, layout=LAYOUTS), *prediction_indexes()]
     )
     return [path for path in indexes if os.path.exists(path)]
 
@@ -96,6 +96,8 @@ def checkpoint_digest(wildcards):
 @refusals()
 def split_file(wildcards):
     """The table of splits, if there is one, or an error before any job runs if some patient would be in no split."""
+    if not PATIENTS:
+        find_cohort(Path(config["raw"]), output=Path(out("")))  # says what is missing
     plan_split(SPLIT_RULE, SPLIT_FILE, SUBSETS, KNOWN_PATIENTS)
     return [] if SPLIT_FILE is None else local(str(SPLIT_FILE))
 

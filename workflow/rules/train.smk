@@ -14,6 +14,7 @@ rule train_model:
         index=TRAINED,
     params:
         **config["train"],
+        percentile=config["normalize"]["percentile"],
         weights=checkpoint_digest,
         code=script_hash("train"),
     threads: embed_threads

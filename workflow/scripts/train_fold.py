@@ -19,5 +19,6 @@ if __name__ == "__main__" and "snakemake" in globals():
             options=TrainOptions(**{key: snakemake.params[key] for key in keys}),
             device=snakemake.config["encoder"]["device"],
             threads=snakemake.threads,
+            percentile=snakemake.params.percentile,
             assignment=read_assignment(Path(snakemake.input.patients)),
         )

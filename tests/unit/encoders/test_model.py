@@ -9,8 +9,8 @@ from torch import nn
 
 from acdc_medsam.encoders import make_encoder, prepare_images, registry
 from acdc_medsam.encoders.layers import Linear
-from acdc_medsam.encoders.model import PRECISIONS, computing_in
-from acdc_medsam.encoders.registry import ENCODERS, EncoderSpec, fingerprint
+from acdc_medsam.encoders.model import computing_in
+from acdc_medsam.encoders.registry import ENCODERS, PRECISIONS, EncoderSpec, fingerprint
 from acdc_medsam.errors import AcdcError, ConfigError
 
 PAIR = EncoderSpec("pair", 2, "min_max", "pair.pth", "nowhere", "nowhere")

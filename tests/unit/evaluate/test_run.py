@@ -25,13 +25,14 @@ from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.evaluate import run
 from acdc_medsam.evaluate.cases import choose_cases, pick_evenly
-from acdc_medsam.evaluate.metrics import UNSCALED, Mask, compute_metrics, ejection_fraction
+from acdc_medsam.evaluate.metrics import UNSCALED, compute_metrics
 from acdc_medsam.evaluate.predict import Predict, to_labels
 from acdc_medsam.evaluate.run import evaluate_model, splits_to_measure
 from acdc_medsam.evaluate.seen import describe_seen, find_seen
 from acdc_medsam.evaluate.slices import VolumeSlices, find_volume, find_volumes, require_whole_patients
 from acdc_medsam.evaluate.summary import average_scores, ejection_fractions, format_table
 from acdc_medsam.evaluate.volumes import (
+    Mask,
     keep_largest_components,
     largest_component,
     read_truth,
@@ -43,6 +44,7 @@ from acdc_medsam.formats.files import read_sealed, read_table, sha256_file
 from acdc_medsam.formats.h5 import read_h5, write_h5
 from acdc_medsam.formats.png import read_gray
 from acdc_medsam.layout import WAYS
+from acdc_medsam.measures.function import ejection_fraction
 from acdc_medsam.report.results import results_section
 from acdc_medsam.stages.render import resize_label
 from indexes import is_whole
@@ -122,6 +124,7 @@ def test_cases_are_the_ends_and_the_middle() -> None:
 def test_a_pixel_is_of_the_structure_with_the_highest_logit() -> None:
     logits = torch.tensor([[-1.0, 1, 1], [-2, 2, -1], [-3, 1.5, 0.5]])[:, None]
     assert to_labels(logits).tolist() == [[0, 2, 1]]
+    assert to_labels(torch.stack([logits, -logits])).tolist() == [[[0, 2, 1]], [[3, 0, 2]]]
 
 
 def test_the_largest_component_of_each_structure_is_kept() -> None:

@@ -62,8 +62,8 @@ def test_a_killed_writer_leaves_no_false_record(path: Path, content: bytes, monk
 
     write_record = kept_module._write_record
 
-    def write_and_be_killed(kept: Kept) -> None:
-        write_record(kept)
+    def write_and_be_killed(kept: Kept, record: Path) -> None:
+        write_record(kept, record)
         monkeypatch.setattr(Path, "replace", end)
 
     monkeypatch.setattr(kept_module, "_write_record", write_and_be_killed)
@@ -73,6 +73,16 @@ def test_a_killed_writer_leaves_no_false_record(path: Path, content: bytes, monk
     found = find_kept(path)
     assert (found is not None and path.read_bytes() == b"content") == (content == b"content")
     assert path.exists() == (content == b"content")
+
+
+def test_a_record_may_be_elsewhere(tmp_path: Path) -> None:
+    path, record = tmp_path / "masks/scan.nii.gz", tmp_path / "scans/mask.json"
+    kept = keep(path, b"mask", FACTS, record)
+    assert find_kept(path, record) == kept and [*path.parent.iterdir()] == [path]
+    os.utime(path)
+    assert find_kept(path, record) is not None
+    record.unlink()
+    assert find_kept(path, record) is None and not path.exists()
 
 
 def test_a_record_without_its_file_is_removed(path: Path) -> None:

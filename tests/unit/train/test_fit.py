@@ -350,8 +350,12 @@ def test_the_patients_of_a_training_are_written_down(trained: Path) -> None:
         rows = [row for row in read_table(trained / "data/ACDC/manifest.tsv") if row["split"] == split]
         assert facts["patients"][split] == sorted({row["patient"] for row in rows})
         assert facts["slices"][split] == len(rows) == 2
+    taught = [row for row in read_table(trained / "data/ACDC/manifest.tsv") if row["split"] == "train"]
+    assert facts["ranges"]["volumes"] == len({(row["patient"], row["frame"]) for row in taught})
     best = max(read_table(trained / "training/log.tsv"), key=lambda row: float(row["val_dice"]))
     assert facts["best_epoch"] == int(best["epoch"])
+    images = {"encoder": "lite_medsam", "precision": "float32", "image_size": 64, "percentile": None}
+    assert {key: facts[key] for key in images} == images
 
 
 def test_the_identity_follows_the_assignment_and_the_budget(trained: Path, checkpoint: Path) -> None:

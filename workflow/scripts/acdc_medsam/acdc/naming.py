@@ -21,6 +21,9 @@ INFO_NAME = "Info.cfg"
 LABEL_ENDING = "_gt"
 """What the stem of a label's file has after the stem of its image's."""
 
+CINE_ENDING = "_4d"
+"""What the stem of a cine has after the patient's name: it holds all frames of a beat."""
+
 NNUNET_FOLDER = f"Dataset027_{NAME}"
 """Name of the dataset in nnU-Net, which numbers its datasets; 27 is its own number for ACDC."""
 

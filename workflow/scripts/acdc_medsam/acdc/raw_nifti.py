@@ -93,7 +93,7 @@ def read_patient(folder: Path) -> Patient:
     """
     name = folder.name
     problems = list[str]()
-    info, info_sha256 = _read_info(folder / INFO_NAME, problems)
+    info, info_sha256 = read_info(folder / INFO_NAME, problems)
     frames = [frame for phase in PHASES if (frame := _find_frame(folder, phase, info, problems))]
 
     group = info.get("Group", "").upper()
@@ -118,7 +118,7 @@ def read_patient(folder: Path) -> Patient:
     )
 
 
-def _read_info(path: Path, problems: list[str]) -> tuple[dict[str, str], str]:
+def read_info(path: Path, problems: list[str]) -> tuple[dict[str, str], str]:
     """Read Info.cfg.
 
     Args:

@@ -10,7 +10,8 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import psutil
@@ -23,12 +24,13 @@ from acdc_medsam.encoders.model import is_out_of_memory
 from acdc_medsam.encoders.store import Store
 from acdc_medsam.errors import AcdcError
 from acdc_medsam.formats.kept import Kept
-from acdc_medsam.formats.png import GrayFile
+from acdc_medsam.formats.png import Gray, GrayFile
 from acdc_medsam.runtime.progress import Progress
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+K = TypeVar("K")
 R = TypeVar("R")
 
 MEMORY_SHARE = 0.8
@@ -41,6 +43,29 @@ LARGEST_BATCH = 16
 """Largest number of images in a batch on a GPU; larger batches are no faster."""
 
 
+class Image(Protocol):
+    """An image that is read when it is its turn."""
+
+    def read(self) -> Gray:
+        """Return the gray values (S, S)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Work(Generic[K, R]):
+    """What is done with each image.
+
+    Attributes:
+        encoder: The encoder.
+        compute: Function from gray images (B, S, S) uint8 to results (B, ...) on the encoder's device.
+        finish: Function that a thread calls with the name of an image and its result, on the CPU.
+    """
+
+    encoder: Encoder
+    compute: Callable[[Tensor], Tensor]
+    finish: Callable[[K, Tensor], R]
+
+
 def encode_files(
     images: Mapping[str, GrayFile], store: Store, encoder: Encoder, batch_size: int | str, threads: int
 ) -> dict[str, Kept]:
@@ -50,8 +75,7 @@ def encode_files(
         images: Digest of the embedding -> image. All images have the same size.
         store: Store to which the embeddings are added.
         encoder: The encoder.
-        batch_size: Number of images encoded at a time, or ``auto`` for as many as are fast and fit into memory. When
-            memory runs out, the number is halved.
+        batch_size: Number of images encoded at a time, or ``auto``, see :class:`ImageWorker`.
         threads: Largest number of threads to use.
 
     Returns:
@@ -61,103 +85,130 @@ def encode_files(
         DatasetError: An image cannot be read or has changed.
         AcdcError: There is not enough memory for one image.
     """
-    logger.info(
-        "encoding with %s on %s, in %s, by %d threads",
-        encoder.spec.name,
-        describe_device(encoder.device),
-        encoder.precision,
-        threads,
-    )
-    encoded = dict[str, Kept]()
-    size = fitting_size(encoder, threads) if batch_size == "auto" else int(batch_size)
-    size = min(size, len(images))
-    if encoder.device.type == "cpu":
-        size = min(size, threads)
-
+    worker = ImageWorker(Work(encoder, encoder.encode, store.save), batch_size, threads)
     progress = Progress(len(images), unit="slice")
     try:
-        while len(encoded) < len(images):
-            missing = {digest: image for digest, image in images.items() if digest not in encoded}
+        return worker.run(images, progress)
+    finally:
+        progress.close()
+
+
+class ImageWorker(Generic[K, R]):
+    """Does some work with images, as many at a time as are fast and fit into memory."""
+
+    def __init__(self, work: Work[K, R], batch_size: int | str, threads: int) -> None:
+        """Find out how many images fit into memory.
+
+        Args:
+            work: What is done with each image.
+            batch_size: Number of images encoded at a time, or ``auto`` for as many as are fast and fit into memory.
+                When memory runs out, the number is halved.
+            threads: Largest number of threads to use.
+        """
+        encoder = work.encoder
+        logger.info(
+            "encoding with %s on %s, in %s, by %d threads",
+            encoder.spec.name,
+            describe_device(encoder.device),
+            encoder.precision,
+            threads,
+        )
+        self.work = work
+        self.threads = threads
+        self.size = fitting_size(encoder, threads) if batch_size == "auto" else int(batch_size)
+        if encoder.device.type == "cpu":
+            self.size = min(self.size, threads)
+
+    def run(self, images: Mapping[K, Image], progress: Progress) -> dict[K, R]:
+        """Do the work with some images.
+
+        Args:
+            images: Name -> image. All images have the same size.
+            progress: Bar that advances by each image.
+
+        Returns:
+            Name -> what the work makes of the image.
+
+        Raises:
+            AcdcError: There is not enough memory for one image.
+        """
+        done = dict[K, R]()
+        while len(done) < len(images):
+            missing = {name: image for name, image in images.items() if name not in done}
+            size = min(self.size, len(images))
             try:
-                for digest, kept in _encode(missing, store, encoder, size, threads):
-                    encoded[digest] = kept
+                for name, result in _encode(missing, self.work, size, self.threads):
+                    done[name] = result
                     progress.advance()
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
+                encoder = self.work.encoder
                 if size == 1:
                     raise AcdcError(
                         f"there is not enough memory on {encoder.device} to encode one image with {encoder.spec.name}: "
                         "stop other programs, or choose a smaller encoder or another encoder.device"
                     ) from error
-                size //= 2
-                logger.warning("out of memory: continuing with %d images at a time", size)
-    finally:
-        progress.close()
-    return encoded
+                self.size = size // 2
+                logger.warning("out of memory: continuing with %d images at a time", self.size)
+        return done
 
 
-def _encode(
-    images: Mapping[str, GrayFile], store: Store, encoder: Encoder, size: int, threads: int
-) -> Iterator[tuple[str, Kept]]:
-    """Encode ``size`` images at a time; yield the digest and the embedding of each image once it is written."""
-    if encoder.device.type == "cpu":
-        yield from _encode_on_cpu(images, store, encoder, size, threads)
+def _encode(images: Mapping[K, Image], work: Work[K, R], size: int, threads: int) -> Iterator[tuple[K, R]]:
+    """Encode ``size`` images at a time; yield the name and the outcome of each image once it is finished."""
+    if work.encoder.device.type == "cpu":
+        yield from _encode_on_cpu(images, work, size, threads)
     else:
         # What a larger batch has left allocated after running out of memory is needed for the smaller one.
         torch.cuda.empty_cache()
-        yield from _encode_in_batches(images, store, encoder, size, threads)
+        yield from _encode_in_batches(images, work, size, threads)
 
 
-def _encode_on_cpu(
-    images: Mapping[str, GrayFile], store: Store, encoder: Encoder, size: int, threads: int
-) -> Iterator[tuple[str, Kept]]:
-    """Encode ``size`` images at a time, each in a thread that reads, encodes and writes it.
+def _encode_on_cpu(images: Mapping[K, Image], work: Work[K, R], size: int, threads: int) -> Iterator[tuple[K, R]]:
+    """Encode ``size`` images at a time, each in a thread that reads, encodes and finishes it.
 
     Where the last images are fewer than that, several threads share each of them.
     """
 
-    def read_encode_write(digest: str) -> tuple[str, Kept]:
-        embedding = encoder.encode(torch.from_numpy(images[digest].read()).unsqueeze(0))
-        return digest, store.save(digest, embedding[0])
+    def read_encode_finish(name: K) -> tuple[K, R]:
+        result = work.compute(torch.from_numpy(images[name].read()).unsqueeze(0))
+        return name, work.finish(name, result[0])
 
     keep_freed_memory()
-    digests = list(images)
-    last = len(digests) % size
-    for group, at_a_time in ((digests[: len(digests) - last], size), (digests[len(digests) - last :], last)):
+    names = list(images)
+    last = len(names) % size
+    for group, at_a_time in ((names[: len(names) - last], size), (names[len(names) - last :], last)):
         if group:
             # Only threads that start after this call follow it, so each group has a pool of its own.
             torch.set_num_threads(max(1, threads // at_a_time))
             with ThreadPoolExecutor(at_a_time) as pool:
-                yield from map_ahead(pool, read_encode_write, group, 2 * at_a_time)
+                yield from map_ahead(pool, read_encode_finish, group, 2 * at_a_time)
 
 
-def _encode_in_batches(
-    images: Mapping[str, GrayFile], store: Store, encoder: Encoder, size: int, threads: int
-) -> Iterator[tuple[str, Kept]]:
-    """Encode batches of ``size`` images on a GPU, while threads read the next batches and write earlier embeddings."""
+def _encode_in_batches(images: Mapping[K, Image], work: Work[K, R], size: int, threads: int) -> Iterator[tuple[K, R]]:
+    """Encode batches of ``size`` images on a GPU, while threads read the next batches and finish earlier images."""
 
-    def read(digests: Sequence[str]) -> tuple[Sequence[str], Tensor]:
-        return digests, torch.from_numpy(np.stack([images[digest].read() for digest in digests])).pin_memory()
+    def read(batch: Sequence[K]) -> tuple[Sequence[K], Tensor]:
+        return batch, torch.from_numpy(np.stack([images[name].read() for name in batch])).pin_memory()
 
-    def write(encoded: tuple[str, Tensor, torch.cuda.Event]) -> tuple[str, Kept]:
-        digest, embedding, copied = encoded
+    def finish(encoded: tuple[K, Tensor, torch.cuda.Event]) -> tuple[K, R]:
+        name, result, copied = encoded
         copied.synchronize()
-        return digest, store.save(digest, embedding)
+        return name, work.finish(name, result)
 
-    def encode(batches: Iterable[tuple[Sequence[str], Tensor]]) -> Iterator[tuple[str, Tensor, torch.cuda.Event]]:
-        for digests, pixels in batches:
+    def encode(batches: Iterable[tuple[Sequence[K], Tensor]]) -> Iterator[tuple[K, Tensor, torch.cuda.Event]]:
+        for batch, pixels in batches:
             # Nothing here waits for the GPU: the copy to the CPU is queued behind the batch, and the event tells the
-            # writing thread when it is done.
-            embeddings = encoder.encode(pixels.to(encoder.device, non_blocking=True)).to("cpu", non_blocking=True)
+            # finishing thread when it is done.
+            results = work.compute(pixels.to(work.encoder.device, non_blocking=True)).to("cpu", non_blocking=True)
             copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             copied.record()
-            yield from ((digest, embedding, copied) for digest, embedding in zip(digests, embeddings, strict=True))
+            yield from ((name, result, copied) for name, result in zip(batch, results, strict=True))
 
     names = list(images)
     batches = [names[start : start + size] for start in range(0, len(names), size)]
-    with torch.cuda.device(encoder.device), ThreadPoolExecutor(threads) as pool:
-        yield from map_ahead(pool, write, encode(map_ahead(pool, read, batches, 3)), 2 * size)
+    with torch.cuda.device(work.encoder.device), ThreadPoolExecutor(threads) as pool:
+        yield from map_ahead(pool, finish, encode(map_ahead(pool, read, batches, 3)), 2 * size)
 
 
 def map_ahead(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:

@@ -105,12 +105,17 @@ def check_fit(model: nn.Module, weights: Mapping[str, Tensor], checkpoint: Path,
     if not problems:
         return
 
-    fitting = [name for name, build in ARCHITECTURES.items() if not find_misfits(build(), weights)]
+    fitting = find_fitting(weights)
     if fitting:
         advice = f"the file fits {' and '.join(fitting)}: is encoder.name meant to be that?"
     else:
         advice = f"it fits no other encoder either; the weights of {spec.name} are at {spec.published_at}"
     raise CheckpointError(f"{checkpoint} does not fit {spec.name}: {'; '.join(problems)}; {advice}")
+
+
+def find_fitting(weights: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of the encoders whose models have exactly these weights, by name and shape."""
+    return [name for name, build in ARCHITECTURES.items() if not find_misfits(build(), weights)]
 
 
 def find_misfits(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acdc_medsam.encoders.layers import compute_in
-from acdc_medsam.encoders.registry import EncoderSpec
+from acdc_medsam.encoders.registry import PRECISIONS, EncoderSpec
 from acdc_medsam.errors import AcdcError, ConfigError
 
 SAM_MEAN = (123.675, 116.28, 103.53)
@@ -18,7 +18,6 @@ SAM_DEVIATION = (58.395, 57.12, 57.375)
 """Mean and standard deviation of red, green and blue, in 0..255, with which SAM was trained."""
 
 LOW_PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-PRECISIONS = ("float32", "tf32", *LOW_PRECISIONS)
 
 
 def prepare_images(images: Tensor, spec: EncoderSpec) -> Tensor:

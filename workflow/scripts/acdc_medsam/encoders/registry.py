@@ -11,6 +11,9 @@ from typing import Literal
 DEVICES = ("cpu", "cuda")
 """Kinds of device that round differently: in low precision, a GPU's attention also rounds the position bias."""
 
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+"""Values of ``encoder.precision`` in the configuration."""
+
 NUMERICS_VERSION = 2
 """Version of the computation. It is increased when the embeddings for the same image and weights change, so that old
 and new embeddings are not mixed."""

@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from acdc_medsam.acdc.labels import COLORS
 from acdc_medsam.encoders.decoder import PROMPT_SIZE
 from acdc_medsam.evaluate.summary import Score, mean
 from acdc_medsam.evaluate.volumes import Label, LabelVolume, read_truth
 from acdc_medsam.formats.files import Written, write_bytes
 from acdc_medsam.formats.png import Gray
-from acdc_medsam.measures.outlines import close_up, find_outlines
+from acdc_medsam.measures.outlines import close_up, draw_outlines
 from acdc_medsam.stages.render import resize_image, resize_label
 
 T = TypeVar("T")
@@ -100,12 +99,7 @@ def _draw_panel(pixels: Gray, label: Label, window: tuple[float, float, float]) 
     height, width = pixels.shape
     box = (left * width, top * height, (left + share) * width, (top + share) * height)
     panel = Image.fromarray(pixels).resize((PANEL_SIZE, PANEL_SIZE), Image.Resampling.LANCZOS, box).convert("RGB")
-
-    pen = ImageDraw.Draw(panel)
-    for structure, outlines in find_outlines(label).items():
-        for points in outlines:
-            line = (points - np.array([left, top])) / share * PANEL_SIZE
-            pen.line([(float(x), float(y)) for x, y in line], fill=COLORS[structure], width=2)
+    draw_outlines(panel, label, window)
     return panel
 
 

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from monai.metrics import compute_average_surface_distance, compute_dice, compute_hausdorff_distance
 from torch import Tensor
 
-Mask = npt.NDArray[np.bool_]
-"""A binary mask of a slice (H, W) or of a volume (Z, H, W)."""
+from acdc_medsam.evaluate.volumes import Mask
+from acdc_medsam.measures.function import voxel_ml
 
 Spacing = Sequence[float]
 """Distance between voxels (z, y, x) in mm, or 1 in each direction where it is unknown."""
@@ -83,8 +81,7 @@ def compute_metrics(predicted: Mask, truth: Mask, spacing: Spacing | None, units
         hd95 = float(compute_hausdorff_distance(*masks, percentile=95, **options))
         assd = float(compute_average_surface_distance(*masks, symmetric=True, **options))
 
-    # A ml has 1,000 mm³.
-    voxel = float(np.prod(scale)) / (1000 if units == PHYSICAL else 1)
+    voxel = voxel_ml(scale) if units == PHYSICAL else 1.0
     return Metrics(
         dice=dice_coefficient(predicted, truth),
         hd95=hd95,
@@ -92,11 +89,6 @@ def compute_metrics(predicted: Mask, truth: Mask, spacing: Spacing | None, units
         volume=float(predicted.sum() * voxel),
         true_volume=float(truth.sum() * voxel),
     )
-
-
-def ejection_fraction(end_diastolic: float, end_systolic: float) -> float | None:
-    """Compute the percentage of the end-diastolic volume that a beat ejects; None if that volume is 0."""
-    return 100 * (end_diastolic - end_systolic) / end_diastolic if end_diastolic else None
 
 
 def _batch(mask: Mask) -> Tensor:

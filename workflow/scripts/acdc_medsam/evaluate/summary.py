@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from acdc_medsam.acdc.labels import LABELS, PHASES
-from acdc_medsam.evaluate.metrics import PHYSICAL, Units, ejection_fraction
+from acdc_medsam.evaluate.metrics import PHYSICAL, Units
 from acdc_medsam.layout import WAYS
+from acdc_medsam.measures.function import ejection_fraction
 
 Score = Mapping[str, Any]
 """What was measured of one structure in one volume: ``volume``, ``patient``, ``phase``, ``structure`` and values."""

@@ -11,10 +11,13 @@ from scipy import ndimage
 
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.errors import DatasetError
-from acdc_medsam.evaluate.metrics import Mask
 from acdc_medsam.formats.files import Written, sha256_file
 from acdc_medsam.formats.h5 import read_geometry, read_h5
-from acdc_medsam.formats.nifti import Spacing, write_volume
+from acdc_medsam.formats.nifti import write_volume
+from acdc_medsam.formats.nifti_header import Spacing
+
+Mask = npt.NDArray[np.bool_]
+"""A binary mask of a slice (H, W) or of a volume (Z, H, W)."""
 
 Label = npt.NDArray[np.uint8]
 """Labels or a mask of a slice (H, W)."""

@@ -29,68 +29,73 @@ class Kept:
 
 
 def record_path(path: Path) -> Path:
-    """Return the path of a file's record, which is beside the file."""
+    """Return the path of a file's record, which is beside the file unless it is put elsewhere."""
     return path.with_suffix(".json")
 
 
-def keep(path: Path, data: bytes | memoryview, facts: Mapping[str, Any]) -> Kept:
+def keep(path: Path, data: bytes | memoryview, facts: Mapping[str, Any], record: Path | None = None) -> Kept:
     """Write a read-only file and its record.
 
     Args:
         path: The file.
         data: Content of the file.
         facts: What made the file, in values that JSON can hold.
+        record: File of the record, if it is not beside the file.
     """
     # The record is written before the file gets its name: if the process is killed in between, the file is made again.
     with atomic_path(path, read_only=True) as temporary:
         kept = Kept(write_for(path, temporary, data), facts)
-        _write_record(kept)
+        _write_record(kept, record or record_path(path))
     return kept
 
 
-def find_kept(path: Path) -> Kept | None:
+def find_kept(path: Path, record: Path | None = None) -> Kept | None:
     """Return a kept file if it is intact; otherwise remove it and its record, and return None.
 
     A file with the size and time of its record counts as intact. One with another time is read: if its content matches
     the record, the record gets the new time.
+
+    Args:
+        path: The file.
+        record: File of the record, if it is not beside the file.
     """
+    record = record or record_path(path)
     # A record may be damaged in any way, so that its values can be of any type.
     try:
-        record = json.loads(record_path(path).read_bytes())
-        written = Written(path, int(record["bytes"]), str(record["sha256"]), int(record["mtime_ns"]))
-        kept = Kept(written, dict(record["made_by"]))
+        values = json.loads(record.read_bytes())
+        written = Written(path, int(values["bytes"]), str(values["sha256"]), int(values["mtime_ns"]))
+        kept = Kept(written, dict(values["made_by"]))
         status = path.stat()
     except (OSError, ValueError, LookupError, TypeError):
-        _remove(path, "has no record of its making")
+        _remove(path, record, "has no record of its making")
         return None
 
     if is_untouched(written):
         return kept
 
     if status.st_size != written.bytes or sha256_file(path) != written.sha256:
-        _remove(path, "changed since it was made")
+        _remove(path, record, "changed since it was made")
         return None
 
     kept = Kept(Written(path, written.bytes, written.sha256, status.st_mtime_ns), kept.facts)
-    _write_record(kept)
+    _write_record(kept, record)
     return kept
 
 
-def _write_record(kept: Kept) -> None:
-    """Write the record of a file beside it."""
+def _write_record(kept: Kept, record: Path) -> None:
     written = kept.written
-    record = {
+    values = {
         "bytes": written.bytes,
         "sha256": written.sha256,
         "mtime_ns": written.mtime_ns,
         "made_by": dict(kept.facts),
     }
-    write_bytes(record_path(written.path), json.dumps(record).encode())
+    write_bytes(record, json.dumps(values).encode())
 
 
-def _remove(path: Path, reason: str) -> None:
+def _remove(path: Path, record: Path, reason: str) -> None:
     """Remove a file, saying why, and its record."""
     if path.exists():
         logger.warning("%s %s; it is made again", path, reason)
         path.unlink()
-    record_path(path).unlink(missing_ok=True)
+    record.unlink(missing_ok=True)

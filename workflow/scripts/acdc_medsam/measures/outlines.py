@@ -1,10 +1,10 @@
 """The outlines of the structures in a mask, and the part of an image that shows all of them."""
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 from skimage.measure import find_contours
 
-from acdc_medsam.acdc.labels import LABELS
+from acdc_medsam.acdc.labels import COLORS, LABELS
 from acdc_medsam.formats.png import Gray
 from acdc_medsam.measures.records import Floats
 
@@ -65,6 +65,22 @@ def simplify_line(points: Floats, tolerance: float) -> Floats:
         return points[[0, -1]]
     before = simplify_line(points[: farthest + 1], tolerance)
     return np.concatenate([before[:-1], simplify_line(points[farthest:], tolerance)])
+
+
+def draw_outlines(picture: Image.Image, mask: Gray, window: tuple[float, float, float] = (0.0, 0.0, 1.0)) -> None:
+    """Draw the outlines of a mask onto a picture in place.
+
+    Args:
+        picture: Square picture in colors of a part of the image.
+        mask: Label map (H, W) of the whole image.
+        window: The part that the picture shows, see :func:`close_up`.
+    """
+    left, top, share = window
+    pen = ImageDraw.Draw(picture)
+    for structure, outlines in find_outlines(mask).items():
+        for points in outlines:
+            line = (points - np.array([left, top])) / share * picture.width
+            pen.line([(float(x), float(y)) for x, y in line], fill=COLORS[structure], width=2)
 
 
 def close_up(mask: Gray) -> tuple[float, float, float]:

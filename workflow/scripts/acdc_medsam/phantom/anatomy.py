@@ -103,7 +103,7 @@ class Heart:
 
 @dataclass(frozen=True)
 class Outlines:
-    """A heart in one phase at some z; lengths in mm.
+    """A heart at some moment and some z; lengths in mm.
 
     Attributes:
         septum_angle: The direction of the septum in rad.
@@ -208,17 +208,16 @@ def draw_heart(rng: np.random.Generator, group: str, grid: Grid) -> Heart:
     )
 
 
-def outline_heart(heart: Heart, z: Float, phase: str) -> Outlines:
-    """Compute the outlines of a heart in a phase.
+def outline_heart(heart: Heart, z: Float, contraction: float) -> Outlines:
+    """Compute the outlines of a heart at some moment of its beat.
 
     Args:
         heart: The heart.
         z: The positions (Z,) along the axis in mm.
-        phase: ED or ES.
+        contraction: How far the heart has contracted, from 0 at end-diastole to 1 at end-systole.
     """
-    systole = phase == "ES"
     disease = heart.pathology
-    length = heart.length * (1 - heart.shortening * systole)
+    length = heart.length * (1 - heart.shortening * contraction)
     t = 1 + (z[:, None] - heart.apex) / length
     angle = np.linspace(0, 2 * np.pi, ANGLES, endpoint=False)[None]
     scale = heart.size * (1 + _lobes(heart.lobes, angle, t))
@@ -230,16 +229,18 @@ def outline_heart(heart: Heart, z: Float, phase: str) -> Outlines:
     # The cavity ends before the wall does.
     endo = scale * disease.radius * _taper(t / 0.93)
     epi = scale * (disease.radius + wall) * _taper(t)
-    if systole:
+    if contraction:
         # Muscle keeps its volume: as the cavity loses radius and length, the wall gains thickness.
         muscle = (epi**2 - endo**2) * heart.length / length
-        endo = scale * disease.radius * (1 - (1 - disease.systole) * (1 - scar)) * _taper(t / 0.9)
+        shrunk = 1 - contraction * (1 - disease.systole) * (1 - scar)
+        endo = scale * disease.radius * shrunk * _taper(t / float(np.interp(contraction, (0, 1), (0.93, 0.9))))
         epi = np.sqrt(endo**2 + muscle)
 
     # The right ventricle is a crescent between its two insertion points, with the longer horn below.
     aside = (angle - heart.septum_angle + np.pi) % (2 * np.pi) - np.pi
     span = np.where(aside < 0, 1.5, 1.25) * (1 - 0.35 * np.clip(t, 0, 1))
-    reach = heart.size * disease.rv * (disease.rv_systole if systole else 1) * np.clip(1 - t / 0.93, 0, None)
+    remaining = float(np.interp(contraction, (0, 1), (1, disease.rv_systole)))
+    reach = heart.size * disease.rv * remaining * np.clip(1 - t / 0.93, 0, None)
     # The last few mm beside the apex would be a broken line of voxels, which no observer would draw.
     reach = np.where(reach > 4, reach, 0)
     rv = epi + reach * np.clip(1 - (aside / span) ** 2, 0, None) ** 0.7
@@ -287,9 +288,9 @@ def outline_radius(outline: Float, node: npt.NDArray[np.intp]) -> Float:
     return np.where(radius > 0, radius, np.float32(-5))
 
 
-def label_volume(heart: Heart, grid: Grid, phase: str) -> npt.NDArray[np.uint8]:
-    """Draw the labels (Z, H, W) of a phase: each voxel gets the structure that its center lies in."""
-    outlines = outline_heart(heart, grid.z, phase)
+def label_volume(heart: Heart, grid: Grid, contraction: float) -> npt.NDArray[np.uint8]:
+    """Draw the labels (Z, H, W) of a moment: each voxel gets the structure that its center lies in."""
+    outlines = outline_heart(heart, grid.z, contraction)
     distances = measure_distances(outlines, grid.u, grid.v)
     label = np.zeros(distances.epi.shape, np.uint8)
     # Each structure lies inside the outline of the one before it, so the later label is the right one.

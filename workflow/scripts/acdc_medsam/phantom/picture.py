@@ -170,8 +170,8 @@ def _draw_abdomen(
         paint(canvas, np.maximum(distance, abdomen + 2), np.float32(signal), pixel, rim=1.2)
 
 
-def draw_heart_into(body: Float, grid: Grid, heart: Heart, phase: str, rng: np.random.Generator) -> Float:
-    """Draw a phase of the heart over a copy of ``body`` (Z, H, W), with each slice averaged over its thickness."""
+def draw_heart_into(body: Float, grid: Grid, heart: Heart, contraction: float, rng: np.random.Generator) -> Float:
+    """Draw a moment of the heart over a copy of ``body`` (Z, H, W), with each slice averaged over its thickness."""
     # Only the surroundings of the heart are drawn on thin planes, which saves time.
     near = (np.abs(grid.u) < HEART_REACH) & (np.abs(grid.v) < HEART_REACH)
     rows, columns = (slice(found[0], found[-1] + 1) for found in (np.flatnonzero(near.any(axis)) for axis in (1, 0)))
@@ -182,9 +182,9 @@ def draw_heart_into(body: Float, grid: Grid, heart: Heart, phase: str, rng: np.r
     picture = body.copy()
 
     # A slice shows either ventricles or great vessels, as its label does, even if the base lies within its thickness.
-    ventricular = outline_heart(heart, grid.z, phase).t.ravel() > 0
+    ventricular = outline_heart(heart, grid.z, contraction).t.ravel() > 0
     for slices, draw in ((ventricular, _draw_ventricles), (~ventricular, _draw_great_vessels)):
-        outlines = outline_heart(heart, (grid.z[slices, None] + planes).astype(np.float32).ravel(), phase)
+        outlines = outline_heart(heart, (grid.z[slices, None] + planes).astype(np.float32).ravel(), contraction)
         canvas = np.repeat(body[slices, rows, columns], SUBSLICES, axis=0)
         draw(canvas, outlines, u, v, pixel, rng)
         picture[slices, rows, columns] = canvas.reshape(-1, SUBSLICES, *u.shape).mean(axis=1)

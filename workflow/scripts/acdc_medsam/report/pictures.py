@@ -271,16 +271,20 @@ def describe_slice(row: Row) -> str:
 
 
 def from_base_to_apex(rows: Sequence[Row]) -> list[Row]:
-    """Sort the slices of one volume from base to apex.
+    """Sort the slices of one volume from base to apex."""
+    ordered = sorted(rows, key=lambda row: int(row["slice_index"]))
+    areas = [sum(int(row[column]) for column in PIXEL_COLUMNS.values()) for row in ordered]
+    return ordered if is_base_first(areas) else ordered[::-1]
+
+
+def is_base_first(areas: Sequence[int]) -> bool:
+    """Tell from the area of the heart in each slice of a volume whether the first one is at the base.
 
     Volumes are stored in either direction. The heart is wider at its base, so its area decreases towards the apex.
     """
-    ordered = sorted(rows, key=lambda row: int(row["slice_index"]))
-    areas = [sum(int(row[column]) for column in PIXEL_COLUMNS.values()) for row in ordered]
     middle = len(areas) // 2
     # With an odd number of slices, the one in the middle belongs to neither half.
-    base_first = sum(areas[:middle]) >= sum(areas[len(areas) - middle :])
-    return ordered if base_first else ordered[::-1]
+    return sum(areas[:middle]) >= sum(areas[len(areas) - middle :])
 
 
 def choose_series(contents: Contents) -> list[tuple[str, str, str, list[Row]]]:

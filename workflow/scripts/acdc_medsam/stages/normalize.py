@@ -140,7 +140,7 @@ def read_frame(frame: Frame) -> Volume:
     """
     image = read_nifti(frame.image)
     label = read_nifti(frame.label)
-    voxels = _to_array(image, frame.image)
+    voxels = to_array(image, frame.image)
 
     if image.voxels.shape != label.voxels.shape:
         raise VolumeError(
@@ -161,23 +161,27 @@ def read_frame(frame: Frame) -> Volume:
         label=_to_labels(label, frame.label),
         spacing=(z, y, x),
         affine=image.affine,
-        notes=_compare_spacings(frame.image.name, (z, y, x), image.affine),
+        notes=compare_spacings(frame.image.name, (z, y, x), image.affine),
         sources={frame.image.name: image.sha256, frame.label.name: label.sha256},
     )
 
 
-def _to_array(image: Nifti, path: Path) -> Array:
-    """Return finite voxels as (Z, H, W) in the file's own dtype (or that of scaled voxels) and native byte order."""
+def to_array(image: Nifti, path: Path) -> Array:
+    """Return voxels as (Z, H, W), or (T, Z, H, W) for a cine, in their own dtype and native byte order.
+
+    Raises:
+        VolumeError: A voxel is not finite.
+    """
     voxels = image.voxels
     if not np.isfinite(voxels).all():
         raise VolumeError(f"{path.name}: contains NaN or infinite voxels; restore it from the original dataset")
-    # nibabel's axes are (X, Y, Z). After the transposition, x is the column and y the row, as in SimpleITK.
-    return np.ascontiguousarray(voxels.transpose(2, 1, 0).astype(voxels.dtype.newbyteorder("="), copy=False))
+    # nibabel's axes are (X, Y, Z, T). After the transposition, x is the column and y the row, as in SimpleITK.
+    return np.ascontiguousarray(voxels.T.astype(voxels.dtype.newbyteorder("="), copy=False))
 
 
 def _to_labels(label: Nifti, path: Path) -> LabelImage:
     """Return the label as (Z, H, W) uint8, after checking that it has only known values."""
-    voxels = _to_array(label, path)
+    voxels = to_array(label, path)
     # np.unique would sort all voxels, and imports modules for as long as a small volume takes.
     known = np.logical_or.reduce([voxels == value for value in (0, *LABELS.values())])
     strange = sorted(set(voxels[~known].astype(float).tolist()))
@@ -188,7 +192,7 @@ def _to_labels(label: Nifti, path: Path) -> LabelImage:
     return voxels.astype(np.uint8)
 
 
-def _compare_spacings(name: str, spacing: tuple[float, ...], affine: npt.NDArray[np.float64]) -> tuple[str, ...]:
+def compare_spacings(name: str, spacing: tuple[float, ...], affine: npt.NDArray[np.float64]) -> tuple[str, ...]:
     """Return a note if the spacings (z, y, x) in mm by pixdim and by the affine differ, else no note."""
     affine_spacing = voxel_sizes(affine)[::-1]
     if np.allclose(spacing, affine_spacing, rtol=SPACING_TOLERANCE):

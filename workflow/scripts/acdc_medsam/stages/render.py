@@ -51,7 +51,12 @@ def round_image(image: npt.NDArray[np.float32]) -> Gray:
 def resize_image(image: npt.NDArray[np.float32], size: int) -> Gray:
     """Convert an image (H, W) in [0, 1] to (size, size) in 0..255."""
     # Rounded to 8 bits before resizing, as in the notebooks with which existing MedSAM datasets of ACDC were made.
-    return np.asarray(Image.fromarray(round_image(image)).resize((size, size), Image.Resampling.BILINEAR))
+    return resize_gray(round_image(image), size)
+
+
+def resize_gray(image: Gray, size: int) -> Gray:
+    """Resize an image (H, W) in 0..255 to (size, size) by bilinear interpolation."""
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def resize_label(label: Gray, size: int) -> Gray:

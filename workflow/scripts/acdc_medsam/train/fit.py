@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -19,7 +19,6 @@ from torch import nn
 from acdc_medsam.data.assignment import AS_PUBLISHED, Assignment
 from acdc_medsam.data.module import DataModule
 from acdc_medsam.data.slices import ItemOptions, SliceDataset, positional_encoding
-from acdc_medsam.encoders import load_model
 from acdc_medsam.encoders.devices import claimed_device, keep_freed_memory, set_threads
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Written, read_table, sha256_file, take_record, write_bytes
@@ -38,8 +37,9 @@ from acdc_medsam.train.facts import (
 from acdc_medsam.train.folder import BEST, LAST, LOG, remove_training
 from acdc_medsam.train.history import History
 from acdc_medsam.train.options import TrainOptions
-from acdc_medsam.train.task import FineTuning, start_as_single_mask
-from acdc_medsam.train.weights import identify_encoder
+from acdc_medsam.train.ranges import measure_ranges
+from acdc_medsam.train.task import FineTuning, load_trainable
+from acdc_medsam.train.weights import describe_images, identify_encoder
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ def fine_tune(
     workers: int = 0,
     threads: int | None = None,
     assignment: Assignment = AS_PUBLISHED,
+    percentile: float | None = None,
 ) -> None:
     """Fine-tune the mask decoder, or resume an interrupted run of the same identity.
 
@@ -74,6 +75,7 @@ def fine_tune(
         threads: The number of threads that compute; None for torch's choice. Another number of threads changes the
             result by rounding error.
         assignment: Which slices to train on, and which ones choose the epoch.
+        percentile: The configured ``normalize.percentile``; None to take it from the dataset's ``provenance.json``.
 
     Raises:
         CheckpointError, DatasetError: The input cannot be used; the message names the file.
@@ -81,7 +83,7 @@ def fine_tune(
     if threads is not None:
         set_threads(threads)
 
-    name, _ = identify_encoder(data, checkpoint)
+    name, precision = identify_encoder(data, checkpoint)
     rows = read_table(data / MANIFEST)
     assignment = limit_training(rows, assignment, options.patients, options.seed)
     identity = training_identity(data, checkpoint, options, assignment)
@@ -111,7 +113,9 @@ def fine_tune(
         # The checkpoint may come from anywhere, so nothing in it is executed.
         trainer.fit(task, module, ckpt_path=last, weights_only=True)
 
-    save_training(task, sam, model, checkpoint_io.written, describe_training(rows, assignment, options))
+    facts = describe_training(rows, assignment, options) | describe_images(data, name, precision, percentile)
+    facts["ranges"] = measure_ranges(data, rows, assignment)
+    save_training(task, sam, model, checkpoint_io.written, facts)
 
 
 def training_identity(
@@ -160,21 +164,6 @@ def require_structures(dataset: SliceDataset) -> None:
             "is better than another; raise split.validation in config.yaml, or set another split.seed, "
             "and run the workflow again"
         )
-
-
-def load_trainable(name: str, checkpoint: Path) -> nn.Module:
-    """Load a model whose mask decoder can be trained in place, and whose masks start as the answer to a box.
-
-    Args:
-        name: The encoder's name, a key of ENCODERS.
-        checkpoint: The released weights.
-    """
-    sam = load_model(name, checkpoint)
-    decoder = cast(nn.Module, sam.mask_decoder)
-    # Weights are mapped from the checkpoint; those to be trained need memory of their own.
-    decoder.load_state_dict({key: value.clone() for key, value in decoder.state_dict().items()}, assign=True)
-    start_as_single_mask(decoder)
-    return sam
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -7,6 +7,7 @@ answers boxes. Every weight keeps its name and shape, so the result is a checkpo
 """
 
 from collections import defaultdict
+from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -18,6 +19,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.data.slices import SliceItem
+from acdc_medsam.encoders import load_model
 from acdc_medsam.encoders.decoder import CLASS_TOKENS, decode, encode_boxes, no_prompts
 
 WARM_UP = 0.05
@@ -31,6 +33,21 @@ def start_as_single_mask(decoder: nn.Module) -> None:
         sam.mask_tokens.weight[1:] = sam.mask_tokens.weight[0]
     for network in sam.output_hypernetworks_mlps[1:]:
         network.load_state_dict(sam.output_hypernetworks_mlps[0].state_dict())
+
+
+def load_trainable(name: str, checkpoint: Path) -> nn.Module:
+    """Load a model whose mask decoder can be trained in place, and whose masks start as the answer to a box.
+
+    Args:
+        name: The encoder's name, a key of ENCODERS.
+        checkpoint: The released weights.
+    """
+    sam = load_model(name, checkpoint)
+    decoder = cast(nn.Module, sam.mask_decoder)
+    # Weights are mapped from the checkpoint; those to be trained need memory of their own.
+    decoder.load_state_dict({key: value.clone() for key, value in decoder.state_dict().items()}, assign=True)
+    start_as_single_mask(decoder)
+    return sam
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, steps: int) -> SequentialLR:

@@ -1,14 +1,16 @@
 """Identify the checkpoint that a dataset's embeddings were made with, by the fingerprint in its manifest."""
 
+import json
 from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
-from acdc_medsam.encoders.model import PRECISIONS
-from acdc_medsam.encoders.registry import DEVICES, ENCODERS, fingerprint
+from acdc_medsam.encoders.registry import DEVICES, ENCODERS, PRECISIONS, fingerprint
 from acdc_medsam.errors import CheckpointError, DatasetError
 from acdc_medsam.formats.files import read_table, sha256_file
-from acdc_medsam.layout import MANIFEST
+from acdc_medsam.formats.png import read_gray
+from acdc_medsam.layout import MANIFEST, PROVENANCE
 
 
 def read_fingerprints(data: Path) -> set[str]:
@@ -82,3 +84,34 @@ def find_checkpoint(data: Path, candidates: Iterable[Path]) -> Path:
     raise CheckpointError(
         f"no checkpoint that made the embeddings of {data} was found (looked at {names}); name it with --checkpoint"
     )
+
+
+def describe_images(data: Path, encoder: str, precision: str, percentile: float | None) -> dict[str, Any]:
+    """Describe how a dataset's images were made and encoded, as another scan must be for a model trained on them.
+
+    Args:
+        data: The folder of the dataset.
+        encoder: Name of the encoder.
+        precision: Arithmetic of the encoder.
+        percentile: Percentile at which intensities were clipped; None to take it from ``provenance.json``.
+
+    Returns:
+        The ``encoder``, its ``precision``, the ``image_size`` in pixels, and the ``percentile``; None if it is unknown.
+    """
+    row = read_table(data / MANIFEST)[0]
+    image = read_gray(data / row["split"] / "images" / f"{row['slice']}.png")
+    return {
+        "encoder": encoder,
+        "precision": precision,
+        "image_size": len(image),
+        "percentile": _read_percentile(data) if percentile is None else percentile,
+    }
+
+
+def _read_percentile(data: Path) -> float | None:
+    try:
+        percentile: float = json.loads((data / PROVENANCE).read_bytes())["configuration"]["normalize"]["percentile"]
+    # A copy may be without this file, or have that of another version.
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return percentile
