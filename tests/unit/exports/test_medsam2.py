@@ -155,6 +155,12 @@ def test_a_cine_is_a_video_of_each_slice_that_shows_the_heart(exports: Exports) 
     assert files_of(exports.make("medsam2")) == plain
 
 
+def test_a_slice_without_structures_gives_no_video(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("acdc_medsam.exports.medsam2.shows_structure", lambda row: row["slice_index"] == "1")
+    exports.add_cine("patient001")
+    assert [Path(name).name for name in video_names(exports.make("medsam2") / "videos")] == ["patient001_4d_slice_1"]
+
+
 @pytest.mark.parametrize("damage", ["voxel", "cut", "frame"])
 def test_a_cine_that_is_not_of_the_single_frames_is_refused_by_name(exports: Exports, damage: str) -> None:
     for patient in ("patient001", "patient002"):
