@@ -13,6 +13,7 @@ import pytest
 
 from acdc_medsam.formats.files import read_table
 from acdc_medsam.phantom.cohort import write_cohort
+from exported import write_cine
 from workflow_run import Run, Workflow
 
 PATIENTS = ["patient001", "patient002", "patient003", "patient004"]
@@ -151,7 +152,9 @@ def test_an_export_is_made_again_only_if_the_dataset_changed(finished: Workflow,
     assert finished.run(*EXPORTS).jobs == sorted(EXPORTS.values())
     (finished.folder / "data/exports/lists/val.list").unlink()
     assert finished.run(*EXPORTS).jobs == [EXPORTS["lists"]]
+    write_cine(finished.raw / "training/patient001")
     finished.configure(encoder=encoder, exports={"medsam": {"dtype": "float32"}})
-    assert finished.run(*EXPORTS).jobs == [EXPORTS["medsam"]]
+    assert finished.run(*EXPORTS).jobs == [EXPORTS["medsam"], EXPORTS["medsam2"]]
+    assert (finished.folder / "data/exports/medsam2/train_videos.txt").exists()
     finished.configure(encoder=encoder, split={"seed": 7})
     assert set(finished.run(*EXPORTS).jobs) > set(EXPORTS.values())

@@ -6,7 +6,7 @@ rule export:
     input:
         manifest=exportable_manifest,
         index=PUBLISHED,
-        volumes=ancient(export_volumes),
+        raw=ancient(export_raw_files),
         accepted=ACCEPTED,
     output:
         index=EXPORT_INDEX,

@@ -14,7 +14,8 @@ def cohort(raw: Path, tmp_path: Path) -> Path:
 
 
 def test_a_sound_cohort(cohort: Path) -> None:
-    (cohort / "training/patient001/patient001_4d.nii.gz").touch()
+    cine = cohort / "training/patient001/patient001_4d.nii.gz"
+    cine.touch()
     (cohort / "training/notes").mkdir()
     (cohort / "training/patientX").mkdir()
     found = find_cohort(cohort)
@@ -23,6 +24,7 @@ def test_a_sound_cohort(cohort: Path) -> None:
     assert found.problems == {}
     assert count_raw_slices(found.patients) == 4 * 2 * 3
     assert [frame.phase for frame in found.patients[0].frames] == ["ED", "ES"]
+    assert [patient.cine for patient in found.patients] == [cine, None, None, None]
 
 
 def test_excluded_patients_are_not_checked(cohort: Path) -> None:

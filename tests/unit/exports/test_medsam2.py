@@ -1,17 +1,22 @@
 """The export medsam2, read as MedSAM2's training reads it."""
 
 import io
+import re
 import zipfile
 from pathlib import Path
 
 import h5py
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from acdc_medsam.errors import DatasetError
-from acdc_medsam.stages.render import resize_image
+from acdc_medsam.acdc.naming import volume_name
+from acdc_medsam.acdc.raw_nifti import read_patient
+from acdc_medsam.errors import DatasetError, VolumeError
+from acdc_medsam.stages.normalize import normalize_intensities
+from acdc_medsam.stages.render import resize_image, round_image
 from exported import Exports
 
 
@@ -108,3 +113,68 @@ def test_an_unknown_spacing_is_left_out_and_said(
         with np.load(path) as archive:
             assert set(archive) == {"imgs", "gts"}
         assert f"{path.stem}: its spacing is unknown" in caplog.text
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_cine_is_a_video_of_each_slice_that_shows_the_heart(exports: Exports) -> None:
+    plain = files_of(exports.make("medsam2"))
+    cine = exports.add_cine("patient002")
+    folder = exports.make("medsam2")
+    patient = read_patient(cine.parent)
+    numbers = [frame.number - 1 for frame in patient.frames]
+    split = next(row["split"] for row in exports.rows if row["patient"] == "patient002")
+    shown = sorted({int(row["slice_index"]) for row in exports.rows if row["patient"] == "patient002"})
+
+    names = [f"videos/{split}/patient002_4d_slice_{z}" for z in shown]
+    assert video_names(folder, folder / f"{split}_videos.txt") == names
+    files = files_of(folder)
+    added = {*(f"{name}.npz" for name in names), *(f"{each}_videos.txt" for each in ("train", "val", "test"))}
+    assert files.keys() - plain.keys() == added and plain.items() <= files.items()
+
+    # The single frames are of floating point, and the cine is of integers, which alone would be clipped elsewhere.
+    voxels = np.asanyarray(nib.load(cine).dataobj).T.astype(np.float32)
+    volumes = [np.load(folder / split / f"{volume_name('patient002', number + 1)}.npz") for number in numbers]
+    for z, name in zip(shown, names, strict=True):
+        with np.load(folder / f"{name}.npz") as video:
+            assert video["imgs"].dtype == video["gts"].dtype == np.uint8
+            assert video["imgs"].shape == video["gts"].shape == (len(voxels), *voxels.shape[2:])
+            assert video["labelled"].tolist() == numbers and float(video["frame_seconds"]) == pytest.approx(0.04)
+            np.testing.assert_array_equal(video["spacing"], volumes[0]["spacing"])
+            for number, volume in zip(numbers, volumes, strict=True):
+                np.testing.assert_array_equal(video["imgs"][number], volume["imgs"][z])
+                np.testing.assert_array_equal(video["gts"][number], volume["gts"][z])
+            assert not np.delete(video["gts"], numbers, axis=0).any()
+            for image, frame in zip(video["imgs"], voxels, strict=True):
+                np.testing.assert_array_equal(image, round_image(normalize_intensities(frame).image[z]))
+
+    cine.unlink()
+    exports.cines.clear()
+    assert files_of(exports.make("medsam2")) == plain
+
+
+def test_a_slice_without_structures_gives_no_video(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("acdc_medsam.exports.medsam2.shows_structure", lambda row: row["slice_index"] == "1")
+    exports.add_cine("patient001")
+    assert [Path(name).name for name in video_names(exports.make("medsam2") / "videos")] == ["patient001_4d_slice_1"]
+
+
+@pytest.mark.parametrize("damage", ["voxel", "cut", "frame"])
+def test_a_cine_that_is_not_of_the_single_frames_is_refused_by_name(exports: Exports, damage: str) -> None:
+    for patient in ("patient001", "patient002"):
+        cine = exports.add_cine(patient)
+        image = nib.load(cine)
+        voxels = np.asanyarray(image.dataobj).copy()
+        if damage == "voxel":
+            voxels[-1, -1, -1, 0] += 1
+        changed = {"voxel": voxels, "cut": voxels[..., :3], "frame": voxels[..., 0]}[damage]
+        nib.save(nib.Nifti1Image(changed, image.affine), cine)
+
+    with pytest.raises(VolumeError) as error:
+        exports.make("medsam2")
+    lines = str(error.value).splitlines()
+    for line, patient in zip(lines, ("patient001", "patient002"), strict=True):
+        assert re.match(rf"{patient}_4d.nii.gz: its frame \d+ is not {patient}_frame\d+.nii.gz, voxel by voxel", line)
+    assert not exports.index("medsam2").exists()

@@ -35,6 +35,7 @@ def test_the_size_of_an_export_is_what_it_then_takes(
 ) -> None:
     caplog.set_level(logging.INFO)
     monkeypatch.setattr("acdc_medsam.exports.size.GIB", 1)  # to the byte
+    exports.add_cine("patient001")
     folder = exports.make(name, link)
     stem, files, size = announced(caplog)
     written = sum(path.is_file() for path in folder.rglob("*"))

@@ -5,8 +5,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from acdc_medsam.exports.registry import LAYOUTS
 from exported import Exports
@@ -15,6 +19,13 @@ ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/trainers.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.*)\n((?:(?!^## ).*\n)*)", PAGE, re.MULTILINE))
 EXPORTED = re.compile(r"data/exports/(\w+)[\w/.{}-]*")
+
+
+@pytest.fixture
+def exports(exports: Exports) -> Exports:
+    """A small dataset that has cines, as the page has examples for them."""
+    exports.add_cine(next(row["patient"] for row in exports.rows if row["split"] == "train"))
+    return exports
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -37,6 +48,30 @@ def test_a_command_names_what_the_export_has(exports: Exports, section: str) -> 
     for path in EXPORTED.finditer(commands):
         exports.make(path[1])
         assert (exports.small.output / path[0]).exists(), path[0]
+
+
+def test_the_class_for_cines_gives_medsam2_the_labeled_frames_alone(
+    exports: Exports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = exports.make("medsam2")
+
+    class NPZRawDataset:
+        """As in MedSAM2: a frame keeps its index, by which the masks are loaded."""
+
+        folder = str(exports.folder("medsam2"))
+
+        def get_video(self, idx: int) -> tuple[SimpleNamespace, NDArray[np.uint8]]:
+            name = (folder / "train_videos.txt").read_text().split()[idx]
+            with np.load(folder / f"{name}.npz") as archive:
+                frames = [SimpleNamespace(frame_idx=index) for index in range(len(archive["imgs"]))]
+                return SimpleNamespace(video_name=name, frames=frames), archive["gts"]
+
+    monkeypatch.setitem(sys.modules, "training.dataset.vos_raw_dataset", SimpleNamespace(NPZRawDataset=NPZRawDataset))
+    blocks = re.findall(r"```python\n(.*?)```", SECTIONS["MedSAM2 with cines"], re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(next(block for block in blocks if "class " in block), names)
+    video, masks = names["LabelledFrames"]().get_video(0)
+    assert [frame.frame_idx for frame in video.frames] == [index for index, mask in enumerate(masks) if mask.any()]
 
 
 def test_every_target_is_on_the_page() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acdc_medsam.acdc.labels import GROUPS, PHASES
-from acdc_medsam.acdc.naming import INFO_NAME, LABEL_ENDING, patient_number, volume_name
+from acdc_medsam.acdc.naming import CINE_ENDING, INFO_NAME, LABEL_ENDING, patient_number, volume_name
 from acdc_medsam.errors import CohortError, VolumeError
 from acdc_medsam.formats.nifti import read_shape
 
@@ -79,6 +79,12 @@ class Patient:
     def images(self) -> list[Path]:
         """Image of each frame."""
         return [frame.image for frame in self.frames]
+
+    @property
+    def cine(self) -> Path | None:
+        """All frames of the beat in one file, if it is there; the compressed one if there are two."""
+        paths = (self.folder / f"{self.name}{CINE_ENDING}{suffix}" for suffix in SUFFIXES)
+        return next(filter(Path.is_file, paths), None)
 
     def count_slices(self) -> int:
         """Count the slices of both frames from the NIfTI headers alone; a frame that cannot be read counts as 0."""

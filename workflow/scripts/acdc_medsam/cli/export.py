@@ -8,7 +8,7 @@ EPILOG = """\b
 Layouts:
   nnunet       nnU-Net v2, from the original NIfTI volumes
   medsam       images and masks as NumPy files, for MedSAM
-  medsam2      whole volumes as NumPy archives, for MedSAM2
+  medsam2      whole volumes and cines as NumPy archives, for MedSAM2
   sam_med2d    images, masks of single structures, and lists, for SAM-Med2D
   automedsam   one dataset for each ventricle, for AutoMedSAM
   structures   one dataset for each structure

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from acdc_medsam.acdc.citation import NOTICE, NOTICE_NAME
-from acdc_medsam.acdc.naming import SUBSETS, VOLUME_PATTERN, h5_folder
+from acdc_medsam.acdc.naming import CINE_ENDING, PATIENT_PATTERN, SUBSETS, VOLUME_PATTERN, h5_folder
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row, Written, write_bytes
 from acdc_medsam.formats.index import index_row, read_records, write_index
@@ -16,6 +16,7 @@ from acdc_medsam.stages.publish import link_file
 
 EXPORTED_NAME = re.compile(
     VOLUME_PATTERN + r"\w*\.(h5|nii\.gz|png|pt|npy|npz)|pe\.pt|\..*\.tmp"
+    rf"|{PATIENT_PATTERN.pattern}{CINE_ENDING}_slice_\d+\.npz|(train|val|test)_videos\.txt"
     r"|c\.\d+\.0\.0\.0|zarr\.json|(train|val|test)(-\d{6}\.tar|(_slices)?\.list|\.txt)|(image2label|label2image)_(train|val|test)\.json"
 )
 """Names that exports give to files whose number depends on the dataset; only these are ever removed."""

@@ -53,7 +53,7 @@ LAYOUTS = {
     "structures": Layout(export_structures, "structures", "export a dataset per structure", ("link",)),
     "automedsam": Layout(export_automedsam, "automedsam", "export for AutoMedSAM", ("link",), embeddings=True),
     "medsam": Layout(export_medsam, "medsam", "export arrays for MedSAM", ("dtype",)),
-    "medsam2": Layout(export_medsam2, "medsam2", "export volumes for MedSAM2", ()),
+    "medsam2": Layout(export_medsam2, "medsam2", "export volumes for MedSAM2", ("cines", "percentile")),
     "sam_med2d": Layout(export_sam_med2d, "sam_med2d", "export masks for SAM-Med2D", ("link",)),
     "zarr": Layout(
         export_zarr, "zarr", "export embeddings for Zarr", ("dtype",), embeddings=True, require=require_zarr

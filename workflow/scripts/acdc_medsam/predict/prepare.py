@@ -4,15 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from acdc_medsam.errors import VolumeError
-from acdc_medsam.formats.nifti import Array, read_scan
+from acdc_medsam.formats.nifti import read_scan
 from acdc_medsam.formats.nifti_header import Header, read_frame_time
 from acdc_medsam.predict.find_scans import ScanFile
-from acdc_medsam.predict.scan import Gray, Scan
-from acdc_medsam.stages.normalize import compare_spacings, normalize_intensities, to_array
-from acdc_medsam.stages.render import round_image
+from acdc_medsam.predict.scan import Scan
+from acdc_medsam.stages.frames import normalize_frames
+from acdc_medsam.stages.normalize import compare_spacings, to_array
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ def prepare_scan(file: ScanFile, percentile: float) -> Prepared:
 
     Args:
         file: The scan's file.
-        percentile: Percentile for :func:`normalize_intensities`.
+        percentile: Percentile for :func:`acdc_medsam.stages.normalize.normalize_intensities`.
 
     Raises:
         VolumeError: The file cannot be used, or a frame has no range of intensities.
@@ -71,18 +68,10 @@ def prepare_scan(file: ScanFile, percentile: float) -> Prepared:
     scan = Scan(
         name=file.name,
         subject=file.subject,
-        images=np.stack([_normalize(frame, number, file.path, percentile) for number, frame in enumerate(frames, 1)]),
+        images=normalize_frames(frames, file.path, percentile),
         spacing=(z, y, x),
         frame_seconds=read_frame_time(image.header) if len(frames) > 1 else None,
         phases=file.phases(len(frames)),
         notes=compare_spacings(file.path.name, (z, y, x), image.affine),
     )
     return Prepared(scan, image.header, image.sha256)
-
-
-def _normalize(frame: Array, number: int, path: Path, percentile: float) -> Gray:
-    """Normalize a frame (Z, H, W) to 0..255; ``number`` counts the frames of the file from 1."""
-    try:
-        return round_image(normalize_intensities(frame, percentile).image)
-    except VolumeError as error:
-        raise VolumeError(f"{path.name}, frame {number}: {error}") from error
