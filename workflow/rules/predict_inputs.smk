@@ -2,7 +2,7 @@
 from functools import cache
 
 from acdc_medsam.predict.find_scans import Found, divide_scans, find_scans, require_scans
-from acdc_medsam.predict.model import find_percentile, require_model
+from acdc_medsam.train.model import find_percentile, require_model
 
 PREDICTIONS = out("predictions")
 PREPARED = out("work/predict/scans/{scan}/index.tsv")

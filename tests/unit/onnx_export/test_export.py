@@ -21,7 +21,7 @@ from acdc_medsam.cli import main
 from acdc_medsam.encoders import load_model, make_encoder, vit
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.encoders.sam import PromptedModel, import_part, modeling
-from acdc_medsam.errors import AcdcError, CheckpointError
+from acdc_medsam.errors import AcdcError
 from acdc_medsam.evaluate.predict import to_labels
 from acdc_medsam.formats.files import sha256_file
 from acdc_medsam.formats.nifti import read_nifti
@@ -253,25 +253,6 @@ def test_a_file_that_differs_from_pytorch_is_not_written(
     with pytest.raises(AcdcError, match=r"encoder.onnx was not written: .* by more than 0.001 \(y 2.0e-03\); choose"):
         run.export_model(checkpoint, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [DECODER]
-
-
-def test_the_encoder_is_told_by_the_weights(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run.find_encoder(checkpoint) == "lite_medsam"
-    with pytest.raises(CheckpointError, match=r"model.pth: there is no such file; name a trained model"):
-        run.find_encoder(tmp_path / "model.pth")
-
-    torch.save({"weight": torch.zeros(1)}, tmp_path / "model.pth")
-    with pytest.raises(CheckpointError, match=r"model\.pth fits none of medsam_vit_b, sam_vit_b"):
-        run.find_encoder(tmp_path / "model.pth")
-
-    # As ViT-B of MedSAM and of SAM, two encoders of one architecture.
-    twins = {"medsam_vit_b": run.ARCHITECTURES["lite_medsam"], "lite_medsam": run.ARCHITECTURES["lite_medsam"]}
-    monkeypatch.setattr(run, "ARCHITECTURES", twins)
-    assert run.find_encoder(checkpoint) == "lite_medsam", "the file is the published one"
-    weights = torch.load(checkpoint, weights_only=True)
-    torch.save(weights, tmp_path / "model.pth")
-    with pytest.raises(CheckpointError, match=r"fits medsam_vit_b and lite_medsam, .* name one by --encoder"):
-        run.find_encoder(tmp_path / "model.pth")
 
 
 def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,11 +17,11 @@ from acdc_medsam.errors import CheckpointError
 from acdc_medsam.formats.files import read_table, sha256_file
 from acdc_medsam.predict import segment
 from acdc_medsam.predict.find_scans import ScanFile
-from acdc_medsam.predict.model import identify_model
 from acdc_medsam.predict.prepare import prepare_scan
 from acdc_medsam.predict.segmenter import Segmenter
 from acdc_medsam.stages.normalize import normalize_intensities
 from acdc_medsam.stages.render import round_image
+from acdc_medsam.train.model import identify_model
 from scans import write_scan
 
 BRIGHT = 128
@@ -169,7 +169,7 @@ def test_what_is_said_of_a_model_is_used_and_the_rest_assumed(model: Path, check
 
 
 def test_a_model_whose_encoder_is_unknown_is_refused(
-    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    model: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["predict", "--model", "none.pth", "scan.nii"]) == 1
     assert "none.pth: there is no such model; train one" in capsys.readouterr().err
@@ -181,6 +181,8 @@ def test_a_model_whose_encoder_is_unknown_is_refused(
     with pytest.raises(CheckpointError, match="fits medsam_vit_b and sam_vit_b, and no training"):
         identify_model(model)
     assert identify_model(model, "sam_vit_b").encoder == "sam_vit_b"
+    fitting.append("lite_medsam")
+    assert identify_model(checkpoint, "sam_vit_b").encoder == "lite_medsam", "the file is the published one"
     fitting.clear()
     with pytest.raises(CheckpointError, match="fits no encoder of this version"):
         identify_model(model, "sam_vit_b")

@@ -5,14 +5,14 @@ import tempfile
 from pathlib import Path
 
 from acdc_medsam.acdc.citation import LICENSE, REFERENCE, SOFTWARE
-from acdc_medsam.encoders.checkpoint import ARCHITECTURES, find_misfits, load_model, read_weights
+from acdc_medsam.encoders.checkpoint import load_model
 from acdc_medsam.encoders.registry import ENCODERS, EncoderSpec
-from acdc_medsam.errors import AcdcError, CheckpointError
+from acdc_medsam.errors import AcdcError
 from acdc_medsam.formats.files import atomic_path, sha256_file
 from acdc_medsam.onnx_export import OPSETS, require_libraries, silence_libraries
 from acdc_medsam.onnx_export.parts import NAMES, Part, make_parts
 from acdc_medsam.onnx_export.write import measure_differences, write_part
-from acdc_medsam.train.facts import read_facts
+from acdc_medsam.train.model import identify_model
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def export_model(
     Args:
         checkpoint: A fine-tuned model, or released weights.
         out: The output folder. The files of an earlier export are replaced together.
-        encoder: Name of the encoder in ENCODERS; by default, the only one that the weights fit.
+        encoder: Name of the encoder that is assumed if nothing else says which it is, see :func:`identify_model`.
         fine_tuned: Whether the model is fine-tuned although no ``training.json`` beside it says so.
         opset: Version of ONNX's operators.
 
@@ -37,14 +37,15 @@ def export_model(
 
     Raises:
         ConfigError: A library is missing.
-        CheckpointError: The file cannot be used, or fits several encoders.
+        CheckpointError: The file cannot be used, or which encoder it belongs to is unknown.
         AcdcError: A result differs from PyTorch's.
     """
     require_libraries()
     silence_libraries()
-    spec = ENCODERS[encoder or find_encoder(checkpoint)]
+    found = identify_model(checkpoint, encoder)
+    spec = ENCODERS[found.encoder]
     model = load_model(spec.name, checkpoint)
-    fine_tuned = fine_tuned or read_facts(checkpoint) is not None
+    fine_tuned = fine_tuned or found.training is not None
     facts = describe_model(checkpoint, spec, fine_tuned)
 
     out.mkdir(parents=True, exist_ok=True)
@@ -54,31 +55,6 @@ def export_model(
             write_part(part, path, opset, facts)
             require_equal(part, path)
         return replace_files(Path(folder), out)
-
-
-def find_encoder(checkpoint: Path) -> str:
-    """Find the encoder that weights belong to, by their names and shapes.
-
-    Raises:
-        CheckpointError: The file is missing, cannot be read, or fits no encoder or several.
-    """
-    if not checkpoint.is_file():
-        raise CheckpointError(
-            f"{checkpoint}: there is no such file; name a trained model or released weights by --model"
-        )
-
-    weights = read_weights(checkpoint, next(iter(ENCODERS.values())))
-    fitting = [name for name, build in ARCHITECTURES.items() if not find_misfits(build(), weights)]
-    if len(fitting) == 1:
-        return fitting[0]
-    if not fitting:
-        raise CheckpointError(f"{checkpoint} fits none of {', '.join(ARCHITECTURES)}; name a model of one of these")
-
-    # MedSAM and SAM have equal shapes, but normalize images in different ways.
-    published = [name for name in fitting if ENCODERS[name].sha256 == sha256_file(checkpoint)]
-    if published:
-        return published[0]
-    raise CheckpointError(f"{checkpoint} fits {' and '.join(fitting)}, which take other images; name one by --encoder")
 
 
 def describe_model(checkpoint: Path, spec: EncoderSpec, fine_tuned: bool) -> dict[str, str]:

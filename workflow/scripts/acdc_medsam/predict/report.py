@@ -8,10 +8,10 @@ from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.formats.kept import find_kept
 from acdc_medsam.predict.layout import PAGE, mask_path, mask_record
-from acdc_medsam.predict.model import identify_model
 from acdc_medsam.predict.prepared import read_jobs
 from acdc_medsam.predict.results import describe_scans, write_results
 from acdc_medsam.runtime.jobs import ON_SCREEN
+from acdc_medsam.train.model import identify_model
 
 logger = logging.getLogger(__name__)
 

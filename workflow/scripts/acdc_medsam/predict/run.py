@@ -10,11 +10,11 @@ from acdc_medsam.errors import VolumeError, describe_os_error
 from acdc_medsam.formats.files import sha256_file
 from acdc_medsam.formats.nifti import count_slices
 from acdc_medsam.predict.find_scans import ScanFile, find_scans
-from acdc_medsam.predict.model import identify_model
 from acdc_medsam.predict.prepare import ScanJob, prepare_scan
 from acdc_medsam.predict.results import describe_scans, write_results
 from acdc_medsam.predict.segment import SegmentOptions, segment_scans
 from acdc_medsam.project import PROJECT
+from acdc_medsam.train.model import identify_model
 
 logger = logging.getLogger(__name__)
 

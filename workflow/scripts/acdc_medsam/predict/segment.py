@@ -19,7 +19,6 @@ from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.formats.kept import Kept, find_kept, keep
 from acdc_medsam.formats.nifti import bytes_like
 from acdc_medsam.predict.layout import mask_path, mask_record
-from acdc_medsam.predict.model import ModelFacts, identify_model
 from acdc_medsam.predict.prepare import Prepared, ScanJob
 from acdc_medsam.predict.prepared import read_jobs
 from acdc_medsam.predict.scan import Gray, Labels
@@ -28,6 +27,7 @@ from acdc_medsam.runtime.code_hash import code_hash
 from acdc_medsam.runtime.outside import require_announced
 from acdc_medsam.runtime.progress import Progress
 from acdc_medsam.stages.render import resize_gray
+from acdc_medsam.train.model import ModelFacts, identify_model
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from acdc_medsam.encoders import Encoder, load_model, make_encoder
 from acdc_medsam.encoders.model import computing_in, positional_encoding
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.evaluate.predict import decode_structures, to_labels
-from acdc_medsam.predict.model import ModelFacts
+from acdc_medsam.train.model import ModelFacts
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ DEFAULTS: dict[str, Any] = {"precision": "float32", "image_size": 1024, "percent
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What must be known of a model to segment scans with it.
+    """What must be known of a model to use it on other images.
 
     Attributes:
         path: File of the weights.
@@ -123,15 +123,16 @@ def _usable_facts(training: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tell_encoder(path: Path, encoder: str | None) -> str:
-    """Tell the encoder by the names and shapes of the weights; of several that fit, take the assumed one."""
+    """Tell the encoder by the names and shapes of the weights; of several that fit, by the file or the assumed name."""
     # Only a model without training.json needs this, and torch with it.
     from acdc_medsam.encoders.checkpoint import find_fitting, read_weights
 
     fitting = find_fitting(read_weights(path, ENCODERS[encoder or "medsam_vit_b"]))
-    if encoder is not None and encoder in fitting:
-        return encoder
-    if len(fitting) == 1:
-        return fitting[0]
+    # MedSAM and SAM have equal shapes, but normalize images in different ways.
+    published = [name for name in fitting if ENCODERS[name].sha256 == sha256_file(path)]
+    candidates = published or [name for name in fitting if name == encoder] or fitting
+    if len(candidates) == 1:
+        return candidates[0]
     raise CheckpointError(
         f"{path} fits {' and '.join(fitting) or 'no encoder of this version'}, and no training.json beside it says "
         f"which encoder it was trained with; copy that file too, or name the encoder with --encoder: "
