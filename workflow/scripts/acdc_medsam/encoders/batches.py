@@ -88,7 +88,7 @@ def encode_files(
     worker = ImageWorker(Work(encoder, encoder.encode, store.save), batch_size, threads)
     progress = Progress(len(images), unit="slice")
     try:
-        return worker.run(images, progress)
+        return worker.run(images, progress.advance)
     finally:
         progress.close()
 
@@ -119,12 +119,12 @@ class ImageWorker(Generic[K, R]):
         if encoder.device.type == "cpu":
             self.size = min(self.size, threads)
 
-    def run(self, images: Mapping[K, Image], progress: Progress) -> dict[K, R]:
+    def run(self, images: Mapping[K, Image], advance: Callable[[], object]) -> dict[K, R]:
         """Do the work with some images.
 
         Args:
             images: Name -> image. All images have the same size.
-            progress: Bar that advances by each image.
+            advance: Function that is called after each image, for a bar.
 
         Returns:
             Name -> what the work makes of the image.
@@ -139,7 +139,7 @@ class ImageWorker(Generic[K, R]):
             try:
                 for name, result in _encode(missing, self.work, size, self.threads):
                     done[name] = result
-                    progress.advance()
+                    advance()
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,6 @@ def describe_scans(
     Returns:
         Name of each scan -> records of its files, the description first.
     """
-    progress = Progress(len(jobs), unit="scan")
 
     def describe(job: ScanJob) -> list[Written]:
         made_from = {
@@ -52,11 +52,10 @@ def describe_scans(
         return find_description(job.name, made_from, output) or write_description(job, made_from, output)
 
     described = dict[str, list[Written]]()
-    with ThreadPoolExecutor(threads) as pool:
+    with closing(Progress(len(jobs), unit="scan")) as progress, ThreadPoolExecutor(threads) as pool:
         for job, written in zip(jobs, pool.map(describe, jobs), strict=True):
             described[job.name] = written
             progress.advance()
-    progress.close()
     return described
 
 

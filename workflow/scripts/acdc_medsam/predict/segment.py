@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,14 +107,13 @@ def segment_scans(
             segmenter = load_segmenter(model, device)
             work = Work[SliceKey, Labels](segmenter.encoder, segmenter.label, _restore_size)
             worker = ImageWorker(work, options.batch_size, threads)
-            progress = Progress(sum(job.slices for job in missing), unit="slice")
-            for group in _load_groups(missing, SLICES_AHEAD * threads, failed):
-                labels = _segment_group(group, worker, model.image_size, progress)
-                for prepared in group:
-                    name = prepared.scan.name
-                    content = bytes_like(labels[name], prepared.header)
-                    masks[name] = keep(mask_path(output, name), content, made_by[name], mask_record(output, name))
-            progress.close()
+            with closing(Progress(sum(job.slices for job in missing), unit="slice")) as progress:
+                for group in _load_groups(missing, SLICES_AHEAD * threads, failed):
+                    labels = _segment_group(group, worker, model.image_size, progress)
+                    for prepared in group:
+                        name = prepared.scan.name
+                        content = bytes_like(labels[name], prepared.header)
+                        masks[name] = keep(mask_path(output, name), content, made_by[name], mask_record(output, name))
     logger.info("segmented %d scans, kept %d", len(missing) - len(failed), len(jobs) - len(missing))
     return {name: mask for name, mask in masks.items() if mask is not None}, failed
 
@@ -176,7 +176,7 @@ def _segment_group(
         for z, gray in enumerate(volume)
     }
     labels = {prepared.scan.name: np.zeros_like(prepared.scan.images) for prepared in group}
-    for key, label in worker.run(images, progress).items():
+    for key, label in worker.run(images, progress.advance).items():
         labels[key.scan][key.frame, key.z] = label
     return {name: np.stack([keep_largest_components(frame) for frame in frames]) for name, frames in labels.items()}
 

@@ -73,7 +73,7 @@ def require_model(path: Path) -> None:
         CheckpointError: There is no such file.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such model; train one with `acdc-medsam train`, or name another")
+        raise CheckpointError(f"{path}: there is no such model; train one first, or name another")
 
 
 def identify_model(path: Path, encoder: str | None = None) -> ModelFacts:
