@@ -8,10 +8,11 @@ import os
 import sys
 
 _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # Ctrl-C reaches the fork too, which then ends this process
+TRAINING = (".train.py", ".train_fold.py", ".evaluate.py", ".evaluate_fold.py", ".benchmark.py", "precision.py")
 arguments = sys.argv[1:]
 if arguments[:2] == ["-m", "snakemake"]:
     stage = "runs"
-elif "-c" in arguments or arguments[0].endswith((".train.py", ".evaluate.py", "precision.py")):  # pytest-xdist: -c
+elif "-c" in arguments or arguments[0].endswith(TRAINING):  # pytest-xdist: -c
     stage = "training"
 else:
     stage = "jobs"
