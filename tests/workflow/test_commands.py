@@ -17,7 +17,7 @@ import yaml
 
 from acdc_medsam.formats.index import read_index_comments
 from acdc_medsam.phantom.cohort import write_cohort
-from fewer_slices import keep_structures
+from fewer_slices import keep_slices
 from pages import COMMANDS, NEEDS, ROOT, as_module, commands_of
 from workflow_run import SERVER, Workflow
 
@@ -85,7 +85,8 @@ def root(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone with two tiny patients where the README puts them, and with LiteMedSAM instead of MedSAM."""
     folder = clone(tmp_path_factory.mktemp("clone"))
     write_cohort(folder / "ACDC/raw", patients=2, in_plane=(48, 40), depth=3)
-    keep_structures(folder / "ACDC/raw/training", "patient001")
+    # Of three slices, the first two: one without structures and one with. Evaluation encodes the former.
+    keep_slices(folder / "ACDC/raw/training/patient001", slice(2))
     write_cohort(folder / "demo/raw", patients=5, depth=6)
     config = yaml.safe_load((folder / "config.yaml").read_text())
     config["encoder"]["name"] = "lite_medsam"
@@ -173,7 +174,7 @@ def test_a_copy_is_verified(root: Path) -> None:
 
 def test_tests_named_on_a_page_exist() -> None:
     arguments = [command.partition(" -m pytest ")[2] for command in commands_of() if " -m pytest " in command]
-    collect = f'"{sys.executable}" -m pytest {" ".join(arguments)} --collect-only --quiet'
+    collect = f'"{SERVER.python()}" -m pytest {" ".join(arguments)} --collect-only --quiet'
     assert "tests collected" in run(["bash", "-c", collect], ROOT)
 
 
