@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 CHECKPOINT = ROOT / "checkpoints" / "lite_medsam.pth"
 SAMPLE = ROOT.parent / "shared" / "acdc-sample"
 REAL_PATIENTS = ("patient025", "patient099")
+LONG_UNIT = ("encoders/test_batches.py", "evaluate/test_run.py", "train/test_fit.py", "verify/test_run.py")
 MEMORY = Path("/dev/shm")
 MEMORY_NEEDED = 8 * 2**30
 
@@ -55,6 +56,12 @@ def pytest_configure() -> None:
     """Put the tests' folders into memory if there is room, because the tests write a lot and wait for it."""
     if MEMORY.is_dir() and min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) > MEMORY_NEEDED:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the unit tests that take longest before the others, so that no process is left with them at the end."""
+    unit = ROOT / "tests/unit"
+    items.sort(key=lambda item: unit in item.path.parents and item.path.relative_to(unit).as_posix() not in LONG_UNIT)
 
 
 @pytest.hookimpl(optionalhook=True)

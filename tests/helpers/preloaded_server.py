@@ -123,7 +123,7 @@ def serve(folder: Path) -> None:
 
 
 def serve_stage(listening: socket.socket, stand_in: Path) -> None:
-    """Fork for each stand-in, send it the exit status, and kill the fork if the stand-in was killed.
+    """Fork for each stand-in, send it how the fork ended, and kill the fork if the stand-in was killed.
 
     Args:
         listening: Socket of the stage.
@@ -140,7 +140,7 @@ def serve_stage(listening: socket.socket, stand_in: Path) -> None:
                 result = os.waitid(os.P_PIDFD, process, os.WEXITED)
                 assert result is not None
                 with contextlib.suppress(BrokenPipeError):
-                    connection.send(bytes([result.si_status]))
+                    connection.send(bytes([result.si_status, result.si_code != os.CLD_EXITED]))
                 del running[process]
                 os.close(process)
                 connection.close()
