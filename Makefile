@@ -52,8 +52,9 @@ demo: .venv/.ready
 	$(BIN)/acdc-medsam demo $(PATIENTS)
 
 # Waiting threads must not occupy the processors that other tests need: two encoders at once would take twice as long.
+# Compiled modules are kept even if the environment says otherwise, because some thousand processes import them.
 test: .venv/.ready $(CHECKPOINT) $(WHEEL)
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=25
+	OMP_WAIT_POLICY=PASSIVE PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=25
 
 # Each time, the stages are killed at other moments, and Slurm ends jobs of another run.
 test-repeat: .venv/.ready $(CHECKPOINT) $(WHEEL)

@@ -9,12 +9,12 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import nibabel as nib
 import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
 from acdc_medsam.phantom.cohort import write_cohort
+from fewer_slices import keep_slices, keep_structures
 from gate import Gate
 from once import once
 from workflow_run import SERVER, Run, Workflow
@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 CHECKPOINT = ROOT / "checkpoints" / "lite_medsam.pth"
 SAMPLE = ROOT.parent / "shared" / "acdc-sample"
 REAL_PATIENTS = ("patient025", "patient099")
+LONG_UNIT = ("encoders/test_batches.py", "evaluate/test_run.py", "train/test_fit.py", "verify/test_run.py")
 MEMORY = Path("/dev/shm")
 MEMORY_NEEDED = 8 * 2**30
 
@@ -55,6 +56,12 @@ def pytest_configure() -> None:
     """Put the tests' folders into memory if there is room, because the tests write a lot and wait for it."""
     if MEMORY.is_dir() and min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) > MEMORY_NEEDED:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the unit tests that take longest before the others, so that no process is left with them at the end."""
+    unit = ROOT / "tests/unit"
+    items.sort(key=lambda item: unit in item.path.parents and item.path.relative_to(unit).as_posix() not in LONG_UNIT)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -108,12 +115,13 @@ def integrity(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def finished_once(
     raw: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Workflow, Run, dict[str, Any]]:
-    """A complete run with LiteMedSAM; never written to."""
+    """A complete run with LiteMedSAM, most of whose volumes have a single slice; never written to."""
     encoder = {"name": "lite_medsam", "checkpoint": str(checkpoint), "patients_per_job": 2}
 
     def make(folder: Path) -> tuple[Workflow, Run]:
         workflow = Workflow(folder / "run")
         shutil.copytree(raw, workflow.raw)
+        keep_structures(workflow.raw / "training", "patient001", "patient002", "patient003")
         workflow.configure(encoder=encoder)
         return workflow, workflow.run()
 
@@ -122,11 +130,12 @@ def finished_once(
 
 @pytest.fixture(scope="session")
 def undisturbed(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
-    """A complete run on two patients with few slices, each in its own batch of embeddings; never written to."""
+    """A complete run on a patient with one slice and one with three, in batches of their own; never written to."""
 
     def make(folder: Path) -> Workflow:
         workflow = Workflow(folder / "run")
         write_cohort(workflow.raw, patients=2, in_plane=(48, 40), depth=3)
+        keep_structures(workflow.raw / "training", "patient001")
         workflow.configure(encoder={"name": "lite_medsam", "checkpoint": str(checkpoint), "patients_per_job": 1})
         workflow.environment = Gate(folder / "gate").environment
         workflow.run()
@@ -150,22 +159,14 @@ def real_images(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 @pytest.fixture(scope="session")
 def real(sample: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, Run]:
-    """A complete run with LiteMedSAM on every second slice of two patients of the sample; never written to."""
+    """A complete run with LiteMedSAM on every fourth slice of two patients of the sample; never written to."""
 
     def make(folder: Path) -> tuple[Workflow, Run]:
         workflow = Workflow(folder)
         for patient in REAL_PATIENTS:
-            copy_slices(sample / "training" / patient, workflow.raw / "training" / patient, step=2)
+            folder = Path(shutil.copytree(sample / "training" / patient, workflow.raw / "training" / patient))
+            keep_slices(folder, slice(1, None, 4))
         workflow.configure(encoder={"name": "lite_medsam", "checkpoint": str(checkpoint)})
         return workflow, workflow.run()
 
     return once(tmp_path_factory, "real", make)
-
-
-def copy_slices(patient: Path, target: Path, step: int) -> None:
-    """Copy a patient with every ``step``-th slice of each volume, because encoding a slice takes a second."""
-    shutil.copytree(patient, target)
-    for path in target.glob("*_frame*.nii.gz"):
-        image = nib.load(path).slicer[:, :, ::step]
-        path.unlink()
-        nib.save(image, path)

@@ -8,10 +8,11 @@ import os
 import sys
 
 _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # Ctrl-C reaches the fork too, which then ends this process
+TRAINING = (".train.py", ".evaluate.py", "_fold.py", ".benchmark.py", "precision.py", "trained.py")
 arguments = sys.argv[1:]
 if arguments[:2] == ["-m", "snakemake"]:
     stage = "runs"
-elif "-c" in arguments or arguments[0].endswith((".train.py", ".evaluate.py", "precision.py")):  # pytest-xdist: -c
+elif "-c" in arguments or arguments[0].endswith(TRAINING):  # pytest-xdist: -c
     stage = "training"
 else:
     stage = "jobs"
@@ -22,5 +23,7 @@ standard = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))
 connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
 connection.connect(os.path.join(os.path.dirname(sys.argv[0]), stage))  # noqa: PTH118, PTH120 - as above
 connection.sendmsg([marshal.dumps(work)], [standard])
-status = connection.recv(1)
-sys.exit(status[0] if status else 1)
+status, killed = connection.recv(2) or (1, False)
+if killed:
+    os.kill(os.getpid(), status)
+sys.exit(status)

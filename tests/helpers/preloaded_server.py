@@ -32,24 +32,33 @@ LIBRARIES = {
         "h5py",
         "isal.igzip",
         "jsonschema",
+        "nbformat",
         "nibabel",
         "psutil",
         "smart_open",
+        "snakemake.benchmark",
         "snakemake.cli",
         "snakemake.profiles",
         "snakemake.report.html_reporter",
         "snakemake.storage",
+        "tqdm",
     ),
     # What jobs import in addition. None of these starts threads on import; a forked process would lack them.
     "jobs": (
         "jinja2",
         "matplotlib.backends.backend_svg",
+        "matplotlib.figure",
+        "PIL.BmpImagePlugin",
+        "PIL.GifImagePlugin",
+        "PIL.JpegImagePlugin",
+        "PIL.PpmImagePlugin",
         "PIL.WebPImagePlugin",
         "scipy.ndimage",
         # What skimage.exposure and skimage.measure import on first use only.
         "skimage.exposure.exposure",
         "skimage.measure._blur_effect",
         "skimage.measure._find_contours",
+        "skimage.restoration.uft",
         "torch",
     ),
     # What training, evaluation and most test processes import in addition.
@@ -100,6 +109,8 @@ def serve(folder: Path) -> None:
     for stage in LIBRARIES:
         select.select([0, *sockets.values()], [], [])
         import_all(LIBRARIES[stage])
+        if stage == "runs":
+            find_plugins()
         listening = sockets.pop(stage)
         if not sockets or os.fork():
             for other in sockets.values():
@@ -112,7 +123,7 @@ def serve(folder: Path) -> None:
 
 
 def serve_stage(listening: socket.socket, stand_in: Path) -> None:
-    """Fork for each stand-in, send it the exit status, and kill the fork if the stand-in was killed.
+    """Fork for each stand-in, send it how the fork ended, and kill the fork if the stand-in was killed.
 
     Args:
         listening: Socket of the stage.
@@ -129,7 +140,7 @@ def serve_stage(listening: socket.socket, stand_in: Path) -> None:
                 result = os.waitid(os.P_PIDFD, process, os.WEXITED)
                 assert result is not None
                 with contextlib.suppress(BrokenPipeError):
-                    connection.send(bytes([result.si_status]))
+                    connection.send(bytes([result.si_status, result.si_code != os.CLD_EXITED]))
                 del running[process]
                 os.close(process)
                 connection.close()
@@ -221,6 +232,13 @@ def import_all(names: tuple[str, ...]) -> None:
     for name in names:
         importlib.import_module(name)
     gc.freeze()
+
+
+def find_plugins() -> None:
+    """Have Snakemake look for its plugins, which it does once in a process. The project's own logger is left out."""
+    for name, registry in vars(importlib.import_module("snakemake.cli")).items():
+        if name.endswith("PluginRegistry") and name != "LoggerPluginRegistry":
+            registry()
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from acdc_medsam.formats.index import read_index_comments
 from acdc_medsam.stages.render import resize_label
 from workflow_run import Run, Workflow
 
-SLICES = 25
+SLICES = 12
 """Number of slices with structures of the two patients that are encoded."""
 
 

@@ -1,7 +1,8 @@
 """Every command on a page of the documentation works as a user types it at the root of the repository.
 
-Commands of the pages in RUN are run. Others are variants, of which it is enough that they can be planned. Training,
-evaluation and the demo start as a user's do; the tests' server starts the other commands and their jobs.
+Commands of the pages in RUN are run. Others are variants, of which it is enough that they can be planned. Training
+and evaluation start as a user's do; the tests' server starts the other commands and their jobs. In test_installed.py,
+the demo starts as a user's does.
 """
 
 import os
@@ -16,6 +17,7 @@ import yaml
 
 from acdc_medsam.formats.index import read_index_comments
 from acdc_medsam.phantom.cohort import write_cohort
+from fewer_slices import keep_slices
 from pages import COMMANDS, NEEDS, ROOT, as_module, commands_of
 from workflow_run import SERVER, Workflow
 
@@ -85,6 +87,8 @@ def root(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone with two tiny patients where the README puts them, and with LiteMedSAM instead of MedSAM."""
     folder = clone(tmp_path_factory.mktemp("clone"))
     write_cohort(folder / "ACDC/raw", patients=2, in_plane=(48, 40), depth=3)
+    # Of three slices, the first two: one without structures and one with. Evaluation encodes the former.
+    keep_slices(folder / "ACDC/raw/training/patient001", slice(2))
     write_cohort(folder / "demo/raw", patients=5, depth=6)
     config = yaml.safe_load((folder / "config.yaml").read_text())
     config["encoder"]["name"] = "lite_medsam"
@@ -110,7 +114,12 @@ def demo(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     if not (ROOT / ".venv/.ready").exists():
         pytest.skip("no .venv in this checkout; `make test` makes it")
     folder = clone(tmp_path_factory.mktemp("demo"))
-    (folder / ".venv").symlink_to(ROOT / ".venv")
+    program = folder / ".venv/bin/acdc-medsam"
+    program.parent.mkdir(parents=True)
+    start = f'"{SERVER.python()}" "{ROOT / ".venv/bin/acdc-medsam"}"'
+    program.write_text(f'#!/bin/sh\nPYTHONPATH="$PWD/workflow/scripts" exec {start} "$@"\n')
+    program.chmod(0o755)
+    (folder / ".venv/.ready").touch()
     for name in ("constraints.txt", "pyproject.toml"):  # so that make considers the environment up to date
         os.utime(folder / name, (0, 0))
     return folder, run(["make", "demo", "PATIENTS=--patients 2 --depth 3"], folder)
@@ -167,7 +176,7 @@ def test_a_copy_is_verified(root: Path) -> None:
 
 def test_tests_named_on_a_page_exist() -> None:
     arguments = [command.partition(" -m pytest ")[2] for command in commands_of() if " -m pytest " in command]
-    collect = f'"{sys.executable}" -m pytest {" ".join(arguments)} --collect-only --quiet'
+    collect = f'"{SERVER.python()}" -m pytest {" ".join(arguments)} --collect-only --quiet'
     assert "tests collected" in run(["bash", "-c", collect], ROOT)
 
 

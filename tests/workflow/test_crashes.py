@@ -20,6 +20,7 @@ def test_a_signal_stops_the_run_without_waiting_for_its_jobs(
 ) -> None:
     """The gate holds a job that would otherwise never end."""
     shutil.rmtree(fresh.raw / "training/patient002")
+    fresh.run("images", "work/embeddings/lite_medsam/pe.pt")
     gate.hold("embed", 1, like="os.rename *.pt.tmp")
     started = Started(fresh, environment=gate.environment)
     assert started.wait_for(lambda _: bool(gate.held("embed") and fresh.stored()))

@@ -30,7 +30,7 @@ STAGES = {
     "render": ("work/png/*/index.tsv", "work/png/patient00"),
     "normalize": ("work/h5/*/index.tsv", "work/h5/patient00"),
 }
-"""Stage -> pattern of files that are removed so that the stage has work, and beginning of the file that does not fit.
+"""Stage -> pattern of files, the last of which is removed so that the stage has work, and the file that does not fit.
 
 The last stage comes first, so that each is reached before the work that earlier tests left undone."""
 
@@ -60,8 +60,7 @@ def filled(undisturbed: Workflow, small_disk: Path, tmp_path_factory: pytest.Tem
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_full_disk_is_named_and_leaves_nothing_half_written(filled: Workflow, small_disk: Path, stage: str) -> None:
     pattern, file = STAGES[stage]
-    for path in filled.folder.glob(pattern):
-        path.unlink()
+    max(filled.folder.glob(pattern)).unlink()
     ballast = small_disk / "ballast"
     status = os.statvfs(small_disk)
     ballast.write_bytes(bytes(status.f_bavail * status.f_frsize - BYTES_LEFT))

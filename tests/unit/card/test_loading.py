@@ -1,5 +1,6 @@
 """The published folder is a dataset for the library `datasets`, without any further code and without the internet."""
 
+import importlib.util
 import json
 import os
 import re
@@ -16,7 +17,8 @@ from acdc_medsam.formats.files import Row, read_table
 from acdc_medsam.stages.split_rule import SplitRule
 from small_dataset import IMAGE_SIZE, SmallDataset
 
-pytest.importorskip("datasets", reason="the library datasets is not installed; `make test` installs it")
+if importlib.util.find_spec("datasets") is None:  # which takes long to import, and no test needs it in this process
+    pytest.skip("the library datasets is not installed; `make test` installs it", allow_module_level=True)
 
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 

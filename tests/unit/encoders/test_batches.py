@@ -260,7 +260,7 @@ def test_the_number_of_images_follows_threads_and_memory(monkeypatch: pytest.Mon
 def test_the_embedding_does_not_depend_on_images_at_a_time(tmp_path: Path, checkpoint: Path) -> None:
     from acdc_medsam.encoders import load_model, make_encoder
 
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 256, 256), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 256, 256), dtype=np.uint8)
     written = {f"{number}0": write_png(tmp_path / f"{number}.png", image) for number, image in enumerate(pixels)}
     images = {digest: GrayFile(image.path, image.sha256) for digest, image in written.items()}
     encoder = make_encoder(load_model("lite_medsam", checkpoint), ENCODERS["lite_medsam"], "float32", CPU)

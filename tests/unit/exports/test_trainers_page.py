@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from acdc_medsam.exports.registry import LAYOUTS
 from exported import Exports
+from workflow_run import SERVER
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/trainers.md").read_text(encoding="utf-8")
@@ -34,9 +34,11 @@ def test_an_example_runs_on_the_export(exports: Exports, section: str) -> None:
     assert example is not None
     for name in set(EXPORTED.findall(example[1])):
         exports.make(name)
+    script = exports.small.output / "example.py"
+    script.write_text(example[1])
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow/scripts")}
     process = subprocess.run(
-        [sys.executable, "-c", example[1]], cwd=exports.small.output, env=environment, capture_output=True, text=True
+        [SERVER.python(), str(script)], cwd=script.parent, env=environment, capture_output=True, text=True
     )
     assert process.returncode == 0, process.stderr
     assert process.stdout

@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,7 @@ from acdc_medsam.train.weights import find_checkpoint, identify_encoder
 from indexes import is_whole
 from small_dataset import SmallDataset
 from trained import keeping_last
+from workflow_run import SERVER
 
 ROOT = Path(__file__).parents[3]
 OPTIONS = TrainOptions(epochs=2, batch_size=1)
@@ -169,7 +169,7 @@ def test_a_run_that_is_killed_again_and_again(
     environment = {**os.environ, "PYTHONPATH": str(Path(fit.__file__).parents[2])}
 
     def start(moment: str) -> int:
-        return subprocess.run([sys.executable, str(helper), moment, *folders, *options], env=environment).returncode
+        return subprocess.run([SERVER.python(), str(helper), moment, *folders, *options], env=environment).returncode
 
     assert [start(moment) for moment in moments] == [-signal.SIGKILL] * kills
     assert not (tmp_path / "killed/model.pth").exists()
