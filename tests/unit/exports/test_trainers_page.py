@@ -2,8 +2,8 @@
 
 import os
 import re
-import sys
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
