@@ -13,6 +13,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 KEYS = (ROOT / "config/README.md").read_text(encoding="utf-8")
 WORKSTATION = (ROOT / "docs/workstation.md").read_text(encoding="utf-8")
 
+MADE = ("demo/out", "demo/predictions", "demo/raw", "demo/scans", "docs/_build")
+"""Folders that commands make."""
+
 
 def flatten(config: dict[str, object], prefix: str = "") -> dict[str, object]:
     """Turn groups of keys into dotted keys, such as ``split.seed``."""
@@ -39,7 +42,7 @@ def test_every_file_named_exists() -> None:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for path in re.findall(r"`((?:workflow|docs|demo|profiles|envs)/[\w./-]+)`", text):
-            assert (ROOT / path).exists() or path.startswith(("demo/raw", "demo/out", "docs/_build")), (page, path)
+            assert (ROOT / path).exists() or path.startswith(MADE), (page, path)
         for link in re.findall(r"\]\((?!https?:)([^)#\s]+)[^)]*\)", text):
             assert (page.parent / link).exists(), (page, link)
 

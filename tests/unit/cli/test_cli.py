@@ -1,8 +1,10 @@
 """The command line: every command has help with an example, and arguments for Snakemake are completed."""
 
+import subprocess
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 
 from acdc_medsam import __version__, cli
@@ -40,6 +42,19 @@ def test_the_help_of_a_command_has_an_example(name: str, capsys: pytest.CaptureF
 def test_the_help_of_export_lists_all_layouts(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "--help"]) == 0
     assert {*LAYOUTS} <= {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip()}
+
+
+def test_predict_demo_calls_commands_that_there_are() -> None:
+    """It takes some minutes, which `make demo` and the tests of each command do not."""
+    plan = subprocess.run(["make", "--dry-run", "predict-demo"], cwd=ROOT, capture_output=True, text=True, check=True)
+    calls = [line.split()[1:] for line in plan.stdout.splitlines() if "/acdc-medsam " in line]
+    assert [name for name, *_ in calls[-4:]] == ["demo", "train", "phantom", "predict"]
+    group = click.Context(cli.commands)
+    commands = [(cli.commands.get_command(group, name), name, arguments) for name, *arguments in calls[-4:]]
+    parsed = [command.make_context(name, arguments).params for command, name, arguments in commands if command]
+    _, train, phantom, predict = parsed
+    assert train["out"] / "model.pth" == predict["model"]
+    assert phantom["cine"] and predict["scans"][0].is_relative_to(phantom["folder"])
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
