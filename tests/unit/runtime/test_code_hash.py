@@ -1,4 +1,5 @@
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from acdc_medsam.runtime import code_hash
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "acdc_medsam"
     (folder / "encoders").mkdir(parents=True)
     for name, text in {
@@ -22,9 +23,16 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "embed.py").write_text("from acdc_medsam.embed import f")
     (tmp_path / "report.py").write_text("from acdc_medsam.report import r")
     monkeypatch.setattr(code_hash, "PACKAGE", folder)
-    # Pytest may give the folder of an earlier test, whose modules are remembered, to this one.
+    # Modules are remembered by their names.
+    forget()
+    yield folder
+    forget()
+
+
+def forget() -> None:
+    """Forget what is remembered of modules, as in a new run."""
     code_hash.imported_modules.cache_clear()
-    return folder
+    code_hash._module_files.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -35,7 +43,7 @@ def test_an_edited_module_changes_the_hash_of_its_users(package: Path, edited: s
     scripts = {name: package.parent / f"{name}.py" for name in ("embed", "report")}
     before = {name: code_hash.code_hash(script) for name, script in scripts.items()}
     (package / edited).write_text("edited = True")
-    code_hash.imported_modules.cache_clear()  # as in a new run
+    forget()
     after = {name: code_hash.code_hash(script) for name, script in scripts.items()}
     assert {name for name in scripts if before[name] != after[name]} == changes
 

@@ -34,7 +34,9 @@ def imported_modules(source: Path) -> set[Path]:
     return {path for name in names for path in _module_files(name)}
 
 
+@cache  # most modules are imported by many others, and looking for a file takes as long as finding its imports
 def _module_files(name: str) -> list[Path]:
+    """Return the files of a module of this package; none for a module of another package, or for no module."""
     parts = name.split(".")
     if parts[0] != PACKAGE.name:
         return []
