@@ -1,5 +1,5 @@
 # make demo         Run the whole workflow on synthetic patients, into demo/out.
-# make predict-demo Run the demo, train on it, and segment the heart beat of another synthetic patient, into demo/predictions.
+# make predict-demo  Run the demo, train on it, and segment the heart beat of another synthetic patient, into demo/predictions.
 # make test         Run all tests.
 # make docs         Build the documentation as a site, into docs/_build.
 # make linkcheck    Follow the links of the documentation, which needs the internet.

@@ -18,10 +18,14 @@ def named_files(text: str) -> list[str]:
     return found
 
 
+MADE = ("demo/out", "demo/predictions", "docs/_build")
+"""Folders that commands make."""
+
+
 def exists(path: str) -> bool:
     """Whether a path exists in the repository, in the package, or, as a file's name alone, in a folder of either."""
     if "/" in path or (ROOT / path).exists():
-        return (ROOT / path).exists() or (PACKAGE / path).exists() or path.startswith(("demo/out", "docs/_build"))
+        return (ROOT / path).exists() or (PACKAGE / path).exists() or path.startswith(MADE)
     return any((ROOT / "workflow").rglob(path))
 
 

@@ -35,7 +35,7 @@ def test_an_export_of_embeddings_without_any_is_refused(workflow: Workflow, layo
 def test_keys_that_the_scheme_does_not_take_are_refused(workflow: Workflow) -> None:
     workflow.configure(**workflow.configuration(), split={"scheme": "nnunet", "validation": 0.3})
     output = refused(workflow)
-    assert "split.fold: None given; expected 0 to 4, because split.scheme is nnunet" in output
+    assert "split.fold: null given; expected 0 to 4, because split.scheme is nnunet" in output
     assert "split.validation: 0.3 given; expected 0.2, its default" in output
 
 

@@ -4,12 +4,10 @@ import io
 import os
 import shutil
 import signal
-import socket
-import threading
-import webbrowser
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -217,32 +215,27 @@ def test_the_library_is_asked_for(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "the viewer needs the package aiohttp: pip install" in capsys.readouterr().err
 
 
-def test_the_command_serves_this_machine_until_it_is_interrupted(
-    data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    seen: dict[str, Any] = {}
+def test_the_command_serves_this_machine_until_it_is_interrupted(data: Path, tmp_path: Path) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
+    browser.chmod(0o755)
+    environment = {**os.environ, "BROWSER": f"{browser} %s", "DISPLAY": ":0"}
+    command = [sys.executable, "-m", "acdc_medsam", "view", str(data)]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        address, hint = (process.stdout.readline().rstrip() for _ in range(2))
+        status = Served(None, address).request("dataset")[0]  # type: ignore[arg-type]
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate()
+    assert status == 200 and (tmp_path / "opened").read_text() == f"{address}\n"
+    assert (process.returncode, hint, output, errors) == (0, "Ctrl-C ends the viewer.", "", "")
 
-    def look_and_interrupt(listener: socket.socket, address: str) -> None:
-        try:
-            seen["status"] = Served(None, address).request("dataset")[0]  # type: ignore[arg-type]
-        finally:
-            os.kill(os.getpid(), signal.SIGINT)
 
-    def open_browser(address: str) -> None:
-        seen["address"] = address
-        threading.Thread(target=look_and_interrupt, args=(seen["listener"], address)).start()
-
-    def listen() -> tuple[socket.socket, str, str]:
-        listener, token, address = original()
-        seen["listener"] = listener
-        seen["bound"] = listener.getsockname()[0]
-        return listener, token, address
-
-    original = server.listen
-    monkeypatch.setattr(server, "listen", listen)
-    monkeypatch.setattr(webbrowser, "open", open_browser)
-    monkeypatch.setenv("DISPLAY", ":0")
-    assert main(["view", str(data)]) == 0
-    output = capfd.readouterr()
-    assert seen["status"] == 200 and seen["bound"] == "127.0.0.1"
-    assert output.out == f"{seen['address']}\nCtrl-C ends the viewer.\n" and output.err == ""
+def test_only_this_machine_can_reach_the_port() -> None:
+    listener, token, address = server.listen()
+    with listener:
+        host, port = listener.getsockname()
+        assert host == "127.0.0.1" and address == f"http://127.0.0.1:{port}/{token}/" and len(token) >= 32
