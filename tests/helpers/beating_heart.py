@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from acdc_medsam.phantom.anatomy import draw_grid, draw_heart, label_volume
-from acdc_medsam.phantom.cine import Beat, tabulate_truth
+from acdc_medsam.phantom.cine import CardiacCycle, tabulate_truth
 from acdc_medsam.predict.description import describe_scan
 from acdc_medsam.predict.page import write_page
 from acdc_medsam.predict.pictures import draw_scan
@@ -18,7 +18,7 @@ from acdc_medsam.predict.scan import Labels, Scan, Segmented
 
 TEMPLATE = Path(__file__).parents[2] / "workflow/report/page/predictions_page.html.j2"
 
-BEAT = Beat(ed=4, es=12, frames=25)
+BEAT = CardiacCycle(ed=4, es=12, frames=25)
 """Frames of the beat. The cine does not begin at end-diastole."""
 
 

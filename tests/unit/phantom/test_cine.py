@@ -10,7 +10,7 @@ from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.cli import main
 from acdc_medsam.formats.files import read_table
 from acdc_medsam.phantom import cohort
-from acdc_medsam.phantom.cine import Beat
+from acdc_medsam.phantom.cine import CardiacCycle
 from acdc_medsam.phantom.cohort import write_cohort
 
 SIZE = {"in_plane": (40, 36), "depth": 4}
@@ -61,7 +61,7 @@ def test_the_truth_names_the_phases_and_follows_the_masks(patient: Path) -> None
 
 
 def test_the_course_of_a_beat() -> None:
-    shares = np.array(Beat(ed=4, es=12, frames=25).contractions())
+    shares = np.array(CardiacCycle(ed=4, es=12, frames=25).contractions())
     assert shares[3] == 0 and shares[11] == 1
     assert ((np.delete(shares, [3, 11]) > 0) & (np.delete(shares, [3, 11]) < 1)).all()
     # Contraction and filling are each one way, also over the end of the cine.

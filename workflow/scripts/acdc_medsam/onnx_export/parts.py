@@ -20,7 +20,7 @@ NAMES = (ENCODER, DECODER, SEGMENTATION)
 EMBEDDING = "image_embeddings"
 """Output of the encoder and input of both decoders, under the name that segment_anything's own export gives it."""
 
-Axes = Mapping[str, Mapping[int, str]]
+AxisNames = Mapping[str, Mapping[int, str]]
 """Input or output -> axis -> name, for the axes whose length is not fixed."""
 
 
@@ -41,7 +41,7 @@ class Part:
     graph: nn.Module
     inputs: Mapping[str, Tensor]
     outputs: tuple[str, ...]
-    axes: Axes
+    axes: AxisNames
     facts: Mapping[str, str]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from acdc_medsam.onnx_export.parts import Axes, Part
+from acdc_medsam.onnx_export.parts import AxisNames, Part
 
 
 def write_part(part: Part, path: Path, opset: int, facts: Mapping[str, str]) -> None:
@@ -72,7 +72,7 @@ def remove_traces(graph: Any) -> None:
     del graph.graph.value_info[:]
 
 
-def name_axes(graph: Any, axes: Axes) -> None:
+def name_axes(graph: Any, axes: AxisNames) -> None:
     """Give the axes of inputs and outputs the names of the part instead of the exporter's."""
     for value in (*graph.graph.input, *graph.graph.output):
         for axis, name in axes.get(value.name, {}).items():

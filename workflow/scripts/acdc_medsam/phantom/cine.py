@@ -7,7 +7,7 @@ import numpy as np
 
 from acdc_medsam.phantom.anatomy import Float, Grid, Heart, outline_heart
 
-BEAT_SECONDS = 0.92
+CYCLE_SECONDS = 0.92
 """Duration of a beat in seconds: 65 beats a minute, as at rest."""
 
 TRUTH_ENDING = "_truth.tsv"
@@ -24,7 +24,7 @@ PLANES = 100
 
 
 @dataclass(frozen=True)
-class Beat:
+class CardiacCycle:
     """The frames of a heart beat.
 
     Attributes:
@@ -40,7 +40,7 @@ class Beat:
     @property
     def frame_seconds(self) -> float:
         """Time between two frames in seconds."""
-        return BEAT_SECONDS / self.frames
+        return CYCLE_SECONDS / self.frames
 
     def contractions(self) -> list[float]:
         """Return how far the heart has contracted in each frame, from 0 at end-diastole to 1 at end-systole.
@@ -63,7 +63,7 @@ def _ease(share: Float) -> Float:
     return np.asarray(0.5 - 0.5 * np.cos(np.pi * np.clip(share, 0, 1)))
 
 
-def tabulate_truth(heart: Heart, grid: Grid, beat: Beat) -> Iterator[dict[str, object]]:
+def tabulate_truth(heart: Heart, grid: Grid, beat: CardiacCycle) -> Iterator[dict[str, object]]:
     """Yield the row of each frame with the columns TRUTH_COLUMNS, in ml and seconds."""
     phases = {beat.ed: "ED", beat.es: "ES"}
     for frame, contraction in enumerate(beat.contractions(), start=1):

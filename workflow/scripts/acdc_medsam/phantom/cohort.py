@@ -14,7 +14,7 @@ from acdc_medsam.acdc.labels import GROUPS, PHASES
 from acdc_medsam.acdc.naming import CINE_ENDING, INFO_NAME, LABEL_ENDING, SUBSETS, volume_name
 from acdc_medsam.formats.files import write_bytes, write_table
 from acdc_medsam.phantom.anatomy import Float, Grid, Heart, draw_grid, draw_heart, label_volume
-from acdc_medsam.phantom.cine import TRUTH_COLUMNS, TRUTH_ENDING, Beat, tabulate_truth
+from acdc_medsam.phantom.cine import TRUTH_COLUMNS, TRUTH_ENDING, CardiacCycle, tabulate_truth
 from acdc_medsam.phantom.picture import acquire, draw_body, draw_heart_into
 
 SMALLEST = (32, 32, 3)
@@ -119,7 +119,7 @@ def write_patient(
         _write_volumes(patient / volume_name(patient.name, frame), volumes, grid)
 
     if cine:
-        beat = Beat(**{phase.lower(): frame for phase, frame in frames.items()}, frames=info["NbFrame"])
+        beat = CardiacCycle(**{phase.lower(): frame for phase, frame in frames.items()}, frames=info["NbFrame"])
         _write_cine(patient / f"{patient.name}{CINE_ENDING}", scanned, beat, drawn, [seed, number])
     return patient
 
@@ -141,7 +141,9 @@ class _Scanned:
         return image, label_volume(self.heart, self.grid, contraction)
 
 
-def _write_cine(stem: Path, scanned: _Scanned, beat: Beat, drawn: Mapping[int, _Volumes], seeds: Sequence[int]) -> None:
+def _write_cine(
+    stem: Path, scanned: _Scanned, beat: CardiacCycle, drawn: Mapping[int, _Volumes], seeds: Sequence[int]
+) -> None:
     """Write a whole beat, of which some frames are drawn already, and its true volumes."""
     # Each frame has noise of its own seed, so the single frames are the same with and without a cine.
     moments = [

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from acdc_medsam.acdc.labels import LABELS
-from acdc_medsam.predict.scan import Gray, Labels, Segmented
+from acdc_medsam.formats.png import Gray
+from acdc_medsam.predict.scan import Labels, Segmented
 from acdc_medsam.report.pictures import is_base_first, trace_outlines
 
 MARGIN = 12.0

@@ -6,9 +6,10 @@ from typing import Any
 
 from PIL import Image
 
+from acdc_medsam.formats.png import Gray
 from acdc_medsam.measures.outlines import draw_outlines
 from acdc_medsam.predict.framing import Window, cut
-from acdc_medsam.predict.scan import Gray, Segmented
+from acdc_medsam.predict.scan import Segmented
 
 SIDE = 192
 """Side of a picture in pixels."""

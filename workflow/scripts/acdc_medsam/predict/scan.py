@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Gray = npt.NDArray[np.uint8]
+from acdc_medsam.formats.png import Gray
+
 Labels = npt.NDArray[np.uint8]
 
 
