@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -86,11 +87,8 @@ def encode_files(
         AcdcError: There is not enough memory for one image.
     """
     worker = ImageWorker(Work(encoder, encoder.encode, store.save), batch_size, threads)
-    progress = Progress(len(images), unit="slice")
-    try:
+    with closing(Progress(len(images), unit="slice")) as progress:
         return worker.run(images, progress.advance)
-    finally:
-        progress.close()
 
 
 class ImageWorker(Generic[K, R]):

@@ -41,14 +41,10 @@ def describe_scans(
     Returns:
         Name of each scan -> records of its files, the description first.
     """
+    shared = {"training": training, "code": code_hash(Path(__file__))}
 
     def describe(job: ScanJob) -> list[Written]:
-        made_from = {
-            "mask": masks[job.name].written.sha256,
-            "info": job.info_sha256,
-            "training": training,
-            "code": code_hash(Path(__file__)),
-        }
+        made_from = {"mask": masks[job.name].written.sha256, "info": job.info_sha256, **shared}
         return find_description(job.name, made_from, output) or write_description(job, made_from, output)
 
     described = dict[str, list[Written]]()

@@ -50,9 +50,6 @@ def predict_scans(
         AcdcError: The model or the device cannot be used.
     """
     facts = identify_model(model, encoder)
-    if facts.assumed:
-        logger.warning("%s", facts.describe_assumptions())
-
     found = find_scans(paths, output)
     if found.passed_over:
         logger.info("%d labels and long-axis scans in the folders are passed over", len(found.passed_over))

@@ -1,8 +1,7 @@
 """Segment scans slice by slice, without prompts, as ``evaluate`` segments the volumes of a dataset."""
 
 import logging
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,10 +18,11 @@ from acdc_medsam.evaluate.volumes import keep_largest_components, to_original_si
 from acdc_medsam.formats.index import index_row, write_index
 from acdc_medsam.formats.kept import Kept, find_kept, keep
 from acdc_medsam.formats.nifti import bytes_like
+from acdc_medsam.formats.png import Gray
 from acdc_medsam.predict.layout import mask_path, mask_record
 from acdc_medsam.predict.prepare import Prepared, ScanJob
 from acdc_medsam.predict.prepared import read_jobs
-from acdc_medsam.predict.scan import Gray, Labels
+from acdc_medsam.predict.scan import Labels
 from acdc_medsam.predict.segmenter import load_segmenter
 from acdc_medsam.runtime.code_hash import code_hash
 from acdc_medsam.runtime.outside import require_announced
@@ -97,36 +97,53 @@ def segment_scans(
     Raises:
         AcdcError: The model or the device cannot be used.
     """
-    made_by = {job.name: describe_making(job, model) for job in jobs}
-    masks = {job.name: find_mask(job.name, made_by[job.name], output) for job in jobs}
-    missing = [job for job in jobs if masks[job.name] is None]
+    if model.assumed:
+        logger.warning("%s", model.describe_assumptions())
+
+    # What a mask depends on besides its scan.
+    shared = {**model.settings, "code": code_hash(Path(__file__))}
+    made_by = {job.name: {"scan": job.sha256, **shared} for job in jobs}
+    found = {job.name: find_mask(job.name, made_by[job.name], output) for job in jobs}
+    masks = {name: mask for name, mask in found.items() if mask is not None}
+    missing = [job for job in jobs if job.name not in masks]
+
     failed = dict[str, str]()
     if missing:
-        with claimed_device(options.device) as device:
-            threads = set_threads(options.threads)
-            segmenter = load_segmenter(model, device)
-            work = Work[SliceKey, Labels](segmenter.encoder, segmenter.label, _restore_size)
-            worker = ImageWorker(work, options.batch_size, threads)
-            with closing(Progress(sum(job.slices for job in missing), unit="slice")) as progress:
-                for group in _load_groups(missing, SLICES_AHEAD * threads, failed):
-                    labels = _segment_group(group, worker, model.image_size, progress)
-                    for prepared in group:
-                        name = prepared.scan.name
-                        content = bytes_like(labels[name], prepared.header)
-                        masks[name] = keep(mask_path(output, name), content, made_by[name], mask_record(output, name))
+        with closing(_segment(missing, model, options, failed)) as segmented:
+            for prepared, labels in segmented:
+                name = prepared.scan.name
+                content = bytes_like(labels, prepared.header)
+                masks[name] = keep(mask_path(output, name), content, made_by[name], mask_record(output, name))
     logger.info("segmented %d scans, kept %d", len(missing) - len(failed), len(jobs) - len(missing))
-    return {name: mask for name, mask in masks.items() if mask is not None}, failed
-
-
-def describe_making(job: ScanJob, model: ModelFacts) -> dict[str, Any]:
-    """Return everything that the mask of a scan depends on."""
-    return {"scan": job.sha256, **model.settings, "code": code_hash(Path(__file__))}
+    return masks, failed
 
 
 def find_mask(name: str, made_by: Mapping[str, Any], output: Path) -> Kept | None:
     """Return the mask of a scan if it is intact and was made in the same way."""
     kept = find_kept(mask_path(output, name), mask_record(output, name))
     return kept if kept is not None and kept.facts == made_by else None
+
+
+def _segment(
+    jobs: Sequence[ScanJob], model: ModelFacts, options: SegmentOptions, failed: dict[str, str]
+) -> Generator[tuple[Prepared, Labels], None, None]:
+    """Segment scans, and yield each with its labels (T, Z, H, W).
+
+    Args:
+        jobs: The scans.
+        model: The model.
+        options: How they are segmented.
+        failed: Dictionary to which unusable scans are added: file -> reason.
+    """
+    with claimed_device(options.device) as device:
+        threads = set_threads(options.threads)
+        segmenter = load_segmenter(model, device)
+        work = Work[SliceKey, Labels](segmenter.encoder, segmenter.label, _restore_size)
+        worker = ImageWorker(work, options.batch_size, threads)
+        with closing(Progress(sum(job.slices for job in jobs), unit="slice")) as progress:
+            for group in _load_groups(jobs, SLICES_AHEAD * threads, failed):
+                labels = _segment_group(group, worker, model.image_size, progress)
+                yield from ((prepared, labels[prepared.scan.name]) for prepared in group)
 
 
 def _load_groups(jobs: Sequence[ScanJob], slices: int, failed: dict[str, str]) -> Iterator[list[Prepared]]:
@@ -147,6 +164,7 @@ def _load_groups(jobs: Sequence[ScanJob], slices: int, failed: dict[str, str]) -
         return job, prepared
 
     group = list[Prepared]()
+    loaded_slices = 0
     with ThreadPoolExecutor(1) as pool:
         for job, loaded in map_ahead(pool, load, jobs, 3):
             if isinstance(loaded, AcdcError):
@@ -154,15 +172,13 @@ def _load_groups(jobs: Sequence[ScanJob], slices: int, failed: dict[str, str]) -
                 logger.warning("%s", loaded)
                 continue
             group.append(loaded)
-            if sum(_count_slices(prepared) for prepared in group) >= slices:
+            loaded_slices += job.slices
+            if loaded_slices >= slices:
                 yield group
                 group = []
+                loaded_slices = 0
     if group:
         yield group
-
-
-def _count_slices(prepared: Prepared) -> int:
-    return math.prod(prepared.scan.images.shape[:2])
 
 
 def _segment_group(
@@ -202,11 +218,8 @@ def segment_prepared(
     Raises:
         AcdcError: The model, the device or a prepared file cannot be used.
     """
-    facts = identify_model(model, encoder)
-    if facts.assumed:
-        logger.warning("%s", facts.describe_assumptions())
     jobs, _ = read_jobs(prepared)
-    masks, failed = segment_scans(jobs, facts, output, options)
+    masks, failed = segment_scans(jobs, identify_model(model, encoder), output, options)
     if failed:
         raise DatasetError("prepared files cannot be used; run the same command again:\n" + "\n".join(failed.values()))
     write_index(index, [index_row(mask.written, index) for mask in masks.values()])
