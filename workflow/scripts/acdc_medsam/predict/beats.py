@@ -43,12 +43,23 @@ class Examination:
     Attributes:
         name: Name of the cine, or of the only volume, or of the person.
         scans: Descriptions of the scans, in order of their phases.
-        beat: The beat; None if one of its phases is not there, or twice.
     """
 
     name: str
     scans: Sequence[Description]
-    beat: Beat | None
+
+    @property
+    def phases(self) -> tuple[Mapping[str, Any] | None, ...]:
+        """The frames at end-diastole and at end-systole, each None if it is not there, or twice."""
+        frames = [frame for scan in self.scans for frame in scan["frames"]]
+        found = ([frame for frame in frames if frame["phase"] == phase] for phase in PHASES)
+        return tuple(of_phase[0] if len(of_phase) == 1 else None for of_phase in found)
+
+    @property
+    def beat(self) -> Beat | None:
+        """The beat; None if one of its phases is not there, or twice."""
+        ed, es = self.phases
+        return Beat(ed, es) if ed and es else None
 
     @property
     def warnings(self) -> list[str]:
@@ -84,7 +95,7 @@ def group_scans(descriptions: Iterable[Description]) -> list[Examination]:
     examinations = []
     for (name, _), scans in groups.items():
         ordered = sorted(scans, key=lambda scan: (_phase_order(scan), scan["name"]))
-        examinations.append(Examination(scans[0]["name"] if len(scans) == 1 else name, ordered, _find_beat(ordered)))
+        examinations.append(Examination(scans[0]["name"] if len(scans) == 1 else name, ordered))
     return examinations
 
 
@@ -92,10 +103,3 @@ def _phase_order(scan: Description) -> int:
     """Return where a scan stands among the single volumes of a subject: ED, ES, then those of an unknown phase."""
     phase = scan["frames"][0]["phase"]
     return PHASES.index(phase) if phase in PHASES else len(PHASES)
-
-
-def _find_beat(scans: Sequence[Description]) -> Beat | None:
-    """Return the beat of scans if there is exactly one frame of each phase."""
-    frames = [frame for scan in scans for frame in scan["frames"] if frame["phase"] in PHASES]
-    by_phase = {frame["phase"]: frame for frame in frames}
-    return Beat(by_phase["ED"], by_phase["ES"]) if len(frames) == len(by_phase) == len(PHASES) else None

@@ -134,7 +134,7 @@ def tabulate_overview(entries: Sequence[Entry]) -> Table:
         one = entry.examination
         link = Markup('<a href="#{}">{}</a>').format(entry.anchor, one.name)
         values = [_format(one.beat and one.beat.ejection_fraction(ventricle)) for ventricle in VENTRICLES]
-        volumes = [_format(frame and frame[key]) for key in ("lv_ml", "rv_ml") for frame in _phases_of(one)]
+        volumes = [_format(frame and frame[key]) for key in ("lv_ml", "rv_ml") for frame in one.phases]
         rows.append([link, str(len(one.warnings) or ""), *values, *volumes, _format(_diastole(one, "myo_g"))])
     heads = [f"{ventricle} {phase}, ml" for ventricle in VENTRICLES for phase in PHASE_NAMES]
     fractions = [f"{ventricle} ejection fraction, %" for ventricle in VENTRICLES]
@@ -142,15 +142,8 @@ def tabulate_overview(entries: Sequence[Entry]) -> Table:
     return Table(caption, ["examination", "warnings", *fractions, *heads, "mass, g"], rows)
 
 
-def _phases_of(one: Examination) -> list[Mapping[str, Any] | None]:
-    """Return the frames at end-diastole and end-systole, as far as there is exactly one of each."""
-    frames = [frame for scan in one.scans for frame in scan["frames"]]
-    found = [[frame for frame in frames if frame["phase"] == phase] for phase in PHASE_NAMES]
-    return [of_phase[0] if len(of_phase) == 1 else None for of_phase in found]
-
-
 def _diastole(one: Examination, key: str) -> float | None:
-    frame = _phases_of(one)[0]
+    frame = one.phases[0]
     return None if frame is None else frame[key]
 
 
@@ -216,7 +209,7 @@ def embed(path: Path) -> str:
 
 def tabulate_frames(examination: Examination) -> Table:
     """Tabulate volumes and function of an examination at end-diastole and end-systole."""
-    frames = _phases_of(examination)
+    frames = examination.phases
     beat = examination.beat
     rows = []
     for structure, name in STRUCTURE_NAMES.items():
