@@ -1,6 +1,8 @@
 """What every rule has to have, and the word that its stage has everywhere."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,14 @@ def test_rules_files_are_short() -> None:
     lengths = {path.name: len(path.read_text().splitlines()) for path in FOLDER.glob("*.smk")}
     assert {name: length for name, length in lengths.items() if length >= 150} == {}
     assert lengths["hooks.smk"] <= 40
+
+
+def test_a_run_starts_without_what_only_jobs_need() -> None:
+    """Each start of Snakemake imports what the rules import, on a cluster for each job; PyTorch alone takes seconds."""
+    files = [ROOT / "Snakefile", *FOLDER.glob("*.smk")]
+    imports = {line for path in files for line in re.findall(r"^from acdc_medsam.*", path.read_text(), re.MULTILINE)}
+    assert len(imports) > 20
+    code = "\n".join(["import sys", *sorted(imports), "print(*sys.modules)"])
+    imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "numpy" in imported
+    assert {"torch", "scipy.ndimage", "skimage", "matplotlib", "jinja2"} & {*imported} == set()

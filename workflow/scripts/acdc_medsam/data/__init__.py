@@ -1,15 +1,16 @@
 """PyTorch access to the published dataset: ``SliceDataset``, ``DataModule`` and ``positional_encoding``.
 
-Only the dataset's folder is needed. ``DataModule`` is imported on first use, because it needs Lightning.
+Only the dataset's folder is needed. The names are imported on first use: ``DataModule`` needs Lightning and the others
+PyTorch, which those who only need a module of this package, as the workflow's rules do, shall not wait for.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from acdc_medsam.data.prompts import jitter_box, sample_points, tight_box
-from acdc_medsam.data.slices import ItemOptions, SliceDataset, positional_encoding
 
 if TYPE_CHECKING:
     from acdc_medsam.data.module import DataModule
+    from acdc_medsam.data.prompts import jitter_box, sample_points, tight_box
+    from acdc_medsam.data.slices import ItemOptions, SliceDataset, positional_encoding
 
 __all__ = [
     "DataModule",
@@ -21,10 +22,10 @@ __all__ = [
     "tight_box",
 ]
 
+_MODULES = {"DataModule": "module", "jitter_box": "prompts", "sample_points": "prompts", "tight_box": "prompts"}
+
 
 def __getattr__(name: str) -> Any:
-    if name != "DataModule":
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from acdc_medsam.data.module import DataModule
-
-    return DataModule
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'slices')}"), name)
