@@ -87,7 +87,7 @@ def no_zarr(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_a_missing_library_is_said_before_any_job_and_in_the_job(exports: Exports, no_zarr: ModuleType) -> None:
-    message = r"the export zarr needs the library zarr: pip install .* '\.\[zarr\]'"
+    message = "the export zarr needs zarr: pip install zarr$"
     with pytest.raises(ConfigError, match=message):
         require_exportable("zarr", "medsam_vit_b", by_own_libraries=True)
     with pytest.raises(ConfigError, match=message):

@@ -290,7 +290,9 @@ def test_a_missing_login_is_explained(user: User, dataset_once: Path) -> None:
 
 def test_a_missing_client_is_explained(user: User, dataset_once: Path) -> None:
     before = "import sys\nsys.modules['huggingface_hub'] = None\n"
-    assert user.fail(dataset_once, before=before).startswith("uploads need the package huggingface_hub: pip install")
+    assert user.fail(dataset_once, before=before).startswith(
+        "an upload needs huggingface_hub: pip install huggingface-hub"
+    )
 
 
 @pytest.mark.parametrize("name", ["../acdc", "jane/--", "jane/acdc.git"])

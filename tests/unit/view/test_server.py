@@ -212,7 +212,7 @@ def test_a_manifest_without_columns_is_refused(tmp_path: Path, capsys: pytest.Ca
 def test_the_library_is_asked_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["view"]) == 1
-    assert "the viewer needs the package aiohttp: pip install" in capsys.readouterr().err
+    assert "the viewer needs aiohttp: pip install aiohttp" in capsys.readouterr().err
 
 
 def test_the_command_serves_this_machine_until_it_is_interrupted(data: Path, tmp_path: Path) -> None:

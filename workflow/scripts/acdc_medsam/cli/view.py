@@ -28,9 +28,9 @@ def command(dataset: Path, model: Path | None, checkpoint: Path | None, no_brows
     click, a box, or no prompt. It is served to this machine alone, until Ctrl-C. It needs the extra `view` of this
     package.
     """
-    from acdc_medsam.view import require_library
+    from acdc_medsam.runtime.requirements import require_libraries
 
-    require_library()
+    require_libraries("the viewer", "aiohttp")
     from acdc_medsam.view.dataset import ViewedDataset
     from acdc_medsam.view.decoding import find_decoder
     from acdc_medsam.view.server import Viewer, listen, serve

@@ -4,7 +4,6 @@ A chunk is one embedding, so that a random slice is one read. Chunks are gathere
 file system entries. They are not compressed: embeddings hardly shrink, and the bytes do not depend on a compressor.
 """
 
-import importlib.util
 import itertools
 import logging
 from collections.abc import Sequence
@@ -15,13 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from acdc_medsam.errors import ConfigError, DatasetError
+from acdc_medsam.errors import DatasetError
 from acdc_medsam.exports.folder import Published, close_export
 from acdc_medsam.exports.size import announce_size
 from acdc_medsam.formats.files import Row, Written, read_recorded, read_table, write_bytes
 from acdc_medsam.formats.tensor_values import read_values
 from acdc_medsam.layout import EMBEDDING_SHAPE, published_splits
 from acdc_medsam.runtime.progress import Progress
+from acdc_medsam.runtime.requirements import require_libraries
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +41,7 @@ def require_zarr() -> None:
     Raises:
         ConfigError: It is missing; the message says how to install it.
     """
-    if importlib.util.find_spec("zarr") is None:
-        raise ConfigError(
-            "the export zarr needs the library zarr: pip install --constraint constraints.txt --editable '.[zarr]'"
-        )
+    require_libraries("the export zarr", "zarr")
 
 
 def export_zarr(published: Published, folder: Path, index: Path, dtype: str, shard_slices: int = SHARD_SLICES) -> None:

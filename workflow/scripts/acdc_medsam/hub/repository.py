@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from acdc_medsam.errors import AcdcError, DatasetError, HubError
+from acdc_medsam.runtime.requirements import require_libraries
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -31,7 +32,8 @@ class Repository:
             name: Name of the repository, ``USER/NAME`` or ``ORGANIZATION/NAME``.
 
         Raises:
-            HubError: The client is not installed, the name is not one of a repository, or nobody is logged in.
+            ConfigError: The client is not installed.
+            HubError: The name is not one of a repository, or nobody is logged in.
         """
         self.name = name
         self._api = _import_client()
@@ -102,15 +104,12 @@ def _import_client() -> HfApi:
     """Return the hub's client, without the progress bars that it would show for each commit.
 
     Raises:
-        HubError: The client is not installed.
+        ConfigError: The client is not installed.
     """
-    try:
-        from huggingface_hub import HfApi
-        from huggingface_hub.utils.tqdm import disable_progress_bars
-    except ModuleNotFoundError as error:
-        raise HubError(
-            "uploads need the package huggingface_hub: pip install --constraint constraints.txt --editable '.[hub]'"
-        ) from error
+    require_libraries("an upload", "huggingface_hub")
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
     disable_progress_bars()
     return HfApi()
 

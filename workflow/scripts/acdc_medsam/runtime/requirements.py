@@ -69,6 +69,23 @@ def require_past_times(sources: Iterable[Path]) -> None:
         )
 
 
+def require_libraries(work: str, *libraries: str) -> None:
+    """Refuse work that needs optional libraries where one of these is not installed.
+
+    Args:
+        work: The work, with which the message begins.
+        libraries: Names under which they are imported.
+
+    Raises:
+        ConfigError: A library is missing; the message says how to install it.
+    """
+    # Importing them would take seconds.
+    missing = [name for name in libraries if importlib.util.find_spec(name) is None]
+    if missing:
+        packages = " ".join(missing).replace("_", "-")
+        raise ConfigError(f"{work} needs {' and '.join(missing)}: pip install {packages}")
+
+
 def require_usable_weights(encoder: str, checkpoint: Path, sha256: str) -> None:
     """Refuse a checkpoint that cannot be used.
 

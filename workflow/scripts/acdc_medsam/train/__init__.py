@@ -1,22 +1,18 @@
 """Fine-tune a model's mask decoder on the stored embeddings: ``acdc-medsam train data/ACDC``."""
 
-import importlib.util
 import logging
 import warnings
 
-from acdc_medsam.errors import ConfigError
+from acdc_medsam.runtime import requirements
 
 
 def require_libraries() -> None:
-    """Check that the optional dependencies of training and evaluation are installed.
+    """Refuse training and evaluation where their optional libraries are not installed.
 
     Raises:
-        ConfigError: A dependency is missing; the message says how to install it.
+        ConfigError: A library is missing; the message says how to install it.
     """
-    # Importing them would take seconds.
-    missing = [name for name in ("monai", "pytorch_lightning") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigError(f"training needs {' and '.join(missing)}: pip install monai pytorch-lightning")
+    requirements.require_libraries("training", "monai", "pytorch_lightning")
 
 
 def silence_libraries() -> None:
