@@ -82,7 +82,11 @@ class PreloadedServer:
             # Not in pytest's own folder, because the path of a socket must not be longer than 107 characters.
             folder = tempfile.mkdtemp(prefix="preloaded-")
             command = [sys.executable, __file__, folder]
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            # NumPy's threads are set when it is imported. Jobs that multiply matrices by NumPy do so in one thread.
+            environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+            self.process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
             assert self.process.stdout is not None and self.process.stdout.readline() == "ready\n"
             os.environ[FOLDER] = folder
         return str(Path(os.environ[FOLDER]) / "python")

@@ -10,8 +10,9 @@ import torch
 
 from acdc_medsam.data.slices import ItemOptions, SliceDataset, positional_encoding
 from acdc_medsam.encoders import load_model, make_encoder
+from acdc_medsam.encoders.decoder import to_labels
 from acdc_medsam.encoders.registry import ENCODERS
-from acdc_medsam.evaluate.predict import to_labels, without_prompts
+from acdc_medsam.evaluate.predict import without_prompts
 from acdc_medsam.evaluate.slices import VolumeSlices
 from acdc_medsam.evaluate.volumes import keep_largest_components, read_truth, stack_slices
 from acdc_medsam.train.fit import save_model

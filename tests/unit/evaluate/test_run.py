@@ -20,13 +20,13 @@ from acdc_medsam.cli import main
 from acdc_medsam.data.assignment import Assignment
 from acdc_medsam.data.slices import ItemOptions, SliceDataset
 from acdc_medsam.encoders import Encoder, load_model, make_encoder
-from acdc_medsam.encoders.decoder import PROMPT_SIZE
+from acdc_medsam.encoders.decoder import PROMPT_SIZE, to_labels
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.evaluate import run
 from acdc_medsam.evaluate.cases import choose_cases, pick_evenly
 from acdc_medsam.evaluate.metrics import UNSCALED, compute_metrics
-from acdc_medsam.evaluate.predict import Predict, to_labels
+from acdc_medsam.evaluate.predict import Predict
 from acdc_medsam.evaluate.run import evaluate_model, splits_to_measure
 from acdc_medsam.evaluate.seen import describe_seen, find_seen
 from acdc_medsam.evaluate.slices import VolumeSlices, find_volume, find_volumes, require_whole_patients

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from acdc_medsam import onnx_export
 from acdc_medsam.cli import main
 from acdc_medsam.encoders import load_model, make_encoder, vit
+from acdc_medsam.encoders.decoder import to_labels
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.encoders.sam import PromptedModel, import_part, modeling
 from acdc_medsam.errors import AcdcError
-from acdc_medsam.evaluate.predict import to_labels
 from acdc_medsam.formats.files import sha256_file
 from acdc_medsam.formats.nifti import read_nifti
 from acdc_medsam.onnx_export import run

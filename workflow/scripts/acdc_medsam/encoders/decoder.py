@@ -134,6 +134,34 @@ def decode_box(model: nn.Module, embedding: Tensor, encoding: Tensor, box: Tenso
     return enlarge(logits[:, mask, None], size)[0, 0]
 
 
+def decode_structures(model: nn.Module, embeddings: Tensor, encoding: Tensor) -> Tensor:
+    """Predict all structures from embeddings alone, which needs a fine-tuned decoder.
+
+    Args:
+        model: A model with a fine-tuned decoder.
+        embeddings: The embeddings (B, 256, 64, 64).
+        encoding: The positional encoding (1, 256, 64, 64).
+
+    Returns:
+        Logits (B, 3, 1024, 1024) of RV, MYO and LV.
+    """
+    # len() would be recorded as a number when the computation is exported.
+    prompts = no_prompts(cast(nn.Module, model.prompt_encoder), embeddings.shape[0])
+    logits = decode(cast(nn.Module, model.mask_decoder), embeddings, encoding, *prompts)
+    # The first mask answers boxes, and there is none.
+    return enlarge(logits[:, 1:], PROMPT_SIZE)
+
+
+def to_labels(logits: Tensor) -> Tensor:
+    """Turn logits (..., 3, S, S) of RV, MYO and LV into labels (..., S, S) uint8.
+
+    The structure with the highest logit wins; a pixel where none is positive is background.
+    """
+    values = torch.tensor(list(LABELS.values()), dtype=torch.uint8, device=logits.device)
+    highest, index = logits.max(-3)
+    return torch.where(highest > 0, values[index], torch.zeros_like(values[:1]))
+
+
 def enlarge(logits: Tensor, size: int) -> Tensor:
     """Resize logits (B, C, h, w) to (B, C, size, size) by bilinear interpolation, as SAM does."""
     return F.interpolate(logits, (size, size), mode="bilinear", align_corners=False)

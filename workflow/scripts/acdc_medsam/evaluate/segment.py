@@ -7,8 +7,9 @@ import numpy as np
 
 from acdc_medsam.acdc.labels import LABELS
 from acdc_medsam.data.slices import SliceItem
+from acdc_medsam.encoders.decoder import to_labels
 from acdc_medsam.evaluate.metrics import PHYSICAL, Units, compute_metrics, dice_coefficient
-from acdc_medsam.evaluate.predict import Predict, to_labels
+from acdc_medsam.evaluate.predict import Predict
 from acdc_medsam.evaluate.summary import Score, mean
 from acdc_medsam.evaluate.volumes import (
     Label,

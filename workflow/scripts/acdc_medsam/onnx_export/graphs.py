@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acdc_medsam.encoders.decoder import PROMPT_SIZE, decode, enlarge, no_prompts
+from acdc_medsam.encoders.decoder import PROMPT_SIZE, decode_structures, enlarge, to_labels
 from acdc_medsam.encoders.model import positional_encoding, prepare_images
 from acdc_medsam.encoders.registry import EncoderSpec
 
@@ -115,8 +115,9 @@ class SegmentationGraph(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.prompt_encoder = cast(nn.Module, model.prompt_encoder)
-        self.mask_decoder = cast(nn.Module, model.mask_decoder)
+        self.model = nn.Module()
+        self.model.prompt_encoder = model.prompt_encoder
+        self.model.mask_decoder = model.mask_decoder
         self.register_buffer("encoding", positional_encoding(model))
 
     def forward(self, image_embeddings: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,10 +126,5 @@ class SegmentationGraph(nn.Module):
         Returns:
             Labels (B, 1024, 1024) uint8, and logits (B, 3, 1024, 1024) float32 in the order of the labels 1, 2, 3.
         """
-        prompts = no_prompts(self.prompt_encoder, image_embeddings.shape[0])
-        # The first mask answers boxes, and there is none.
-        logits = enlarge(decode(self.mask_decoder, image_embeddings, self.encoding, *prompts)[:, 1:], PROMPT_SIZE)
-
-        highest, index = logits.max(1)
-        labels = torch.where(highest > 0, index + 1, 0).to(torch.uint8)
-        return labels, logits
+        logits = decode_structures(self.model, image_embeddings, self.encoding)
+        return to_labels(logits), logits

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from acdc_medsam.encoders import Encoder, load_model, make_encoder
+from acdc_medsam.encoders.decoder import decode_structures, to_labels
 from acdc_medsam.encoders.model import computing_in, positional_encoding
 from acdc_medsam.encoders.registry import ENCODERS
-from acdc_medsam.evaluate.predict import decode_structures, to_labels
 from acdc_medsam.train.model import ModelFacts
 
 
@@ -27,6 +27,7 @@ class Segmenter:
     encoder: Encoder
     encoding: Tensor
 
+    @torch.inference_mode()
     def label(self, images: Tensor) -> Tensor:
         """Segment images without prompts.
 

@@ -21,9 +21,9 @@ from acdc_medsam.encoders.decoder import (
     encode_points,
     enlarge,
     no_prompts,
+    to_labels,
 )
 from acdc_medsam.errors import CheckpointError, DatasetError
-from acdc_medsam.evaluate.predict import to_labels
 from acdc_medsam.formats.png import Gray
 from acdc_medsam.train.weights import find_checkpoint, identify_encoder
 
