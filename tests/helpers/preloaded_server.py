@@ -25,6 +25,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from remembered import COMPUTE, Remembering
+
 LIBRARIES = {
     # What a run imports from other projects. The project's own modules are imported by each run.
     "runs": (
@@ -68,6 +70,9 @@ LIBRARIES = {
 FOLDER = "PRELOADED_SERVER"
 """Environment variable with the folder of the server, for the test processes that share it."""
 
+EMBEDDINGS = "embeddings"
+"""Name of the folder of remembered embeddings."""
+
 
 class PreloadedServer:
     """The server, which starts when it is first needed, and ends with the process that started it."""
@@ -80,7 +85,7 @@ class PreloadedServer:
         """Start the server unless it was started, and return the path of the stand-in for Python."""
         if FOLDER not in os.environ:
             # Not in pytest's own folder, because the path of a socket must not be longer than 107 characters.
-            folder = tempfile.mkdtemp(prefix="preloaded-")
+            folder = tempfile.mkdtemp(prefix="preloaded-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT"))
             command = [sys.executable, __file__, folder]
             # NumPy's threads are set when it is imported. Jobs that multiply matrices by NumPy do so in one thread.
             environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
@@ -99,6 +104,7 @@ def serve(folder: Path) -> None:
         folder: Folder for the sockets and for the stand-in.
     """
     stand_in = folder / "python"
+    (folder / EMBEDDINGS).mkdir()
     stand_in.write_text(f"#!{sys.executable} -ISs\n{Path(__file__).with_name('preloaded_python.py').read_text()}")
     stand_in.chmod(0o755)
     sockets = {stage: socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for stage in LIBRARIES}
@@ -201,6 +207,8 @@ def become(work: dict[str, Any], standard: list[int], stand_in: Path) -> None:
         case [script, *_]:
             sys.argv = work["arguments"]
             sys.path[0] = str(Path(script).parent)
+            if Path(script).name.startswith("tmp") and COMPUTE not in os.environ:  # as in tmp3s5k2a1x.embed.py
+                sys.meta_path.insert(0, Remembering(stand_in.with_name(EMBEDDINGS)))
             runpy.run_path(script, run_name="__main__")
     end()
 

@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -95,6 +96,7 @@ def test_the_dockerfile_installs_requirements_at_pinned_versions(tmp_path: Path)
     tools.mkdir()
     (tools / "pip").write_text('#!/bin/sh\necho "$@"\n')
     (tools / "pip").chmod(0o755)
+    (tools / "python").symlink_to(sys.executable)
     command = dict(instructions())["RUN"]
     path = f"{tools}{os.pathsep}{os.environ['PATH']}"
     asked = subprocess.run(

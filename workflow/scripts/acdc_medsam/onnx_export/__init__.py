@@ -2,7 +2,7 @@
 
 import logging
 
-from acdc_medsam.runtime import requirements
+from acdc_medsam.runtime.requirements import require_libraries as require
 
 OPSETS = (18, 21)
 """Lowest and highest version of ONNX's operators that can be asked for. Older onnxruntimes take the lowest one."""
@@ -14,7 +14,7 @@ def require_libraries() -> None:
     Raises:
         ConfigError: A library is missing; the message says how to install it.
     """
-    requirements.require_libraries("the export to ONNX", "onnx", "onnxruntime", "onnxscript")
+    require("the export to ONNX", "onnx", "onnxruntime", "onnxscript")
 
 
 def silence_libraries() -> None:

@@ -3,7 +3,7 @@
 import logging
 import warnings
 
-from acdc_medsam.runtime import requirements
+from acdc_medsam.runtime.requirements import require_libraries as require
 
 
 def require_libraries() -> None:
@@ -12,7 +12,7 @@ def require_libraries() -> None:
     Raises:
         ConfigError: A library is missing; the message says how to install it.
     """
-    requirements.require_libraries("training", "monai", "pytorch_lightning")
+    require("training", "monai", "pytorch_lightning")
 
 
 def silence_libraries() -> None:
