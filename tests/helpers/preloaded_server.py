@@ -70,8 +70,8 @@ LIBRARIES = {
 FOLDER = "PRELOADED_SERVER"
 """Environment variable with the folder of the server, for the test processes that share it."""
 
-EMBEDDINGS = "embeddings"
-"""Name of the folder of remembered embeddings."""
+REMEMBERED = "remembered"
+"""Name of the folder of results that jobs look up."""
 
 
 class PreloadedServer:
@@ -104,7 +104,7 @@ def serve(folder: Path) -> None:
         folder: Folder for the sockets and for the stand-in.
     """
     stand_in = folder / "python"
-    (folder / EMBEDDINGS).mkdir()
+    (folder / REMEMBERED).mkdir()
     stand_in.write_text(f"#!{sys.executable} -ISs\n{Path(__file__).with_name('preloaded_python.py').read_text()}")
     stand_in.chmod(0o755)
     sockets = {stage: socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for stage in LIBRARIES}
@@ -208,7 +208,7 @@ def become(work: dict[str, Any], standard: list[int], stand_in: Path) -> None:
             sys.argv = work["arguments"]
             sys.path[0] = str(Path(script).parent)
             if Path(script).name.startswith("tmp") and COMPUTE not in os.environ:  # as in tmp3s5k2a1x.embed.py
-                sys.meta_path.insert(0, Remembering(stand_in.with_name(EMBEDDINGS)))
+                sys.meta_path.insert(0, Remembering(stand_in.with_name(REMEMBERED)))
             runpy.run_path(script, run_name="__main__")
     end()
 

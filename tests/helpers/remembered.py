@@ -1,33 +1,34 @@
-"""Embeddings that earlier jobs of the tests have computed: most runs encode the same few images with the same weights.
+"""The tests' server remembers what takes jobs longest: most runs encode the same images and draw the same charts.
 
-What is remembered is the result of one call of ``Encoder.encode``; all else of a job is as for a user. The name of a
-remembered embedding is a digest of everything that the call depends on, the encoders' code included.
+Remembered are the results of ``Encoder.encode`` and of what ``Pieces.look_up`` draws; all else of a job is as for a
+user. The name of a result is a digest of everything that it depends on, the code included.
 """
 
 import hashlib
+import json
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-MODULE = "acdc_medsam.encoders.model"
 COMPUTE = "TEST_COMPUTES"
 """Environment variable of runs in which nothing is remembered, because it is the computation that is tested."""
 
 
 class Remembering:
-    """Finder that changes one module when it is imported."""
+    """Finder that changes two modules when they are imported."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the folder of remembered embeddings."""
+        """Take the folder of the results."""
         self.folder = folder
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Find the module as always, and change it after its code has run."""
-        if name != MODULE:
+        """Find a module as always, and change it after its code has run."""
+        if name not in CHANGES:
             return None
         spec = PathFinder.find_spec(name, path, target)
         assert spec is not None and spec.loader is not None
@@ -35,14 +36,14 @@ class Remembering:
 
         def run_and_change(module: ModuleType) -> None:
             run(module)
-            remember(module, self.folder)
+            CHANGES[name](module, self.folder)
 
         spec.loader.exec_module = run_and_change  # type: ignore[method-assign]
         return spec
 
 
-def remember(module: Any, folder: Path) -> None:
-    """Have encoders look up images that were encoded before, and note what they encode."""
+def remember_embeddings(module: Any, folder: Path) -> None:
+    """Have encoders look up the images that were encoded before."""
     import torch
 
     encode = module.Encoder.encode
@@ -55,14 +56,43 @@ def remember(module: Any, folder: Path) -> None:
 
     def look_up_or_encode(encoder: Any, images: Any) -> Any:
         facts = repr((encoder.spec, encoder.precision, images.shape)).encode()
-        parts = (code, weights_of(encoder.module), facts, images.numpy().tobytes())
-        path = folder / hashlib.blake2b(b"".join(parts)).hexdigest()[:32]
+        path = folder / name_of(code, weights_of(encoder.module), facts, images.numpy().tobytes())
         if path.exists():
             return torch.load(path, weights_only=True)
         embeddings = encode(encoder, images)
-        own = path.with_suffix(f".{os.getpid()}")
-        torch.save(embeddings, own)
-        own.rename(path)
+        write(path, lambda own: torch.save(embeddings, own))
         return embeddings
 
     module.Encoder.encode = look_up_or_encode
+
+
+def remember_pieces(module: Any, folder: Path) -> None:
+    """Have reports look up the pieces that were drawn before."""
+    look_up = module.Pieces.look_up
+
+    def look_up_or_draw(pieces: Any, shown: str, draw: Callable[[], dict[str, str]]) -> Any:
+        path = folder / name_of(pieces._maker.encode(), shown.encode())
+
+        def recall() -> Any:
+            if not path.exists():
+                write(path, lambda own: own.write_text(json.dumps(draw())))
+            return json.loads(path.read_text())
+
+        return look_up(pieces, shown, recall)
+
+    module.Pieces.look_up = look_up_or_draw
+
+
+CHANGES = {"acdc_medsam.encoders.model": remember_embeddings, "acdc_medsam.report.pieces": remember_pieces}
+
+
+def name_of(*parts: bytes) -> str:
+    """Return a digest of what a result depends on."""
+    return hashlib.blake2b(b"".join(parts)).hexdigest()[:32]
+
+
+def write(path: Path, save: Callable[[Path], object]) -> None:
+    """Write a result; a job that is killed meanwhile leaves no half of one."""
+    own = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+    save(own)
+    own.rename(path)
