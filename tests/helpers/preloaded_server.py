@@ -139,13 +139,14 @@ def serve_stage(listening: socket.socket, stand_in: Path) -> None:
         listening: Socket of the stage.
         stand_in: Path of the stand-in.
     """
-    running = dict[int, socket.socket]()  # file descriptor of a fork -> connection to its stand-in
+    running = dict[int, tuple[int, socket.socket]]()  # file descriptor of a fork -> its ID, connection to its stand-in
     while True:
-        ready, _, _ = select.select([0, listening, *running, *running.values()], [], [])
+        connections = [connection for _, connection in running.values()]
+        ready, _, _ = select.select([0, listening, *running, *connections], [], [])
         if 0 in ready:
             return
 
-        for process, connection in list(running.items()):
+        for process, (number, connection) in list(running.items()):
             if process in ready:
                 result = os.waitid(os.P_PIDFD, process, os.WEXITED)
                 assert result is not None
@@ -155,19 +156,26 @@ def serve_stage(listening: socket.socket, stand_in: Path) -> None:
                 os.close(process)
                 connection.close()
             elif connection in ready:
-                signal.pidfd_send_signal(process, signal.SIGKILL)
+                kill(number)
 
         if listening in ready:
             connection, _ = listening.accept()
             text, descriptors, _, _ = socket.recv_fds(connection, 2**20, 3)
             number = os.fork()
             if not number:
-                for other in (listening, connection, *running.values()):
+                for other in (listening, connection, *connections):
                     other.close()
                 return become(marshal.loads(text), list(descriptors), stand_in)
-            running[os.pidfd_open(number)] = connection
+            running[os.pidfd_open(number)] = (number, connection)
             for descriptor in descriptors:
                 os.close(descriptor)
+
+
+def kill(number: int) -> None:
+    """Kill a fork, and what it has started if it has a process group of its own."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(number, signal.SIGKILL)
+        os.killpg(number, signal.SIGKILL)
 
 
 def become(work: dict[str, Any], standard: list[int], stand_in: Path) -> None:
@@ -191,6 +199,7 @@ def become(work: dict[str, Any], standard: list[int], stand_in: Path) -> None:
 
     match work["arguments"]:
         case ["-m", "snakemake", *arguments]:
+            os.setpgid(0, 0)  # whose jobs are killed with it
             sys.argv = ["snakemake", *arguments]
             try:
                 runpy.run_module("snakemake", run_name="__main__", alter_sys=True)

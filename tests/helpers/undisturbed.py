@@ -6,8 +6,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
-from workflow_run import Workflow
+from workflow_run import SERVER, Workflow
 
 WITH_TIMES = {"data/ACDC/report.html", "data/ACDC/provenance.json", "work/report.tsv", "work/provenance.tsv"}
 """Files that contain dates or durations, and their indexes."""
@@ -38,18 +39,25 @@ def differences(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
 class Started:
     """A run in a process group of its own, whose output a test can follow."""
 
-    def __init__(self, workflow: Workflow, *arguments: str, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, workflow: Workflow, *arguments: str, environment: Mapping[str, str], served: bool = True
+    ) -> None:
         """Start the run.
 
         Args:
             workflow: Workflow to run.
             arguments: Arguments for Snakemake.
             environment: Environment of the run, such as a gate's.
+            served: Whether the server starts the run, which then has another process and gets no signal but SIGKILL.
         """
+        self.folder = workflow.folder
+        command = workflow.command(*arguments)
+        if served:
+            command[0] = SERVER.python()
         self.log = workflow.folder / "run.log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                workflow.command(*arguments),
+                command,
                 cwd=workflow.folder,
                 env=environment,
                 stdout=log,
@@ -82,3 +90,17 @@ class Started:
         """Kill Snakemake and all its jobs, and wait until they have ended."""
         os.killpg(self.process.pid, signal.SIGKILL)
         assert self.process.wait() == -signal.SIGKILL
+        while self.processes():
+            time.sleep(0.01)
+
+    def processes(self) -> list[Path]:
+        """Return the processes that work in the folder of the run, as folders of /proc."""
+        return [path for path in Path("/proc").glob("[0-9]*") if works_in(path, self.folder)]
+
+
+def works_in(process: Path, folder: Path) -> bool:
+    """Whether the working directory of a process, a folder of /proc, is in a folder."""
+    try:
+        return (process / "cwd").resolve(strict=True).is_relative_to(folder)
+    except OSError:
+        return False
