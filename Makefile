@@ -59,10 +59,10 @@ predict-demo: demo
 	$(BIN)/acdc-medsam phantom demo/scans --patients 1 --depth 6 --seed 7 --cine
 	$(BIN)/acdc-medsam predict --model demo/training/model.pth --out demo/predictions demo/scans/training/patient001/patient001_4d.nii.gz
 
-# Waiting threads must not occupy the processors that other tests need: two encoders at once would take twice as long.
+# Test processes share the processors, so each one computes in one thread, and waiting threads do not occupy them.
 # Compiled modules are kept even if the environment says otherwise, because some thousand processes import them.
 test: .venv/.ready $(CHECKPOINT) $(WHEEL)
-	OMP_WAIT_POLICY=PASSIVE PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=25
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=25
 
 # Each time, the stages are killed at other moments, and Slurm ends jobs of another run.
 test-repeat: .venv/.ready $(CHECKPOINT) $(WHEEL)
