@@ -11,7 +11,7 @@ import torch
 
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats import tensor_values
-from acdc_medsam.formats.tensor_values import open_values, read_values
+from acdc_medsam.formats.tensor_values import open_values, read_plain, read_values
 from acdc_medsam.formats.tensors import tensor_bytes
 
 PATH = Path("embedding.pt")
@@ -37,6 +37,12 @@ def test_our_own_files_are_read_without_torch(shape: tuple[int, int, int]) -> No
     values = read_values(bytes(tensor_bytes(tensor)), PATH, shape)
     assert values.dtype == np.float32
     np.testing.assert_array_equal(values, tensor.numpy())
+
+
+@pytest.mark.parametrize("shape", [(1, *SHAPE), (2, 300, 1, 5, 7)])
+def test_tensors_of_more_axes_are_read_too(shape: tuple[int, ...]) -> None:
+    tensor = torch.randn(shape)
+    np.testing.assert_array_equal(read_plain(bytes(tensor_bytes(tensor)), shape), tensor.numpy())  # type: ignore[arg-type]
 
 
 def test_a_tensor_that_is_laid_out_otherwise_is_left_to_torch() -> None:

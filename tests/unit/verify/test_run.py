@@ -11,7 +11,7 @@ import torch
 from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import read_table
 from acdc_medsam.formats.index import read_index_comments
-from acdc_medsam.layout import EMBEDDING_SHAPE
+from acdc_medsam.layout import EMBEDDING_SHAPE, ENCODING_SHAPE
 from acdc_medsam.stages.split_rule import SplitRule
 from acdc_medsam.verify import checks as names
 from acdc_medsam.verify import files as check_files
@@ -236,6 +236,7 @@ def test_embeddings_of_the_workflow_are_read_without_torch(
     for row in read_table(small.data / "manifest.tsv"):
         tensor = read_tensor(small.data / row["embedding"])
         assert (tensor.shape, tensor.sound, tensor.sha256) == (EMBEDDING_SHAPE, True, row["embedding_sha256"])
+    assert read_tensor(small.data / "positional_encoding/pe.pt").shape == ENCODING_SHAPE
 
 
 def test_a_tensor_larger_than_its_file_is_not_unfolded(tmp_path: Path) -> None:

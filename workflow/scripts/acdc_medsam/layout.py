@@ -28,6 +28,9 @@ LATER_FILES = ("quality.json", "report.html", "README.md", "croissant.json", PRO
 EMBEDDING_SHAPE = (256, 64, 64)
 """Shape of an image embedding: channels, rows and columns."""
 
+ENCODING_SHAPE = (1, *EMBEDDING_SHAPE)
+"""Shape of the positional encoding."""
+
 PIXEL_COLUMNS = {structure: f"{structure.lower()}_pixels" for structure in LABELS}
 """Structure -> column with its number of pixels in the H5 slice, before resizing."""
 

@@ -20,7 +20,7 @@ from acdc_medsam.errors import ConfigError, DatasetError
 from acdc_medsam.formats.files import Row, read_table
 from acdc_medsam.formats.png import read_gray
 from acdc_medsam.formats.tensors import open_embedding
-from acdc_medsam.layout import EMBEDDING_SHAPE, MANIFEST, PIXEL_COLUMNS, SPLITS
+from acdc_medsam.layout import EMBEDDING_SHAPE, ENCODING_SHAPE, MANIFEST, PIXEL_COLUMNS, SPLITS
 
 METADATA = ("slice", "patient", "phase", "group", "frame", "slice_index", "height", "width", "spacing")
 """Columns of the manifest that an item holds as text."""
@@ -226,4 +226,4 @@ def positional_encoding(root: str | Path) -> Tensor:
     Raises:
         DatasetError: The file is missing or damaged.
     """
-    return open_embedding(Path(root) / "positional_encoding" / "pe.pt", (1, *EMBEDDING_SHAPE))
+    return open_embedding(Path(root) / "positional_encoding" / "pe.pt", ENCODING_SHAPE)

@@ -4,6 +4,7 @@ import io
 import math
 import struct
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def open_values(path: Path, shape: tuple[int, int, int]) -> Values:
     return read_values(data, path, shape)
 
 
-def read_plain(data: bytes, shape: tuple[int, int, int]) -> Values | None:
+def read_plain(data: bytes, shape: tuple[int, ...]) -> Values | None:
     """Read a contiguous float32 tensor of a certain shape, if the file is exactly as ``torch.save`` lays it out.
 
     Args:
@@ -78,17 +79,23 @@ def read_plain(data: bytes, shape: tuple[int, int, int]) -> Values | None:
     return np.frombuffer(found[2], "<f4").reshape(shape)
 
 
-def describe_tensor(shape: tuple[int, int, int]) -> bytes:
+def describe_tensor(shape: tuple[int, ...]) -> bytes:
     """Return how ``torch.save`` describes a contiguous float32 tensor on the CPU.
 
     The description is a pickle, which could run code. It is therefore compared with this one and never loaded.
     """
-    strides = (shape[1] * shape[2], shape[2], 1)
+    strides = [math.prod(shape[axis:]) for axis in range(1, len(shape) + 1)]
     return (
         b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nq\x00((X\x07\x00\x00\x00storageq\x01ctorch\nFloatStorage\nq\x02"
-        b"X\x01\x00\x00\x000q\x03X\x03\x00\x00\x00cpuq\x04%btq\x05QK\x00%b\x87q\x06%b\x87q\x07\x89ccollections\n"
+        b"X\x01\x00\x00\x000q\x03X\x03\x00\x00\x00cpuq\x04%btq\x05QK\x00%bq\x06%bq\x07\x89ccollections\n"
         b"OrderedDict\nq\x08)Rq\ttq\nRq\x0b."
-    ) % tuple(b"".join(map(_describe_number, numbers)) for numbers in ([math.prod(shape)], shape, strides))
+    ) % (_describe_number(math.prod(shape)), _describe_tuple(shape), _describe_tuple(strides))
+
+
+def _describe_tuple(numbers: Sequence[int]) -> bytes:
+    """Return a tuple of three or more numbers as a pickle holds it: three have a letter of their own."""
+    described = b"".join(map(_describe_number, numbers))
+    return described + b"\x87" if len(numbers) == 3 else b"(" + described + b"t"
 
 
 def _describe_number(number: int) -> bytes:

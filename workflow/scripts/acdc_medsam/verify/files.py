@@ -18,7 +18,7 @@ from acdc_medsam.formats.h5 import read_h5
 from acdc_medsam.formats.png import Gray, read_gray
 from acdc_medsam.formats.tensor_values import read_plain
 from acdc_medsam.formats.tensors import load_saved
-from acdc_medsam.layout import EMBEDDING_SHAPE, image_folder
+from acdc_medsam.layout import EMBEDDING_SHAPE, ENCODING_SHAPE, image_folder
 from acdc_medsam.stages.render import pixels_sha256, resize_label
 from acdc_medsam.verify.checks import (
     EMBEDDING_FINITE,
@@ -175,9 +175,10 @@ def read_tensor(path: Path) -> SavedTensor:
 def _parse_tensor(data: bytes) -> SavedTensor:
     """Read the content of a file that holds one tensor; see :func:`read_tensor`."""
     sha256 = hashlib.sha256(data).hexdigest()
-    values = read_plain(data, EMBEDDING_SHAPE)
-    if values is not None:
-        return SavedTensor(values.shape, "torch.float32", bool(np.isfinite(values).all()), sha256)
+    for shape in (EMBEDDING_SHAPE, ENCODING_SHAPE):
+        values = read_plain(data, shape)
+        if values is not None:
+            return SavedTensor(shape, "torch.float32", bool(np.isfinite(values).all()), sha256)
 
     import torch
 

@@ -9,7 +9,7 @@ from acdc_medsam.errors import DatasetError
 from acdc_medsam.formats.files import Row
 from acdc_medsam.layout import (
     DATASET,
-    EMBEDDING_SHAPE,
+    ENCODING_SHAPE,
     LATER_FILES,
     MANIFEST,
     POSITIONAL_ENCODING,
@@ -242,7 +242,7 @@ def check_positional_encoding(output: Path, records: Records) -> list[Finding]:
     count = len(find_positional_encodings(output))
     try:
         shape = list(read_tensor(path).shape)
-        reason = None if shape == [1, *EMBEDDING_SHAPE] else f"is {shape}"
+        reason = None if shape == [*ENCODING_SHAPE] else f"is {shape}"
     except DatasetError as error:
         reason = str(error)
 
