@@ -8,12 +8,16 @@ import os
 import sys
 
 _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # Ctrl-C reaches the fork too, which then ends this process
+STAGES = "normalize adopt render split publish verify accept card provenance export prune"
+FILES = tuple(f".{stage}.py" for stage in STAGES.split())  # as in tmp3s5k2a1x.render.py
 TRAINING = (".train.py", ".evaluate.py", "_fold.py", ".benchmark.py", "precision.py", "trained.py")
 arguments = sys.argv[1:]
 if arguments[:2] == ["-m", "snakemake"]:
     stage = "runs"
 elif "-c" in arguments or arguments[0].endswith(TRAINING):  # pytest-xdist: -c
     stage = "training"
+elif arguments[0].endswith(FILES):
+    stage = "files"
 else:
     stage = "jobs"
 

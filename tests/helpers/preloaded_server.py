@@ -1,9 +1,10 @@
 """Processes that have already imported libraries, and fork for each run, job or test process: this saves start-up time.
 
-Each stage is a process with a socket of its name in the server's folder: ``runs`` starts Snakemake, ``jobs`` starts
-scripts and modules, and ``training`` starts those that import most. Each is a fork of the one before, which it makes
-when it is first needed. ``preloaded_python``, of which the folder has a copy, takes the place of Python. Tests that
-disturb a run start it and its jobs as a user does, without this server.
+Each stage is a process with a socket of its name in the server's folder: ``files`` starts the scripts that import
+least, ``runs`` starts Snakemake, ``jobs`` starts other scripts and modules, and ``training`` starts those that import
+most. Each is a fork of the one before, which it makes when it is first needed. ``preloaded_python``, of which the
+folder has a copy, takes the place of Python. Tests that interrupt a run start it and its jobs as a user does, without
+this server.
 """
 
 import atexit
@@ -28,14 +29,28 @@ from typing import Any
 from remembered import COMPUTE, Remembering
 
 LIBRARIES = {
+    # What jobs import that read, write and compare files. A fork takes the longer the more memory its origin has.
+    "files": (
+        "h5py",
+        "isal.igzip",
+        "jinja2",
+        "nibabel",
+        "PIL.BmpImagePlugin",
+        "PIL.GifImagePlugin",
+        "PIL.JpegImagePlugin",
+        "PIL.PpmImagePlugin",
+        "PIL.WebPImagePlugin",
+        # What skimage.exposure and skimage.measure import on first use only.
+        "skimage.exposure.exposure",
+        "skimage.measure._find_contours",
+        "snakemake.script",
+        "tqdm",
+    ),
     # What a run imports from other projects. The project's own modules are imported by each run.
     "runs": (
         "filelock",
-        "h5py",
-        "isal.igzip",
         "jsonschema",
         "nbformat",
-        "nibabel",
         "psutil",
         "smart_open",
         "snakemake.benchmark",
@@ -43,23 +58,13 @@ LIBRARIES = {
         "snakemake.profiles",
         "snakemake.report.html_reporter",
         "snakemake.storage",
-        "tqdm",
     ),
-    # What jobs import in addition. None of these starts threads on import; a forked process would lack them.
+    # What jobs import that compute or draw. None of these starts threads on import; a forked process would lack them.
     "jobs": (
-        "jinja2",
         "matplotlib.backends.backend_svg",
         "matplotlib.figure",
-        "PIL.BmpImagePlugin",
-        "PIL.GifImagePlugin",
-        "PIL.JpegImagePlugin",
-        "PIL.PpmImagePlugin",
-        "PIL.WebPImagePlugin",
         "scipy.ndimage",
-        # What skimage.exposure and skimage.measure import on first use only.
-        "skimage.exposure.exposure",
         "skimage.measure._blur_effect",
-        "skimage.measure._find_contours",
         "skimage.restoration.uft",
         "torch",
     ),
