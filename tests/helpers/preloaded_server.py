@@ -29,7 +29,7 @@ from typing import Any
 from remembered import COMPUTE, Remembering
 
 LIBRARIES = {
-    # What jobs import that read, write and compare files. A fork takes the longer the more memory its origin has.
+    # What jobs import that read, write and compare files. The more memory a process has, the longer a fork of it takes.
     "files": (
         "h5py",
         "isal.igzip",
@@ -204,7 +204,7 @@ def become(work: dict[str, Any], standard: list[int], stand_in: Path) -> None:
 
     match work["arguments"]:
         case ["-m", "snakemake", *arguments]:
-            os.setpgid(0, 0)  # whose jobs are killed with it
+            os.setpgid(0, 0)  # so that its jobs are killed with it
             sys.argv = ["snakemake", *arguments]
             try:
                 runpy.run_module("snakemake", run_name="__main__", alter_sys=True)

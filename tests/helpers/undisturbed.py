@@ -48,7 +48,7 @@ class Started:
             workflow: Workflow to run.
             arguments: Arguments for Snakemake.
             environment: Environment of the run, such as a gate's.
-            served: Whether the server starts the run, which then has another process and gets no signal but SIGKILL.
+            served: Whether the tests' server starts the run. Then no signal but SIGKILL reaches the run.
         """
         self.folder = workflow.folder
         command = workflow.command(*arguments)

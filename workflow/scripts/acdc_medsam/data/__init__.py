@@ -1,7 +1,7 @@
 """PyTorch access to the published dataset: ``SliceDataset``, ``DataModule`` and ``positional_encoding``.
 
-Only the dataset's folder is needed. The names are imported on first use: ``DataModule`` needs Lightning and the others
-PyTorch, which those who only need a module of this package, as the workflow's rules do, shall not wait for.
+Only the dataset's folder is needed. The names are imported on first use, because ``DataModule`` needs Lightning and the
+others need PyTorch. The workflow's rules, which import other modules of this package, wait for neither.
 """
 
 from importlib import import_module

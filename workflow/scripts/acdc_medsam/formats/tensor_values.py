@@ -93,7 +93,7 @@ def describe_tensor(shape: tuple[int, ...]) -> bytes:
 
 
 def _describe_tuple(numbers: Sequence[int]) -> bytes:
-    """Return a tuple of three or more numbers as a pickle holds it: three have a letter of their own."""
+    """Return a tuple of three or more numbers as a pickle holds it: a tuple of three has an opcode of its own."""
     described = b"".join(map(_describe_number, numbers))
     return described + b"\x87" if len(numbers) == 3 else b"(" + described + b"t"
 

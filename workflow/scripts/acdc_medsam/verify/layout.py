@@ -241,8 +241,8 @@ def check_positional_encoding(output: Path, records: Records) -> list[Finding]:
     item = path.name
     count = len(find_positional_encodings(output))
     try:
-        shape = list(read_tensor(path).shape)
-        reason = None if shape == [*ENCODING_SHAPE] else f"is {shape}"
+        shape = read_tensor(path).shape
+        reason = None if shape == ENCODING_SHAPE else f"is {list(shape)}"
     except DatasetError as error:
         reason = str(error)
 
