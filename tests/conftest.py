@@ -13,8 +13,6 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
-from acdc_medsam.phantom.cohort import write_cohort
-from fewer_slices import keep_slices, keep_structures
 from gate import Gate
 from once import once
 from workflow_run import SERVER, Run, Workflow
@@ -91,6 +89,8 @@ def sample() -> Path:
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three tiny training patients and one testing patient; never written to."""
 
+    from acdc_medsam.phantom.cohort import write_cohort
+
     def make(folder: Path) -> Path:
         write_cohort(folder, patients=3, testing=1, in_plane=(48, 40), depth=3)
         return folder
@@ -116,6 +116,8 @@ def finished_once(
     raw: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Workflow, Run, dict[str, Any]]:
     """A complete run with LiteMedSAM, most of whose volumes have a single slice; never written to."""
+    from fewer_slices import keep_structures
+
     encoder = {"name": "lite_medsam", "checkpoint": str(checkpoint), "patients_per_job": 2}
 
     def make(folder: Path) -> tuple[Workflow, Run]:
@@ -131,6 +133,8 @@ def finished_once(
 @pytest.fixture(scope="session")
 def undisturbed(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
     """A complete run on a patient with one slice and one with three, in batches of their own; never written to."""
+    from acdc_medsam.phantom.cohort import write_cohort
+    from fewer_slices import keep_structures
 
     def make(folder: Path) -> Workflow:
         workflow = Workflow(folder / "run")
@@ -160,6 +164,7 @@ def real_images(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 @pytest.fixture(scope="session")
 def real(sample: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, Run]:
     """A complete run with LiteMedSAM on every fourth slice of two patients of the sample; never written to."""
+    from fewer_slices import keep_slices
 
     def make(folder: Path) -> tuple[Workflow, Run]:
         workflow = Workflow(folder)

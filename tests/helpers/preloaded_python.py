@@ -8,16 +8,19 @@ import os
 import sys
 
 _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # Ctrl-C reaches the fork too, which then ends this process
-STAGES = "normalize adopt render split publish verify accept card provenance export prune"
+STAGES = "normalize adopt render split publish verify accept card provenance prune"
 FILES = tuple(f".{stage}.py" for stage in STAGES.split())  # as in tmp3s5k2a1x.render.py
+DRAWING = (".measure.py", ".report.py", ".predict_report.py")
 TRAINING = (".train.py", ".evaluate.py", "_fold.py", ".benchmark.py", "precision.py", "trained.py")
 arguments = sys.argv[1:]
 if arguments[:2] == ["-m", "snakemake"]:
     stage = "runs"
-elif "-c" in arguments or arguments[0].endswith(TRAINING):  # pytest-xdist: -c
+elif arguments[:2] == ["-u", "-c"] or arguments[0].endswith(TRAINING):  # -u -c: a process of pytest-xdist
     stage = "training"
 elif arguments[0].endswith(FILES):
     stage = "files"
+elif arguments[0].endswith(DRAWING):
+    stage = "drawing"
 else:
     stage = "jobs"
 

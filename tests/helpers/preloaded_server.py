@@ -1,10 +1,10 @@
 """Processes that have already imported libraries, and fork for each run, job or test process: this saves start-up time.
 
 Each stage is a process with a socket of its name in the server's folder: ``files`` starts the scripts that import
-least, ``runs`` starts Snakemake, ``jobs`` starts other scripts and modules, and ``training`` starts those that import
-most. Each is a fork of the one before, which it makes when it is first needed. ``preloaded_python``, of which the
-folder has a copy, takes the place of Python. Tests that interrupt a run start it and its jobs as a user does, without
-this server.
+least, ``runs`` starts Snakemake, ``drawing`` starts the scripts that measure or draw, ``jobs`` starts other scripts and
+modules, and ``training`` starts those that import most. Each is a fork of the one before, which it makes
+when it is first needed. ``preloaded_python``, of which the folder has a copy, takes the place of Python. Tests that
+interrupt a run start it and its jobs as a user does, without this server.
 """
 
 import atexit
@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -59,15 +60,16 @@ LIBRARIES = {
         "snakemake.report.html_reporter",
         "snakemake.storage",
     ),
-    # What jobs import that compute or draw. None of these starts threads on import; a forked process would lack them.
-    "jobs": (
+    # What jobs import that measure or draw. None of these starts threads on import, which a forked process would lack.
+    "drawing": (
         "matplotlib.backends.backend_svg",
         "matplotlib.figure",
         "scipy.ndimage",
         "skimage.measure._blur_effect",
         "skimage.restoration.uft",
-        "torch",
     ),
+    # What jobs import in addition that encode or export.
+    "jobs": ("torch", "zarr"),
     # What training, evaluation and most test processes import in addition.
     "training": ("monai.losses", "monai.metrics", "pytorch_lightning"),
 }
@@ -213,9 +215,10 @@ def become(work: dict[str, Any], standard: list[int], stand_in: Path) -> None:
         case ["-m", module, *arguments]:
             sys.argv = [module, *arguments]
             runpy.run_module(module, run_name="__main__", alter_sys=True)
-        case [*_, "-c", code]:
+        case [*_] as arguments if "-c" in arguments:
+            _, code, *rest = arguments[arguments.index("-c") :]
             sys.executable = work["executable"]  # a test itself chooses what is a fork
-            sys.argv = ["-c"]
+            sys.argv = ["-c", *rest]
             sys.modules["__main__"] = ModuleType("__main__")
             exec(code, vars(sys.modules["__main__"]))
         case [script, *_]:
@@ -254,10 +257,12 @@ def take_over(standard: list[int], environment: dict[str, str], folder: str) -> 
 
 
 def import_all(names: tuple[str, ...]) -> None:
-    """Import modules, and exempt them from garbage collection, so that forks share their memory."""
+    """Import modules. Forks share their memory: it is exempt from garbage collection, and not torn down at an exit."""
     for name in names:
         importlib.import_module(name)
     gc.freeze()
+    for finalizer in weakref.finalize._registry:  # type: ignore[attr-defined]
+        finalizer.atexit = False
 
 
 def find_plugins() -> None:

@@ -3,12 +3,21 @@
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from once import once
-from published_h5 import write_published
-from small_dataset import SmallDataset
+
+if TYPE_CHECKING:
+    from small_dataset import SmallDataset
+
+
+def open_small(folder: Path) -> "SmallDataset":
+    """Open a small dataset. What this imports takes seconds, in which pytest could not start the test processes yet."""
+    from small_dataset import SmallDataset
+
+    return SmallDataset(folder)
 
 
 @pytest.fixture(scope="session")
@@ -16,17 +25,17 @@ def made(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The work folder of the small dataset; never written to."""
 
     def make(folder: Path) -> Path:
-        SmallDataset(folder).make(raw)
+        open_small(folder).make(raw)
         return folder
 
     return once(tmp_path_factory, "made", make)
 
 
 @pytest.fixture
-def small(made: Path, tmp_path: Path) -> SmallDataset:
+def small(made: Path, tmp_path: Path) -> "SmallDataset":
     """A published small dataset of the test's own."""
     shutil.copytree(made, tmp_path / "set")
-    dataset = SmallDataset(tmp_path / "set")
+    dataset = open_small(tmp_path / "set")
     dataset.publish()
     return dataset
 
@@ -37,17 +46,17 @@ def reported_once(made: Path, raw: Path, tmp_path_factory: pytest.TempPathFactor
 
     def make(folder: Path) -> Path:
         shutil.copytree(made, folder)
-        SmallDataset(folder).report(raw)
+        open_small(folder).report(raw)
         return folder
 
     return once(tmp_path_factory, "reported", make)
 
 
 @pytest.fixture
-def reported(reported_once: Path, tmp_path: Path) -> SmallDataset:
+def reported(reported_once: Path, tmp_path: Path) -> "SmallDataset":
     """A small dataset of the test's own, whose next report draws only what has changed."""
     subprocess.run(["cp", "--archive", reported_once, tmp_path / "set"], check=True)
-    return SmallDataset(tmp_path / "set")
+    return open_small(tmp_path / "set")
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +64,7 @@ def described_once(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """A published small dataset with all its documents; never written to."""
     folder = tmp_path_factory.mktemp("described") / "set"
     shutil.copytree(made, folder)
-    small = SmallDataset(folder)
+    small = open_small(folder)
     small.publish()
     small.write_documents()
     return folder
@@ -68,7 +77,7 @@ def trained(made: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFacto
 
     def make(folder: Path) -> Path:
         shutil.copytree(made, folder)
-        train(SmallDataset(folder), checkpoint)
+        train(open_small(folder), checkpoint)
         return folder
 
     return once(tmp_path_factory, "trained", make)
@@ -77,6 +86,8 @@ def trained(made: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def published_h5(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """H5 volumes and slices of the tiny patients as other repositories publish them; never written to."""
+    from published_h5 import write_published
+
     return write_published(raw, tmp_path_factory.mktemp("published"))
 
 

@@ -139,10 +139,9 @@ def test_every_command_is_tested_or_says_what_it_needs() -> None:
 # The complete run comes first, because the other commands need what it makes.
 @pytest.mark.parametrize("command", sorted(TO_RUN, key=lambda command: not command.startswith("snakemake --cores")))
 def test_a_command_works(root: Path, command: str) -> None:
-    python = sys.executable if "evaluate" in command else SERVER.python()
     # The clone's own package, as in an environment that was made in the clone.
     arguments = as_module(command).replace("medsam_vit_b", "lite_medsam")
-    output = run(["bash", "-c", f'PYTHONPATH="$PWD/workflow/scripts" "{python}" {arguments}'], root)
+    output = run(["bash", "-c", f'PYTHONPATH="$PWD/workflow/scripts" "{SERVER.python()}" {arguments}'], root)
     if command.startswith("acdc-medsam run"):
         assert "Nothing to be done" in output, "it does what the complete run before it has done"
     elif "--cores" in command:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import json
 import re
 import shutil
 import sys
@@ -9,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import patch
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +21,11 @@ from torch import Tensor, nn
 from acdc_medsam import onnx_export
 from acdc_medsam.cli import main
 from acdc_medsam.encoders import load_model, make_encoder, vit
+from acdc_medsam.encoders.checkpoint import ARCHITECTURES
 from acdc_medsam.encoders.decoder import to_labels
 from acdc_medsam.encoders.registry import ENCODERS
 from acdc_medsam.encoders.sam import PromptedModel, import_part, modeling
+from acdc_medsam.encoders.tiny_vit import build_lite_medsam
 from acdc_medsam.errors import AcdcError
 from acdc_medsam.formats.files import sha256_file
 from acdc_medsam.formats.nifti import read_nifti
@@ -30,6 +34,7 @@ from acdc_medsam.onnx_export.parts import DECODER, ENCODER, NAMES, SEGMENTATION,
 from acdc_medsam.onnx_export.write import measure_differences, write_part
 from acdc_medsam.stages.normalize import normalize_intensities
 from acdc_medsam.stages.render import resize_image
+from acdc_medsam.train.folder import FACTS
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; `make test` installs it")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; `make test` installs it")
@@ -42,21 +47,42 @@ TOLERANCE = 1e-4
 Array = npt.NDArray[Any]
 
 
+def build_short() -> nn.Module:
+    """Build LiteMedSAM with one block in each stage of its encoder, because each takes seconds to record."""
+    model: Any = build_lite_medsam()
+    for stage in model.image_encoder.layers:
+        stage.blocks = stage.blocks[:1]
+    return cast(nn.Module, model)
+
+
+def short_encoder() -> Any:
+    """Have this take the place of LiteMedSAM for some lines."""
+    return patch.dict(ARCHITECTURES, lite_medsam=build_short)
+
+
 @pytest.fixture(scope="module")
-def model_file(trained: Path) -> Path:
-    return trained / "training/model.pth"
+def model_file(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fine-tuned model whose encoder is short."""
+    folder = Path(shutil.copytree(trained / "training", tmp_path_factory.mktemp("short") / "training"))
+    weights = torch.load(folder / "model.pth", weights_only=True)
+    torch.save({name: weights[name] for name in build_short().state_dict()}, folder / "model.pth")
+    facts = json.loads((folder / FACTS).read_text())
+    (folder / FACTS).write_text(json.dumps(facts | {"model_sha256": sha256_file(folder / "model.pth")}))
+    return folder / "model.pth"
 
 
 @pytest.fixture(scope="module")
 def model(model_file: Path) -> Any:
-    return load_model("lite_medsam", model_file)
+    with short_encoder():
+        return load_model("lite_medsam", model_file)
 
 
 @pytest.fixture(scope="module")
 def folder(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The three files of a fine-tuned model; never written to."""
+    """The three files of the fine-tuned model; never written to."""
     out = tmp_path_factory.mktemp("exported") / "onnx"
-    assert main(["export-onnx", "--model", str(model_file), "--out", str(out)]) == 0
+    with short_encoder():
+        assert main(["export-onnx", "--model", str(model_file), "--out", str(out)]) == 0
     assert sorted(path.name for path in out.iterdir()) == sorted(NAMES)
     return out
 
