@@ -181,17 +181,17 @@ def test_folds_that_make_no_fair_benchmark_are_refused(
         read_folds(folders)
 
 
-def test_the_report_shows_a_benchmark_of_this_dataset_alone(small: SmallDataset, raw: Path, tmp_path: Path) -> None:
-    known = sha256_file(small.data / "manifest.tsv")
+def test_the_report_shows_a_benchmark_of_this_dataset_alone(reported: SmallDataset, raw: Path, tmp_path: Path) -> None:
+    known = sha256_file(reported.data / "manifest.tsv")
     for name, manifest in (("own", known), ("other", "0" * 64)):
         write(write_metrics(tmp_path / name, FOLDS, manifest), tmp_path / name)
     results = tmp_path / "own/benchmark.json"
-    page = Page(small.report(raw, publish=False, benchmark_results=results))
+    page = Page(reported.report(raw, publish=False, benchmark_results=results))
     assert page.open == [] and "Dice of whole volumes without prompts" in page.text
     assert "3 patients, cross-validation over 2 folds" in page.text and "0.750" in page.text
     assert "own/benchmark.html" in page.text and "3 patients are few" in page.text
 
-    manifest = small.data / "manifest.tsv"
+    manifest = reported.data / "manifest.tsv"
     assert benchmark_section(results, manifest) is not None
     assert benchmark_section(tmp_path / "other/benchmark.json", manifest) is None
     assert benchmark_section(tmp_path / "none.json", manifest) is None and benchmark_section(None, manifest) is None

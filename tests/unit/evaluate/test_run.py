@@ -452,14 +452,14 @@ def test_the_report_shows_results_of_this_dataset_and_model(
 
 
 def test_a_page_has_the_section_if_there_are_results(
-    evaluated: tuple[Path, dict[str, Any]], small: SmallDataset, raw: Path
+    evaluated: tuple[Path, dict[str, Any]], reported: SmallDataset, raw: Path
 ) -> None:
     content = json.loads((evaluated[0] / "metrics.json").read_text())
-    content["manifest_sha256"] = sha256_file(small.data / "manifest.tsv")
-    metrics = small.output / "metrics.json"
+    content["manifest_sha256"] = sha256_file(reported.data / "manifest.tsv")
+    metrics = reported.output / "metrics.json"
     metrics.write_text(json.dumps(content))
     for name in ("cases", "model.pth"):
-        (small.output / name).symlink_to(evaluated[0] / name)
-    page = small.report(raw, metrics=metrics)
+        (reported.output / name).symlink_to(evaluated[0] / name)
+    page = reported.report(raw, metrics=metrics)
     assert 'id="results"' in page and "fine-tuned, without prompts" in page and 'class="case"' in page
     assert "Patients of val: 1<" in page and "Patients of test: 1<" in page

@@ -37,8 +37,8 @@ def test_patients_that_are_shared_are_a_warning(reported: SmallDataset, raw: Pat
     assert "in more than one split, so that a score" in page and 'class="warning"' in page
 
 
-def test_the_page_says_what_a_published_split_is(small: SmallDataset, raw: Path) -> None:
-    page = small.report(raw, rule=SplitRule("ssl4mis"))
+def test_the_page_says_what_a_published_split_is(reported: SmallDataset, raw: Path) -> None:
+    page = reported.report(raw, rule=SplitRule("ssl4mis"))
     assert "ssl4mis, as published in HiLab-git/SSL4MIS, data/ACDC/train.list" in page
     assert "test is 20 of ACDC&#39;s training patients" in page
     assert "in no split, and therefore with H5 files only: patient004" in page

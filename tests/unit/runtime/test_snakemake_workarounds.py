@@ -20,6 +20,7 @@ import pytest
 from acdc_medsam.errors import ConfigError
 from acdc_medsam.runtime import snakemake_workarounds as workarounds
 from acdc_medsam.runtime.code_hash import PACKAGE
+from workflow_run import SERVER
 
 PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
 
@@ -74,10 +75,11 @@ def workflow(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *arguments: str, path: str = "") -> str:
-    """Run Snakemake, with a search path for Python; return what it prints."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
-    environment = {**os.environ, "PYTHONPATH": path}
+def run(folder: Path, *arguments: str, path: str | None = None) -> str:
+    """Run Snakemake, with a search path for Python unless no job imports anything; return what it prints."""
+    python = SERVER.python() if path is None else sys.executable
+    command = [python, "-m", "snakemake", "--cores", "1", *arguments]
+    environment = {**os.environ, "PYTHONPATH": path or ""}
     process = subprocess.run(
         command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -94,7 +96,7 @@ def test_put_own_code_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_own_code_first_and_no_rate_limit_are_still_needed(workflow: Path) -> None:
-    output = run(workflow, "second.txt")
+    output = run(workflow, "second.txt", path="")
     own = workflow / "scripts/nibabel/__init__.py"
     assert Path((workflow / "first.txt").read_text()) != own, "Snakemake puts the script's folder first"
     timers = re.search(r"timers: (\d+)", output)

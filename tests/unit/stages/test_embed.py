@@ -1,4 +1,5 @@
 import io
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from acdc_medsam.formats.png import Gray
 from acdc_medsam.stages.embed import EncoderOptions, embed_batch
 from acdc_medsam.stages.normalize import normalize_patient
 from acdc_medsam.stages.render import render_patient
+from fewer_slices import keep_structures
 from indexes import files_of, is_whole
 
 
@@ -33,8 +35,10 @@ class Work:
             code="0" * 64,
         )
         self.tables = []
+        shutil.copytree(raw, folder / "raw")
+        keep_structures(folder / "raw/training", "patient001", "patient002")
         for name in ("patient001", "patient002"):
-            normalize_patient(raw / "training" / name, folder / "h5" / name / "index.tsv", 99, on_invalid="stop")
+            normalize_patient(folder / "raw/training" / name, folder / "h5" / name / "index.tsv", 99, on_invalid="stop")
             self.tables.append(self.render(name))
 
     def render(self, name: str) -> Path:
