@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 
 def look_at(browser: Browser, path: Path, width: int, scheme: str) -> int:
@@ -33,8 +33,13 @@ def look_at(browser: Browser, path: Path, width: int, scheme: str) -> int:
         pictures: int = page.evaluate("document.images.length")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
-        results = Axe().run(page)
-        assert results.violations_count == 0, results.generate_report()
+        require_access(page)
     assert messages == []
     assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]
     return pictures
+
+
+def require_access(page: Page) -> None:
+    """Have axe look for what keeps some people from using a page. To list what it approves of takes half its time."""
+    results = Axe().run(page, options={"resultTypes": ["violations"]})
+    assert results.violations_count == 0, results.generate_report()
