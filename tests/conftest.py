@@ -1,4 +1,7 @@
-"""Fixtures for all tests: the demo's weights, the real sample, tiny phantoms, complete runs, nnU-Net's check."""
+"""Fixtures for all tests: the demo's weights, the real sample, tiny phantoms, complete runs, nnU-Net's check.
+
+Fixtures import what takes long to import: pytest reads this file before it starts the test processes.
+"""
 
 import importlib
 import multiprocessing.dummy
@@ -88,7 +91,6 @@ def sample() -> Path:
 @pytest.fixture(scope="session")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three tiny training patients and one testing patient; never written to."""
-
     from acdc_medsam.phantom.cohort import write_cohort
 
     def make(folder: Path) -> Path:

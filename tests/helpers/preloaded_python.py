@@ -15,7 +15,7 @@ TRAINING = (".train.py", ".evaluate.py", "_fold.py", ".benchmark.py", "precision
 arguments = sys.argv[1:]
 if arguments[:2] == ["-m", "snakemake"]:
     stage = "runs"
-elif arguments[:2] == ["-u", "-c"] or arguments[0].endswith(TRAINING):  # -u -c: a process of pytest-xdist
+elif "-c" in arguments or arguments[0].endswith(TRAINING):  # pytest-xdist: -c
     stage = "training"
 elif arguments[0].endswith(FILES):
     stage = "files"

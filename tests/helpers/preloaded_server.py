@@ -2,9 +2,9 @@
 
 Each stage is a process with a socket of its name in the server's folder: ``files`` starts the scripts that import
 least, ``runs`` starts Snakemake, ``drawing`` starts the scripts that measure or draw, ``jobs`` starts other scripts and
-modules, and ``training`` starts those that import most. Each is a fork of the one before, which it makes
-when it is first needed. ``preloaded_python``, of which the folder has a copy, takes the place of Python. Tests that
-interrupt a run start it and its jobs as a user does, without this server.
+modules, and ``training`` starts those that import most. Each is a fork of the one before, which it makes when it is
+first needed. ``preloaded_python``, of which the folder has a copy, takes the place of Python. Tests that interrupt a
+run start it and its jobs as a user does, without this server.
 """
 
 import atexit
@@ -29,6 +29,7 @@ from typing import Any
 
 from remembered import COMPUTE, Remembering
 
+# None of these starts threads on import, which a forked process would lack.
 LIBRARIES = {
     # What jobs import that read, write and compare files. The more memory a process has, the longer a fork of it takes.
     "files": (
@@ -60,7 +61,7 @@ LIBRARIES = {
         "snakemake.report.html_reporter",
         "snakemake.storage",
     ),
-    # What jobs import that measure or draw. None of these starts threads on import, which a forked process would lack.
+    # What jobs import that measure or draw.
     "drawing": (
         "matplotlib.backends.backend_svg",
         "matplotlib.figure",
@@ -215,10 +216,9 @@ def become(work: dict[str, Any], standard: list[int], stand_in: Path) -> None:
         case ["-m", module, *arguments]:
             sys.argv = [module, *arguments]
             runpy.run_module(module, run_name="__main__", alter_sys=True)
-        case [*_] as arguments if "-c" in arguments:
-            _, code, *rest = arguments[arguments.index("-c") :]
+        case [*_, "-c", code]:
             sys.executable = work["executable"]  # a test itself chooses what is a fork
-            sys.argv = ["-c", *rest]
+            sys.argv = ["-c"]
             sys.modules["__main__"] = ModuleType("__main__")
             exec(code, vars(sys.modules["__main__"]))
         case [script, *_]:

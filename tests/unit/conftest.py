@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def open_small(folder: Path) -> "SmallDataset":
-    """Open a small dataset. What this imports takes seconds, in which pytest could not start the test processes yet."""
+    """Open a small dataset. To import its class takes seconds, and pytest reads this file before it starts anything."""
     from small_dataset import SmallDataset
 
     return SmallDataset(folder)
