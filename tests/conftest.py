@@ -1,6 +1,6 @@
 """Fixtures for all tests: the demo's weights, the real sample, tiny phantoms, complete runs, nnU-Net's check.
 
-Fixtures import what takes long to import: pytest reads this file before it starts the test processes.
+A fixture itself imports what takes long to import, because pytest reads this file before it starts test processes.
 """
 
 import importlib

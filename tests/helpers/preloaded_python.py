@@ -8,21 +8,19 @@ import os
 import sys
 
 _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # Ctrl-C reaches the fork too, which then ends this process
-STAGES = "normalize adopt render split publish verify accept card provenance prune"
-FILES = tuple(f".{stage}.py" for stage in STAGES.split())  # as in tmp3s5k2a1x.render.py
-DRAWING = (".measure.py", ".report.py", ".predict_report.py")
-TRAINING = (".train.py", ".evaluate.py", "_fold.py", ".benchmark.py", "precision.py", "trained.py")
+FILES = "normalize adopt render split publish verify accept card provenance prune"
+ENDINGS = {
+    "files": tuple(f".{name}.py" for name in FILES.split()),  # as in tmp3s5k2a1x.render.py
+    "drawing": (".measure.py", ".report.py", ".predict_report.py"),
+    "training": (".train.py", ".evaluate.py", "_fold.py", ".benchmark.py", "precision.py", "trained.py"),
+}
 arguments = sys.argv[1:]
 if arguments[:2] == ["-m", "snakemake"]:
     stage = "runs"
-elif "-c" in arguments or arguments[0].endswith(TRAINING):  # pytest-xdist: -c
+elif "-c" in arguments:  # a process of pytest-xdist
     stage = "training"
-elif arguments[0].endswith(FILES):
-    stage = "files"
-elif arguments[0].endswith(DRAWING):
-    stage = "drawing"
 else:
-    stage = "jobs"
+    stage = next((stage for stage, endings in ENDINGS.items() if arguments[0].endswith(endings)), "jobs")
 
 here = os.getcwd()  # noqa: PTH109 - importing pathlib takes longer than everything else here
 work = {"arguments": arguments, "executable": sys.executable, "folder": here, "environment": dict(os.environ)}

@@ -257,7 +257,7 @@ def take_over(standard: list[int], environment: dict[str, str], folder: str) -> 
 
 
 def import_all(names: tuple[str, ...]) -> None:
-    """Import modules. Forks share their memory: it is exempt from garbage collection, and not torn down at an exit."""
+    """Import modules, whose memory forks share: garbage collection and clean-up at an exit leave it alone."""
     for name in names:
         importlib.import_module(name)
     gc.freeze()

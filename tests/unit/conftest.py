@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def open_small(folder: Path) -> "SmallDataset":
-    """Open a small dataset. To import its class takes seconds, and pytest reads this file before it starts anything."""
+    """Open a small dataset, whose class takes seconds to import; see the fixtures for all tests."""
     from small_dataset import SmallDataset
 
     return SmallDataset(folder)

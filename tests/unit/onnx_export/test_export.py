@@ -48,7 +48,7 @@ Array = npt.NDArray[Any]
 
 
 def build_short() -> nn.Module:
-    """Build LiteMedSAM with one block in each stage of its encoder, because each takes seconds to record."""
+    """Build LiteMedSAM with one block in each stage of its encoder, because each block takes seconds to record."""
     model: Any = build_lite_medsam()
     for stage in model.image_encoder.layers:
         stage.blocks = stage.blocks[:1]
@@ -56,13 +56,13 @@ def build_short() -> nn.Module:
 
 
 def short_encoder() -> Any:
-    """Have this take the place of LiteMedSAM for some lines."""
+    """Replace LiteMedSAM by the model with the short encoder, as a context manager."""
     return patch.dict(ARCHITECTURES, lite_medsam=build_short)
 
 
 @pytest.fixture(scope="module")
 def model_file(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fine-tuned model whose encoder is short."""
+    """A fine-tuned model with the short encoder."""
     folder = Path(shutil.copytree(trained / "training", tmp_path_factory.mktemp("short") / "training"))
     weights = torch.load(folder / "model.pth", weights_only=True)
     torch.save({name: weights[name] for name in build_short().state_dict()}, folder / "model.pth")

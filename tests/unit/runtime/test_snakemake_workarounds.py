@@ -76,7 +76,10 @@ def workflow(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *arguments: str, path: str | None = None) -> str:
-    """Run Snakemake, with a search path for Python unless no job imports anything; return what it prints."""
+    """Run Snakemake and return what it prints; without a search path for Python, as a fork of the tests' server.
+
+    The jobs of such a fork find libraries imported already, so a test of what a job imports gives a search path.
+    """
     python = SERVER.python() if path is None else sys.executable
     command = [python, "-m", "snakemake", "--cores", "1", *arguments]
     environment = {**os.environ, "PYTHONPATH": path or ""}
