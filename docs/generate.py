@@ -9,13 +9,13 @@ import json
 import pkgutil
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 import yaml
 
+from acdc_medsam.cli import commands
 from acdc_medsam.config import Schema, load_schema
 
 ROOT = Path(__file__).parents[1]
@@ -112,10 +112,6 @@ def help_block(context: click.Context) -> str:
 
 def command_line_reference() -> str:
     """Return the help of each command of ``acdc-medsam``, as the command line shows it."""
-    if find_spec("acdc_medsam.cli") is None:
-        return "Run `acdc-medsam --help` for the commands, and `acdc-medsam verify --help` for the options of one.\n"
-
-    commands: click.Group = import_module("acdc_medsam.cli").commands
     program = click.Context(commands, info_name="acdc-medsam", terminal_width=HELP_WIDTH)
     blocks = [help_block(program)]
     for name in commands.list_commands(program):
