@@ -27,7 +27,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from remembered import COMPUTE, Remembering
+from remembered import COMPUTE, Remembering, remember_parsing
 
 # None of these starts threads on import, which a forked process would lack.
 LIBRARIES = {
@@ -208,6 +208,7 @@ def become(work: dict[str, Any], standard: list[int], stand_in: Path) -> None:
     match work["arguments"]:
         case ["-m", "snakemake", *arguments]:
             os.setpgid(0, 0)  # so that its jobs are killed with it
+            remember_parsing(stand_in.with_name(REMEMBERED))
             sys.argv = ["snakemake", *arguments]
             try:
                 runpy.run_module("snakemake", run_name="__main__", alter_sys=True)

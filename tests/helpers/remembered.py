@@ -1,11 +1,14 @@
-"""The tests' server remembers what takes jobs longest: most runs encode the same images and draw the same charts.
+"""The tests' server remembers what takes longest: most runs read the same rules, encode the same images and draw the
+same charts.
 
-Remembered are the results of ``Encoder.encode`` and of what ``Pieces.look_up`` draws; all else of a job is as for a
-user. The name of a result is a digest of everything that it depends on, the code included.
+Remembered are the results of ``Encoder.encode``, of what ``Pieces.look_up`` draws, and of Snakemake's ``parse``; all
+else of a run and of its jobs is as for a user. The name of a result is a digest of everything that it depends on, the
+code included.
 """
 
 import hashlib
 import json
+import marshal
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -81,6 +84,26 @@ def remember_pieces(module: Any, folder: Path) -> None:
         return look_up(pieces, shown, recall)
 
     module.Pieces.look_up = look_up_or_draw
+
+
+def remember_parsing(folder: Path) -> None:
+    """Have this run of Snakemake look up the Python code that an earlier one made of the same rules."""
+    import snakemake.workflow
+
+    parse = snakemake.workflow.parse
+
+    def look_up_or_parse(path: Any, workflow: Any, linemap: dict[int, int], rulecount: int) -> tuple[str, int]:
+        with workflow.sourcecache.open(path) as rules:
+            shown = (path.get_path_or_uri(secret_free=True), rulecount, rules.read())
+        memory = folder / name_of(repr(shown).encode())
+        if not memory.exists():
+            code, count = parse(path, workflow, linemap=linemap, rulecount=rulecount)
+            write(memory, lambda own: own.write_bytes(marshal.dumps((code, count, linemap))))
+        code, count, lines = marshal.loads(memory.read_bytes())
+        linemap.update(lines)
+        return code, count
+
+    snakemake.workflow.parse = look_up_or_parse
 
 
 CHANGES = {"acdc_medsam.encoders.model": remember_embeddings, "acdc_medsam.report.pieces": remember_pieces}
