@@ -208,7 +208,8 @@ def become(work: dict[str, Any], standard: list[int], stand_in: Path) -> None:
     match work["arguments"]:
         case ["-m", "snakemake", *arguments]:
             os.setpgid(0, 0)  # so that its jobs are killed with it
-            remember_parsing(stand_in.with_name(REMEMBERED))
+            if COMPUTE not in os.environ:
+                remember_parsing(stand_in.with_name(REMEMBERED))
             sys.argv = ["snakemake", *arguments]
             try:
                 runpy.run_module("snakemake", run_name="__main__", alter_sys=True)

@@ -1,9 +1,7 @@
-"""The tests' server remembers what takes longest: most runs read the same rules, encode the same images and draw the
-same charts.
+"""The tests' server remembers parsed rules, embeddings and charts, because most runs make the same ones.
 
-Remembered are the results of ``Encoder.encode``, of what ``Pieces.look_up`` draws, and of Snakemake's ``parse``; all
-else of a run and of its jobs is as for a user. The name of a result is a digest of everything that it depends on, the
-code included.
+It remembers the results of Snakemake's ``parse`` and of ``Encoder.encode``, and what ``Pieces.look_up`` draws; the rest
+of a run and of its jobs is as for a user. The name of a result is a digest of everything that it depends on.
 """
 
 import hashlib
