@@ -92,7 +92,7 @@ def remember_parsing(folder: Path) -> None:
 
     def look_up_or_parse(path: Any, workflow: Any, linemap: dict[int, int], rulecount: int) -> tuple[str, int]:
         with workflow.sourcecache.open(path) as rules:
-            shown = (path.get_path_or_uri(secret_free=True), rulecount, rules.read())
+            shown = (str(path), rulecount, rules.read())
         memory = folder / name_of(repr(shown).encode())
         if not memory.exists():
             code, count = parse(path, workflow, linemap=linemap, rulecount=rulecount)
