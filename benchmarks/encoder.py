@@ -22,6 +22,7 @@ from torch import nn
 from acdc_medsam.encoders import make_encoder, prepare_images
 from acdc_medsam.encoders.checkpoint import ARCHITECTURES
 from acdc_medsam.encoders.devices import keep_freed_memory
+from acdc_medsam.encoders.layers import linear
 from acdc_medsam.encoders.model import LOW_PRECISIONS, computing_in
 from acdc_medsam.encoders.registry import ENCODERS, PRECISIONS
 from child import run_child
@@ -65,9 +66,9 @@ def time_work(work: Callable[[], Any], device: torch.device) -> float:
 def measure_matmul(device: torch.device, precision: str, size: int) -> float:
     """Measure the floating-point operations per second of a product of square matrices, the best of several."""
     dtype = LOW_PRECISIONS.get(precision, torch.float32)
-    a, b, product = (torch.rand(size, size, device=device).to(dtype) for _ in range(3))
+    a, b = (torch.rand(size, size, device=device).to(dtype) for _ in range(2))
     with computing_in(precision, device):
-        return 2 * size**3 / min(time_work(lambda: torch.mm(a, b, out=product), device) for _ in range(8))
+        return 2 * size**3 / min(time_work(lambda: linear(a, b), device) for _ in range(8))
 
 
 def measure(options: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acdc_medsam.encoders.layers import Linear, PointwiseConv2d, in_parts, in_strips
+from acdc_medsam.encoders.layers import Linear, PointwiseConv2d, in_parts, in_strips, linear
 from acdc_medsam.encoders.sam import (
     EMBEDDING_CHANNELS,
     LayerNorm2d,
@@ -47,7 +47,7 @@ class ConvNorm(nn.Module):
         """Map (B, H, W, inputs) to (B, H / stride, W / stride, outputs)."""
         weight, bias = self.folded()
         if self.c.kernel_size == (1, 1):
-            return F.linear(x, weight.flatten(1), bias)
+            return linear(x, weight.flatten(1), bias)
         maps = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, self.c.stride, self.c.padding, groups=self.c.groups)
         return maps.permute(0, 2, 3, 1)
 
