@@ -15,7 +15,7 @@ SHAPES = [(4900, 768, 2304), (1024, 3072, 768), (784, 320, 1280), (3136, 64, 256
 
 @pytest.fixture
 def capability() -> Iterator[pytest.MonkeyPatch]:
-    """What a test may change of the processor; what was found out about it is forgotten before and afterwards."""
+    """Replaces what PyTorch says of the processor; what is known of it is forgotten before and after the test."""
     layers.has_onednn_linear.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         yield patch

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 @cache
 def has_onednn_linear() -> bool:
-    """Whether float32 is multiplied by oneDNN: on processors with AVX-512, if this PyTorch has the operation."""
+    """Whether oneDNN computes linear layers in float32: on processors with AVX-512, if PyTorch has the operation."""
     if torch.backends.cpu.get_cpu_capability() != "AVX512":
         return False
     one = torch.ones(1, 1)
@@ -24,9 +24,9 @@ def has_onednn_linear() -> bool:
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Compute ``F.linear``, in float32 on a CPU by the faster library.
 
-    PyTorch has MKL multiply float32, and MKL does without AVX-512 on processors that are not Intel's: one core of an
-    AMD EPYC (Zen 5) does 110 GFLOP/s. By oneDNN, which PyTorch has too, it does 190 to 250. The results differ by
-    rounding error, and do not depend on the number of threads.
+    For float32, PyTorch calls MKL, which makes no use of AVX-512 on processors that are not Intel's: one core of an AMD
+    EPYC (Zen 5) reaches 110 GFLOP/s. With oneDNN, which PyTorch contains too, the core reaches 190 to 250 GFLOP/s. The
+    results of the two differ by rounding error, and do not depend on the number of threads.
 
     Args:
         x: Features (..., inputs).
@@ -34,10 +34,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         bias: Bias (outputs,), or none.
 
     Returns:
-        Features (..., outputs). They carry no gradient if gradients are switched off, as they are for encoders.
+        Features (..., outputs), through which gradients flow if PyTorch records them.
     """
-    by_onednn = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_grad_enabled()
-    if not by_onednn or torch.compiler.is_compiling() or not has_onednn_linear():
+    if not runs_on_cpu(x) or x.dtype != torch.float32 or torch.is_grad_enabled() or not has_onednn_linear():
         return F.linear(x, weight, bias)
     output: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return output
@@ -66,10 +65,10 @@ class PointwiseConv2d(nn.Module):
         return linear(x.permute(0, 2, 3, 1), self.weight.flatten(1)).permute(0, 3, 1, 2)
 
 
-def in_parts(x: Tensor) -> bool:
-    """Whether to compute with parts of ``x``: on a CPU, unless the computation is only recorded as a graph.
+def runs_on_cpu(x: Tensor) -> bool:
+    """Whether the result is computed on a CPU now, and not only recorded as a graph.
 
-    Whoever runs the graph divides the work again, and each part would have nodes of its own.
+    Whoever runs the graph chooses libraries and divides the work again, and each part would have nodes of its own.
     """
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
@@ -85,7 +84,7 @@ def in_strips(function: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> Ten
         x: Features (B, H, W, C).
         rows: Number of rows in a strip.
     """
-    if not in_parts(x):
+    if not runs_on_cpu(x):
         return function(x)
     return torch.cat([function(strip) for strip in torch.split(x, rows, dim=1)], dim=1)
 

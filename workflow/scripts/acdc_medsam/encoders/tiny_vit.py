@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acdc_medsam.encoders.layers import Linear, PointwiseConv2d, in_parts, in_strips, linear
+from acdc_medsam.encoders.layers import Linear, PointwiseConv2d, in_strips, linear, runs_on_cpu
 from acdc_medsam.encoders.sam import (
     EMBEDDING_CHANNELS,
     LayerNorm2d,
@@ -31,7 +31,7 @@ STRIP_ROWS = 16
 def strips(x: Tensor) -> list[tuple[int, int]]:
     """Return the first and the last row (exclusive) of each strip in which (B, H, W, C) is computed."""
     height = x.shape[1]
-    rows = STRIP_ROWS if in_parts(x) else height
+    rows = STRIP_ROWS if runs_on_cpu(x) else height
     return [(start, min(start + rows, height)) for start in range(0, height, rows)]
 
 
